@@ -1,0 +1,47 @@
+# Every target sets itself up: a python3 of 3.11 or newer, make and a package index are all it takes.
+#   make demo      run the main job, offline
+#   make test      all tests
+#   make check     format, lint, types, architecture, then the tests
+#   make bench     overhead of governor, without a provider (JSON=1 for numbers only, CORPUS=dir for recorded conversations)
+
+VENV ?= .venv
+PY := $(VENV)/bin/python
+READY := $(VENV)/.ready
+
+# The first interpreter that is new enough *and* answers: a pyenv shim can be on PATH and still run nothing.
+PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3 python; do \
+	"$$python" -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { echo "$$python"; break; }; done)
+INSTALL = $(if $(shell command -v uv 2>/dev/null),uv pip install --quiet --python $(PY),$(PY) -m pip install --quiet --disable-pip-version-check)
+
+# As many workers as there are processors. A file's tests stay together, so a module's fixtures are made once.
+WORKERS ?= auto
+PYTEST = $(PY) -m pytest -n $(WORKERS) --dist loadfile
+
+.PHONY: demo test check bench clean
+.DEFAULT_GOAL := check
+
+demo: $(READY)
+	$(VENV)/bin/governor demo
+
+test: $(READY)
+	$(PYTEST) $(ARGS)
+
+check: $(READY)
+	$(PY) -m ruff format --check .
+	$(PY) -m ruff check .
+	$(VENV)/bin/pyright --pythonpath $(PY)
+	$(VENV)/bin/lint-imports
+	$(PYTEST) $(ARGS)
+
+bench: $(READY)
+	CORPUS="$(CORPUS)" $(PY) -m tests.bench.overhead $(if $(JSON),--json)
+
+$(READY): pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "governor needs Python 3.11 or newer with the venv module: none found. Install one, or: make PYTHON=/path/to/python3" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(INSTALL) -c constraints.txt -e ".[all,dev]"
+	@touch $@
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

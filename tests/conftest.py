@@ -1,0 +1,57 @@
+"""What every test starts from: no credentials, no tracing, no wall-clock luck.
+
+Sockets beyond loopback are closed by pytest-socket (see ``[tool.pytest]``), warnings are errors, and the order of tests
+is shuffled. What is here is the rest of the isolation, and the options that more than one folder of tests reads.
+"""
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+_PROVIDER_PREFIXES = ("ANTHROPIC_", "AWS_", "AZURE_OPENAI_", "GOVERNOR_", "LANGCHAIN_", "LANGSMITH_", "OPENAI_", "OTEL_")
+_PROXIES = ("ALL_PROXY", "HTTP_PROXY", "HTTPS_PROXY")
+
+
+def _forget_the_developer() -> None:
+    """Take a developer's own keys, endpoints, tracing and proxies out of the environment.
+
+    Done on import, not in a fixture: clients read some of these when their module is imported, and subprocesses that
+    tests start inherit them.
+    """
+    for name in list(os.environ):
+        if name.startswith(_PROVIDER_PREFIXES) or name.upper() in _PROXIES:
+            del os.environ[name]
+    os.environ["AWS_EC2_METADATA_DISABLED"] = "true"
+    os.environ["LANGCHAIN_TRACING_V2"] = "false"
+    os.environ["LANGSMITH_TRACING"] = "false"
+
+
+_forget_the_developer()
+
+# `default` is the same everywhere, every time; `soak` looks for what `default` has not found yet.
+settings.register_profile(
+    "default", derandomize=True, max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.register_profile("soak", max_examples=2_000, deadline=None, suppress_health_check=list(HealthCheck))
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--corpus", metavar="DIR", default=None, help="recorded conversations for tests marked `corpus`")
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    """Async tests run on asyncio, the only loop LangGraph runs on."""
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def corpus(request: pytest.FixtureRequest) -> Path:
+    """The folder of recorded conversations, or a skip that says how to name one."""
+    given = request.config.getoption("--corpus") or os.environ.get("CORPUS")
+    if not given:
+        pytest.skip("no recorded conversations: pass --corpus DIR or set CORPUS=DIR")
+    return Path(str(given))
