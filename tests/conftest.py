@@ -10,7 +10,16 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-_PROVIDER_PREFIXES = ("ANTHROPIC_", "AWS_", "AZURE_OPENAI_", "GOVERNOR_", "LANGCHAIN_", "LANGSMITH_", "OPENAI_", "OTEL_")
+_PROVIDER_PREFIXES = (
+    "ANTHROPIC_",
+    "AWS_",
+    "AZURE_OPENAI_",
+    "GOVERNOR_",
+    "LANGCHAIN_",
+    "LANGSMITH_",
+    "OPENAI_",
+    "OTEL_",
+)
 _PROXIES = ("ALL_PROXY", "HTTP_PROXY", "HTTPS_PROXY")
 
 
