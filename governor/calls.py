@@ -1,0 +1,295 @@
+"""Calls: what is about to happen, in values that no vendor's types reach.
+
+A vendor's message is carried in `source`, opaquely; a control reads the neutral fields and never looks inside it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from governor.usage import Usage
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+__all__ = [
+    "Breakpoint",
+    "CachePlan",
+    "History",
+    "Message",
+    "Meter",
+    "ModelCall",
+    "ModelRef",
+    "ModelRequest",
+    "ModelResponse",
+    "RunRef",
+    "StepRef",
+    "ToolCall",
+    "ToolResult",
+    "ToolSpec",
+    "ToolUse",
+    "View",
+]
+
+Role = Literal["system", "user", "assistant", "tool"]
+Ttl = Literal["5m", "1h"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRef:
+    """One invocation of the root graph, with everything nested in it, and whom it runs for."""
+
+    id: str
+    thread: str | None = None
+    """The conversation; runs share it. None without a checkpointer."""
+    scopes: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Scope name to value from the run's config, never from the model: `{"org": "acme", "tenant": "t1", "user": "u7"}`."""
+    policy_hash: str = ""
+    started_ms: int = 0
+    """Store or driver clock at the start of the run, milliseconds since the epoch."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepRef:
+    """One node execution. A retried or resumed step keeps its `ns` and so is the same step."""
+
+    run: RunRef
+    node: str
+    """The node's name, without its parents."""
+    path: str
+    """Node names from the root, joined by `/`: `orders/worker`. The lane of compaction, and what rules may match as well."""
+    ns: str
+    """LangGraph's checkpoint namespace of the step (unique per task), or any unique id elsewhere."""
+    depth: int = 0
+    """0 in the root graph, 1 in a graph nested in it, and so on."""
+    attempt: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelRef:
+    """A model as `init_chat_model` names it: `provider:model`."""
+
+    provider: str
+    """`bedrock_converse`, `anthropic`, `openai`, ..., or `unknown` when the class of the client says nothing."""
+    model: str
+
+    def __str__(self) -> str:
+        """`provider:model`."""
+        return f"{self.provider}:{self.model}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolUse:
+    """A tool call as the model asked for it. `args` None means that they did not parse."""
+
+    id: str
+    name: str
+    args: Mapping[str, object] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolSpec:
+    """A tool offered to the model."""
+
+    name: str
+    tokens: int
+    """Estimated tokens of its serialised description."""
+    source: object = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """A message of the history, as the model is shown it."""
+
+    key: str
+    """Stable identity: the message's id, or a digest of its content when it has none."""
+    role: Role
+    text: str
+    """All text of it, flattened. Other content (images, reasoning) is only in `source`."""
+    tokens: int
+    """Estimated tokens, framing and tool calls included."""
+    blocks: int = 1
+    """Content blocks on the wire; prompt caches look back a limited number of them."""
+    tool_uses: tuple[ToolUse, ...] = ()
+    answers: str | None = None
+    """Id of the tool call that this message answers (role `tool`)."""
+    name: str | None = None
+    """Tool name for role `tool`."""
+    failed: bool = False
+    opaque: bool = False
+    """Holds content that is not text (images, reasoning, provider blocks): it may be kept or dropped whole, never edited."""
+    edited: bool = False
+    """`text` differs from `source` and has to be written into a copy of it."""
+    source: object = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class History:
+    """The messages of one model call, system text first, each in the form in which it was first shown.
+
+    A window of length `len(messages)` over lists that only grow, so that a call adds work for its new messages alone.
+    """
+
+    messages: Sequence[Message]
+    cumulative: Sequence[int]
+    """`cumulative[i]` = tokens of messages 0..i, in step with `messages`."""
+    index: Mapping[str, int]
+    """Message key to position. May hold keys beyond this window."""
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of the whole history."""
+        return self.cumulative[len(self.messages) - 1] if self.messages else 0
+
+    def between(self, start: int, stop: int) -> int:
+        """Tokens of messages start..stop-1."""
+        if stop <= start:
+            return 0
+        return self.cumulative[stop - 1] - (self.cumulative[start - 1] if start else 0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """What the model sees: kept messages, inserted text, the tail, volatile notes. Never a change of the history.
+
+    Without a cut `pinned` and `inserted` are empty and `start` is 0: the view is the history.
+    """
+
+    history: History
+    pinned: tuple[int, ...] = ()
+    """Positions kept from before the tail: system text, the task, pinned messages."""
+    inserted: tuple[Message, ...] = ()
+    """The ledger or summary that stands for what was cut, byte-stable between cuts."""
+    start: int = 0
+    """Position of the first message of the tail."""
+    notes: tuple[str, ...] = ()
+    """Governor's own notes to the model (nudges, budget). Always last, so that the cached prefix does not move."""
+
+    @property
+    def tokens(self) -> int:
+        """Tokens shown, without `notes`."""
+        history = self.history
+        kept = sum(history.messages[i].tokens for i in self.pinned)
+        return kept + sum(m.tokens for m in self.inserted) + history.between(self.start, len(history.messages))
+
+    @property
+    def cut(self) -> bool:
+        """Whether anything of the history is left out."""
+        return self.start > 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Breakpoint:
+    """A prompt-cache marker after the `position`-th message of the rendered view (0-based; notes not counted)."""
+
+    position: int
+    ttl: Ttl
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CachePlan:
+    """Where prompt-cache markers go. At most 4 in all; TTLs never increase from tools over system to messages."""
+
+    tools: Ttl | None = None
+    system: Ttl | None = None
+    messages: tuple[Breakpoint, ...] = ()
+    key: str | None = None
+    """`prompt_cache_key` for providers that cache by themselves (OpenAI)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelCall:
+    """A model call about to happen, as user code asked for it."""
+
+    step: StepRef
+    ordinal: int
+    """0-based number of this model call within its step."""
+    history: History
+    model: ModelRef
+    """The model that user code holds; the tier may replace it."""
+    tools: tuple[ToolSpec, ...] = ()
+    max_output_tokens: int | None = None
+    """As requested by user code; None when it set none."""
+    streaming: bool = False
+    lane: str = ""
+    """Key of the compaction lane: node path and the first message, so that forks and fan-out branches do not share one."""
+    recall: bool = False
+    """Whether the graph can answer the recall tool, so that long results may be cut."""
+    elided: tuple[tuple[str, str], ...] = ()
+    """(handle, full text) of results shortened for the first time in this call; kept in the store before anything is sent."""
+    locked: bool = False
+    """The tier may not be changed: provider state (signed reasoning blocks, server-side ids) pins the model."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelRequest:
+    """The call as it will be sent: after routing, compaction, ordering and the clamp."""
+
+    call: ModelCall
+    tier: str | None
+    """Name of the tier that answers; None keeps the model of user code."""
+    model: ModelRef
+    view: View
+    cache: CachePlan = field(default_factory=CachePlan)
+    max_output_tokens: int | None = None
+    """Set on the request: it is what was reserved. None only for a model with no limit known and no budget."""
+    input_tokens: int = 0
+    """Upper bound of the input that was reserved."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelResponse:
+    """What came back. `source` is the vendor's object, untouched."""
+
+    text: str = ""
+    tool_uses: tuple[ToolUse, ...] = ()
+    usage: Usage | None = None
+    """None when the provider reported nothing; the estimator then speaks."""
+    finish: Literal["stop", "length", "tool_use", "refusal", "other"] = "other"
+    model: str | None = None
+    """The model that answered, if the provider says (prompt routers, gateways)."""
+    cached: bool = False
+    """Answered by LangChain's own LLM cache: no provider call, no cost."""
+    invalid: bool = False
+    """The answer failed the schema it was asked for, or holds tool calls whose arguments do not parse."""
+    source: object = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolCall:
+    """A tool call about to happen."""
+
+    step: StepRef
+    name: str
+    args: Mapping[str, object]
+    id: str
+    known: bool = True
+    """False for a name that the graph has not registered: the model made it up."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolResult:
+    """What a tool gave back, or what governor answers in its place (`synthetic`)."""
+
+    text: str
+    failed: bool = False
+    synthetic: bool = False
+    source: object = None
+
+
+@dataclass(slots=True)
+class Meter:
+    """What was observed of one provider call while it ran. The only mutable value: drivers and integrations feed it.
+
+    A stream that is broken off settles from here, so it is never recorded as zero.
+    """
+
+    dispatched: bool = False
+    """The request left for the provider: from here on a failure may have been billed."""
+    rejected: bool = False
+    """The provider refused it before any token (4xx validation, throttling): nothing was billed."""
+    output_tokens: int = 0
+    """Estimated output tokens seen so far (streams)."""
+    usage: Usage | None = None
+    """Reported usage, once it arrives."""

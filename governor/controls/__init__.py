@@ -1,0 +1,46 @@
+"""The controls: pure rules that take values and return decisions. No clock, no I/O, no telemetry, no vendor types."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from governor.controls.access import Access
+from governor.controls.budget import BudgetControl
+from governor.controls.compact import Compact
+from governor.controls.limits import Limits
+from governor.controls.loop import Loop
+from governor.controls.order import Order
+from governor.controls.route import Route
+
+if TYPE_CHECKING:
+    from governor.policy.schema import Policy
+    from governor.prices import PriceBook
+
+__all__ = ["Controls"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Controls:
+    """One instance of each control, set up from one policy."""
+
+    limits: Limits
+    loop: Loop
+    access: Access
+    route: Route
+    compact: Compact
+    order: Order
+    budget: BudgetControl
+
+    @classmethod
+    def of(cls, policy: Policy, prices: PriceBook) -> Controls:
+        """The controls of a policy. Raises PolicyError when a money limit meets a tier without a known price."""
+        return cls(
+            limits=Limits(policy),
+            loop=Loop(policy),
+            access=Access(policy),
+            route=Route(policy, prices),
+            compact=Compact(policy),
+            order=Order(policy),
+            budget=BudgetControl(policy, prices),
+        )

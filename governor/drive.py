@@ -1,0 +1,152 @@
+"""The drivers: they perform what the path yields. Four thin loops over one set of rules (sync, async, and both streaming).
+
+On an error a driver throws it into the flow and *performs the effects the flow then yields*; a driver that re-raised at once would lose the
+settlement. The async loops shield those effects, so that a cancelled call still settles.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Iterator
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from governor.effects import InvokeModel
+
+if TYPE_CHECKING:
+    from governor.calls import ModelResponse
+    from governor.effects import Effect, Flow
+
+__all__ = ["AsyncOpened", "Opened", "drive", "drive_async", "drive_stream", "drive_stream_async"]
+
+T = TypeVar("T")
+C_co = TypeVar("C_co", covariant=True)
+C = TypeVar("C")
+
+Perform = Callable[["Effect[Any]"], Any]
+PerformAsync = Callable[["Effect[Any]"], Awaitable[Any]]
+
+
+class Opened(Protocol[C_co]):
+    """A provider stream in progress: chunks, and after the last one the response they add up to."""
+
+    def __iter__(self) -> Iterator[C_co]:
+        """The chunks, metered as they pass."""
+        ...
+
+    def response(self) -> ModelResponse:
+        """The merged response; only after exhaustion."""
+        ...
+
+
+class AsyncOpened(Protocol[C_co]):
+    """The async twin of `Opened`."""
+
+    def __aiter__(self) -> AsyncIterator[C_co]:
+        """The chunks, metered as they pass."""
+        ...
+
+    def response(self) -> ModelResponse:
+        """The merged response; only after exhaustion."""
+        ...
+
+
+def drive(flow: Flow[T], perform: Perform) -> T:
+    """Run a flow to its end. Raises what the flow raises."""
+    try:
+        effect = next(flow)
+        while True:
+            try:
+                answer = perform(effect)
+            except BaseException as error:  # noqa: BLE001 - the flow decides what an error means, GeneratorExit included
+                effect = flow.throw(error)
+            else:
+                effect = flow.send(answer)
+    except StopIteration as end:
+        return end.value
+
+
+async def drive_async(flow: Flow[T], perform: PerformAsync) -> T:
+    """Run a flow to its end on the event loop. Effects that follow an error are shielded from cancellation."""
+    failed = False
+    try:
+        effect = next(flow)
+        while True:
+            try:
+                answer = await (_shielded(perform(effect)) if failed else perform(effect))
+            except BaseException as error:  # noqa: BLE001 - as in drive
+                failed = True
+                effect = flow.throw(error)
+            else:
+                effect = flow.send(answer)
+    except StopIteration as end:
+        return end.value
+
+
+def drive_stream(
+    flow: Flow[ModelResponse], perform: Perform, open_stream: Callable[[InvokeModel], Opened[C]]
+) -> Generator[C, None, ModelResponse]:
+    """Run a flow whose model call streams: chunks go to the caller as they arrive, the settlement follows the last, or the break.
+
+    A caller that stops early closes this generator; the flow then settles what was observed.
+    """
+    try:
+        effect = next(flow)
+        while True:
+            try:
+                if isinstance(effect, InvokeModel):
+                    stream = open_stream(effect)
+                    yield from stream
+                    answer: Any = stream.response()
+                else:
+                    answer = perform(effect)
+            except BaseException as error:  # noqa: BLE001 - as in drive; GeneratorExit is how a reader breaks off
+                effect = flow.throw(error)
+            else:
+                effect = flow.send(answer)
+    except StopIteration as end:
+        return end.value
+
+
+async def drive_stream_async(
+    flow: Flow[ModelResponse], perform: PerformAsync, open_stream: Callable[[InvokeModel], AsyncOpened[C]]
+) -> AsyncGenerator[C, None]:
+    """The async twin of `drive_stream`. Cancellation and an early close settle in a shielded section."""
+    failed = False
+    try:
+        effect = next(flow)
+        while True:
+            try:
+                if isinstance(effect, InvokeModel) and not failed:
+                    stream = open_stream(effect)
+                    async for chunk in stream:
+                        yield chunk
+                    answer: Any = stream.response()
+                else:
+                    answer = await (_shielded(perform(effect)) if failed else perform(effect))
+            except BaseException as error:  # noqa: BLE001 - as in drive
+                failed = True
+                effect = flow.throw(error)
+            else:
+                effect = flow.send(answer)
+    except StopIteration:
+        return
+
+
+async def _shielded(work: Awaitable[T]) -> T:
+    """Finish `work` even if this task is cancelled meanwhile; the cancellation is raised afterwards."""
+    task = asyncio.ensure_future(work)
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError as error:
+            if task.cancelled():
+                raise
+            cancelled = error
+        except BaseException:  # noqa: BLE001 - read from the task below
+            break
+    if cancelled is not None:
+        if not task.cancelled():
+            task.exception()
+        raise cancelled
+    return task.result()

@@ -1,0 +1,160 @@
+"""Effects: everything the path may ask of the world. Drivers (`drive`) perform them; the path only yields them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar, cast
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from governor.calls import Meter, ModelRef, ModelRequest, ModelResponse, RunRef, StepRef, ToolCall, ToolResult
+    from governor.decisions import Decision
+    from governor.ledger import Charge, Lease, ReserveRequest, Shortfall
+    from governor.runs import RunState
+
+__all__ = [
+    "Approve",
+    "Calibration",
+    "Change",
+    "Decided",
+    "Effect",
+    "Flow",
+    "InvokeModel",
+    "InvokeTool",
+    "Keep",
+    "Learn",
+    "Measured",
+    "NewId",
+    "Now",
+    "Release",
+    "Reserve",
+    "Settle",
+    "ask",
+]
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+
+class Effect(Generic[T_co]):
+    """A request to the world whose answer has type T."""
+
+    __slots__ = ()
+
+
+Flow: TypeAlias = Generator[Effect[Any], Any, T]
+"""A piece of the path: yields effects, receives their answers, returns T."""
+
+
+def ask(effect: Effect[T]) -> Flow[T]:
+    """Yield one effect and return its answer with its type kept (a generator's send type is Any)."""
+    return cast("T", (yield effect))
+
+
+@dataclass(frozen=True, slots=True)
+class Now(Effect[int]):
+    """The driver's clock, milliseconds since the epoch."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewId(Effect[str]):
+    """A fresh random identifier; injected in tests."""
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration(Effect[int]):
+    """Real tokens per 1,000 estimated ones for this model: an upper bound learned from reported usage, started safe."""
+
+    model: ModelRef
+
+
+@dataclass(frozen=True, slots=True)
+class Learn(Effect[None]):
+    """Reported against estimated prompt tokens of one call, for the calibration."""
+
+    model: ModelRef
+    estimated: int
+    reported: int
+
+
+@dataclass(frozen=True, slots=True)
+class Change(Effect[T]):
+    """Apply a pure function to the state of a run, atomically, and answer its second result. It may run more than once."""
+
+    run: RunRef
+    apply: Callable[[RunState], tuple[RunState, T]]
+
+
+@dataclass(frozen=True, slots=True)
+class Reserve(Effect["Lease | Shortfall"]):
+    """Take before spending: all holds or none."""
+
+    request: ReserveRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Settle(Effect[None]):
+    """Replace a lease's holds by what was really used. Idempotent by lease id."""
+
+    charge: Charge
+
+
+@dataclass(frozen=True, slots=True)
+class Release(Effect[None]):
+    """Give a lease back whole: the provider refused the request before any token. Idempotent by lease id."""
+
+    lease: str
+    now_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Keep(Effect[None]):
+    """Store the full text of a result that is shown shortened, so that the recall tool can read it."""
+
+    run: RunRef
+    handle: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class InvokeModel(Effect["ModelResponse"]):
+    """Call the provider, once. `meter` is fed while it runs and read when it fails."""
+
+    request: ModelRequest
+    meter: Meter
+
+
+@dataclass(frozen=True, slots=True)
+class InvokeTool(Effect["ToolResult"]):
+    """Run the tool, once. The integration sets `meter.rejected` when the graph was interrupted before the tool did its work."""
+
+    call: ToolCall
+    meter: Meter
+
+
+@dataclass(frozen=True, slots=True)
+class Approve(Effect[bool]):
+    """Ask a person. The integration interrupts the graph; on resume the answer is True (approved) or False (rejected)."""
+
+    call: ToolCall
+    decision: Decision
+    digest: str
+    """Hash of tool name and canonical arguments: an approval is valid for exactly these."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decided(Effect[None]):
+    """Telemetry: a control decided something worth a line in the trace."""
+
+    step: StepRef
+    decision: Decision
+
+
+@dataclass(frozen=True, slots=True)
+class Measured(Effect[None]):
+    """Telemetry: facts of the current call, as attributes without content (`governor.tier`, `gen_ai.usage.input_tokens`)."""
+
+    step: StepRef
+    attributes: Mapping[str, str | int | float | bool] = field(default_factory=dict[str, "str | int | float | bool"])

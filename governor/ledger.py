@@ -1,0 +1,109 @@
+"""Ledger values: holds, leases, charges. Amounts are integers: tokens, nano-USD, calls, milliseconds.
+
+Life of a lease: reserve -> DISPATCHED -> SETTLED (actual) | RELEASED (never billed) | FORFEIT (expired after dispatch: charged
+at the reserved worst case; a late settlement trues it up once).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+__all__ = ["Balance", "Charge", "Hold", "Lease", "LeaseState", "ReserveRequest", "Shortfall", "Unit"]
+
+
+class Unit(StrEnum):
+    """What a limit counts."""
+
+    TOKENS = "tokens"
+    INPUT_TOKENS = "input_tokens"
+    OUTPUT_TOKENS = "output_tokens"
+    NANO_USD = "nano_usd"
+    MODEL_CALLS = "model_calls"
+    TOOL_CALLS = "tool_calls"
+    MILLISECONDS = "milliseconds"
+
+
+class LeaseState(StrEnum):
+    """Where a lease stands."""
+
+    DISPATCHED = "dispatched"
+    SETTLED = "settled"
+    RELEASED = "released"
+    FORFEIT = "forfeit"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hold:
+    """An amount to be held on one ledger."""
+
+    ledger: str
+    """Key of the ledger: budget id, scope value and window, so that a window rolls over by its key."""
+    unit: Unit
+    amount: int
+    limit: int | None
+    """None records without refusing (soft and observed budgets)."""
+    budget: str
+    """Id of the budget in the policy."""
+    scope: str
+    """For people: `tenant=acme`."""
+    written: str
+    """The limit as its author wrote it."""
+    expires_ms: int | None = None
+    """When the ledger itself may be forgotten (end of its window plus a margin), milliseconds since the epoch."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReserveRequest:
+    """Hold all of `holds` or none, in one atomic step. Repeating it with the same `id` returns the same lease."""
+
+    id: str
+    holds: tuple[Hold, ...]
+    ttl_ms: int
+    """A lease not settled by then is forfeit."""
+    now_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lease:
+    """A granted reservation."""
+
+    id: str
+    holds: tuple[Hold, ...]
+    state: LeaseState = LeaseState.DISPATCHED
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shortfall:
+    """A refused reservation: the first hold, outermost scope first, that did not fit, and what the ledger held."""
+
+    hold: Hold
+    spent: int
+    reserved: int
+
+    @property
+    def remaining(self) -> int:
+        """What could still be reserved, in the hold's unit. Never negative."""
+        return max(0, (self.hold.limit or 0) - self.spent - self.reserved)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Charge:
+    """What a lease is settled at: one amount for each of its holds, in their order. May exceed the hold (a debt)."""
+
+    lease: str
+    amounts: tuple[int, ...]
+    now_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Balance:
+    """One ledger at one moment."""
+
+    ledger: str
+    unit: Unit
+    spent: int
+    reserved: int
+    limit: int | None
+    budget: str
+    scope: str

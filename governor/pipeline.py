@@ -1,0 +1,119 @@
+"""The path of one call. Whoever has read this file has seen everything that a call goes through.
+
+Pure: the flows below only yield effects; `drive` performs them for sync, async and streaming callers alike. The order is fixed here, not
+configured: loops are looked for before anything is spent, the tier sets the window and the prices that compaction needs, ordering
+freezes the prefix, and only the final request has a price to reserve.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from governor.calls import Meter
+from governor.decisions import Verdict
+from governor.effects import Approve, Change, Flow, InvokeModel, InvokeTool, Keep, Now, ask
+from governor.record import after_model, after_tool, begin_model, begin_tool, record_model, record_tool
+from governor.reserving import admit, refuse_again, release_or_settle, reserve_model, reserve_tool, settle
+
+if TYPE_CHECKING:
+    from governor.calls import ModelCall, ModelResponse, StepRef, ToolCall, ToolResult
+    from governor.controls import Controls
+    from governor.decisions import Decision
+
+__all__ = ["model_call", "step_entry", "step_exit", "tool_call"]
+
+
+def step_entry(step: StepRef, controls: Controls) -> Flow[None]:
+    """A node is about to run: count the step once and hold the run against steps, depth and time.
+
+    Raises RunStopped when a limit is passed.
+    """
+    now = yield from ask(Now())
+    decision = yield from ask(Change(step.run, lambda state: controls.limits.enter(state, step, now)))
+    yield from admit(step, decision)
+
+
+def step_exit(step: StepRef, controls: Controls) -> Flow[None]:
+    """A node has ended for good (neither interrupted nor to be retried): its namespace may be forgotten."""
+    yield from ask(Change(step.run, lambda state: (controls.limits.leave(state, step), None)))
+
+
+def model_call(call: ModelCall, controls: Controls) -> Flow[ModelResponse]:
+    """loop -> route -> compact -> order -> price and reserve -> invoke -> settle -> judge (escalate at most once) -> record.
+
+    Raises RunStopped or CallDenied when the policy refuses, and whatever the provider raised, after settling it.
+    """
+    step, now = call.step, (yield from ask(Now()))
+    state = yield from ask(Change(step.run, lambda before: begin_model(before, call)))
+    yield from refuse_again(step, state)
+    for handle, text in call.elided:
+        yield from ask(Keep(step.run, handle, text))
+
+    admission = controls.loop.admit_model(state, call, now)
+    yield from admit(step, admission.decision)
+    routed = controls.route.choose(state, call)
+    while True:
+        yield from admit(step, routed.decision)
+        viewed = controls.compact.view(state, call, routed, now)
+        yield from admit(step, viewed.decision)
+        request = controls.order.arrange(state, call, routed, viewed, note=admission.note)
+
+        quote, lease = yield from reserve_model(request, routed, controls, now)
+        meter = Meter()
+        try:
+            response = yield from ask(InvokeModel(quote.request, meter))
+        except BaseException:
+            yield from release_or_settle(lease, controls.budget.broken(quote, meter))
+            raise
+        usage = controls.budget.usage(quote, response, meter)
+        yield from settle(lease, controls.budget.amounts(quote, usage), free=response.cached)
+
+        judged = controls.route.judge(state, quote.request, response)
+        yield from record_model(quote, routed, viewed, usage, response, judged)
+        state = yield from ask(Change(step.run, after_model(controls, quote.request, viewed, usage, response, judged, now)))
+        if judged.again is None:
+            return response
+        routed = judged.again
+
+
+def tool_call(call: ToolCall, controls: Controls) -> Flow[ToolResult]:
+    """access -> loop -> reserve (fee, call count) -> invoke -> settle -> record. Long results are capped where they are shown.
+
+    A denied call is answered by a synthetic result, so that every tool call of the model keeps its answer. Raises RunStopped when the
+    run must end, and whatever the tool raised, after settling its fee.
+    """
+    step, now = call.step, (yield from ask(Now()))
+    state = yield from ask(Change(step.run, lambda before: begin_tool(before, call)))
+    yield from refuse_again(step, state)
+
+    decision = controls.access.decide(state, call, now)
+    if decision.verdict is Verdict.ASK and not decision.observed:
+        decision = yield from approve(call, decision, controls, now)
+    if (yield from admit(step, decision, deny=False)):
+        return controls.access.answer(call, decision)
+    admission = controls.loop.admit_tool(state, call, now)
+    if (yield from admit(step, admission.decision, deny=False)):
+        yield from ask(Change(step.run, lambda before: (controls.loop.observe_block(before, call, admission), None)))
+        return controls.loop.answer(call, admission)
+
+    quote, lease = yield from reserve_tool(call, controls, now)
+    meter = Meter()
+    try:
+        result = yield from ask(InvokeTool(call, meter))
+    except BaseException:
+        yield from release_or_settle(lease, None if meter.rejected else controls.budget.tool_amounts(quote, 0))
+        raise
+    ended = yield from ask(Now())
+    yield from settle(lease, controls.budget.tool_amounts(quote, ended - now))
+    yield from record_tool(call, result, quote)
+    yield from ask(Change(step.run, after_tool(controls, call, result, ended)))
+    return result
+
+
+def approve(call: ToolCall, decision: Decision, controls: Controls, now: int) -> Flow[Decision]:
+    """Ask a person about exactly these arguments; the answer becomes allow or deny."""
+    digest = controls.access.digest(call)
+    asked = yield from ask(Change(call.step.run, lambda before: controls.access.remember(before, digest, now)))
+    approved = yield from ask(Approve(call, decision, digest))
+    answered = yield from ask(Now())
+    return controls.access.approved(decision, approved=approved, waited_ms=answered - asked)

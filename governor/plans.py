@@ -1,0 +1,83 @@
+"""What controls hand to the path: the chosen tier, the view, the quote. Values only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from governor.decisions import ALLOWED, Decision
+
+if TYPE_CHECKING:
+    from governor.calls import ModelRef, ModelRequest, View
+    from governor.ledger import Hold
+    from governor.prices import Rates
+    from governor.runs import Lane
+
+__all__ = ["Admission", "Judgement", "Quote", "Routed", "ToolQuote", "Viewed"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Admission:
+    """The loop control's answer: go on, with a note for the model, or not."""
+
+    decision: Decision = ALLOWED
+    note: str | None = None
+    """Text for the tail of the next model request (nudge)."""
+    held: str | None = None
+    """For a blocked tool call: the result already held, shown again with the reason."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Routed:
+    """The tier that answers."""
+
+    tier: str | None
+    """None keeps the model of user code."""
+    model: ModelRef
+    rates: Rates | None
+    """None when the model has no known price."""
+    max_output_tokens: int | None
+    """The tier's own limit."""
+    decision: Decision
+    escalated: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judgement:
+    """What the answer was worth: a signal to remember, and perhaps another tier to ask at once."""
+
+    signal: str | None = None
+    """`invalid_output`, `refusal`, `empty`, `truncated`; None when the answer passes."""
+    decision: Decision = ALLOWED
+    again: Routed | None = None
+    """Ask this tier now (at most once a call; never for a stream, whose chunks are already with the reader)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Viewed:
+    """The compacted view, and the lane as it stands after this call."""
+
+    view: View
+    lane: Lane
+    decision: Decision = ALLOWED
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quote:
+    """A priced request: the holds it needs and the clamp that makes the price an upper bound."""
+
+    request: ModelRequest
+    holds: tuple[Hold, ...]
+    cost: int
+    """Worst case of this call, nano-USD; 0 when the model has no price and no money limit asks for one."""
+    rates: Rates | None
+    estimated: int = 0
+    """The estimator's count of the prompt before calibration, tokens."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolQuote:
+    """Holds of a tool call: its count and its fee (nano-USD)."""
+
+    holds: tuple[Hold, ...]
+    fee: int

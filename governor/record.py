@@ -1,0 +1,120 @@
+"""What the path writes down: changes of the run's state, and the facts of a call for the trace (numbers, never content)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from governor.effects import Decided, Flow, Learn, Measured, ask
+from governor.usage import Usage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from governor.calls import ModelCall, ModelRequest, ModelResponse, ToolCall, ToolResult
+    from governor.controls import Controls
+    from governor.plans import Judgement, Quote, Routed, ToolQuote, Viewed
+    from governor.runs import RunState
+
+__all__ = ["after_model", "after_tool", "begin_model", "begin_tool", "record_model", "record_tool"]
+
+
+def begin_model(state: RunState, call: ModelCall) -> tuple[RunState, RunState]:
+    """Count the call and take the waiting nudge; answers the state as it was, with the new count."""
+    del call
+    counted = replace(state, model_calls=state.model_calls + 1)
+    taken = replace(counted, loop=replace(state.loop, note=None)) if state.loop.note else counted
+    return taken, counted
+
+
+def begin_tool(state: RunState, call: ToolCall) -> tuple[RunState, RunState]:
+    """Count the attempt; answers the state with the new count."""
+    del call
+    counted = replace(state, tool_calls=state.tool_calls + 1)
+    return counted, counted
+
+
+def after_model(
+    controls: Controls,
+    request: ModelRequest,
+    viewed: Viewed,
+    usage: Usage,
+    response: ModelResponse,
+    judged: Judgement,
+    now: int,
+) -> Callable[[RunState], tuple[RunState, RunState]]:
+    """The change that a finished model call makes: loop state, routing signals, and the lane with what is cached now."""
+    lane = replace(
+        viewed.lane,
+        last_at_ms=now,
+        model=str(request.model),
+        prefix_tokens=usage.prompt,
+        previous_last=request.call.history.messages[-1].key if request.call.history.messages else None,
+    )
+
+    def apply(state: RunState) -> tuple[RunState, RunState]:
+        state = controls.loop.observe_model(state, request.call, response, now)
+        state = controls.route.observe_model(state, judged)
+        state = replace(state, lanes={**state.lanes, request.call.lane: lane})
+        return state, state
+
+    return apply
+
+
+def after_tool(controls: Controls, call: ToolCall, result: ToolResult, now: int) -> Callable[[RunState], tuple[RunState, None]]:
+    """The change that a finished tool call makes: loop state, routing signals, the names that sequence rules read."""
+
+    def apply(state: RunState) -> tuple[RunState, None]:
+        state = controls.loop.observe_tool(state, call, result, now)
+        state = controls.route.observe_tool(state, call, result)
+        if call.name not in state.tools_used:
+            state = replace(state, tools_used=(*state.tools_used, call.name))
+        return state, None
+
+    return apply
+
+
+def record_model(
+    quote: Quote, routed: Routed, viewed: Viewed, usage: Usage, response: ModelResponse, judged: Judgement
+) -> Flow[None]:
+    """Emit the facts of a model call, and teach the estimator what the provider counted."""
+    request = quote.request
+    step = request.call.step
+    if usage.prompt and not usage.estimated and not response.cached:
+        yield from ask(Learn(request.model, quote.estimated, usage.prompt))
+    if judged.decision.reason is not None:
+        yield from ask(Decided(step, judged.decision))
+    cost = quote.rates.cost(usage) if quote.rates and not response.cached else 0
+    attributes: dict[str, str | int | float | bool] = {
+        "governor.tier": request.tier or "",
+        "governor.route.reason": routed.decision.reason.code if routed.decision.reason else "",
+        "governor.context.tokens_before": request.call.history.tokens,
+        "governor.context.tokens_after": viewed.view.tokens,
+        "governor.budget.reserved_nano_usd": quote.cost,
+        "governor.cost_nano_usd": cost + usage.fees,
+        "governor.usage.estimated": usage.estimated,
+        "governor.cached_response": response.cached,
+        "gen_ai.request.model": request.model.model,
+        "gen_ai.response.model": response.model or request.model.model,
+        "gen_ai.response.finish_reasons": response.finish,
+        "gen_ai.usage.input_tokens": usage.prompt,
+        "gen_ai.usage.output_tokens": usage.output,
+        "gen_ai.usage.cache_read.input_tokens": usage.cache_read,
+        "gen_ai.usage.cache_write.input_tokens": usage.cache_write_5m + usage.cache_write_1h,
+        "gen_ai.usage.cache_creation.input_tokens": usage.cache_write_5m + usage.cache_write_1h,
+        "gen_ai.usage.reasoning.output_tokens": usage.reasoning,
+    }
+    if request.max_output_tokens is not None:
+        attributes["gen_ai.request.max_tokens"] = request.max_output_tokens
+    yield from ask(Measured(step, attributes))
+
+
+def record_tool(call: ToolCall, result: ToolResult, quote: ToolQuote) -> Flow[None]:
+    """Emit the facts of a tool call."""
+    attributes: dict[str, str | int | float | bool] = {
+        "gen_ai.tool.name": call.name,
+        "gen_ai.tool.call.id": call.id,
+        "governor.tool.failed": result.failed,
+        "governor.cost_nano_usd": quote.fee,
+    }
+    yield from ask(Measured(call.step, attributes))

@@ -1,0 +1,117 @@
+"""Sub-flows of the path that refuse, reserve and settle."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, NoReturn
+
+from governor.decisions import Decision, Reason, Verdict
+from governor.effects import Calibration, Change, Decided, Flow, NewId, Now, Release, Reserve, Settle, ask
+from governor.errors import CallDenied, RunStopped
+from governor.ledger import Charge, Lease, ReserveRequest, Shortfall
+from governor.runs import Stopped
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from governor.calls import ModelRequest, StepRef, ToolCall
+    from governor.controls import Controls
+    from governor.ledger import Hold
+    from governor.plans import Quote, Routed, ToolQuote
+    from governor.runs import RunState
+
+__all__ = ["admit", "refuse", "refuse_again", "release_or_settle", "reserve_model", "reserve_tool", "settle"]
+
+
+def admit(step: StepRef, decision: Decision, *, deny: bool = True) -> Flow[bool]:
+    """Record a decision and, if it refuses, raise. With `deny=False` a deny is only answered (True): the caller substitutes a result."""
+    if decision.verdict is Verdict.ALLOW and decision.reason is None:
+        return False
+    if not decision.refuses:
+        yield from ask(Decided(step, decision))
+        return False
+    if decision.verdict is Verdict.DENY and not deny:
+        yield from ask(Decided(step, decision))
+        return True
+    return (yield from refuse(step, decision))
+
+
+def refuse(step: StepRef, decision: Decision) -> Flow[NoReturn]:
+    """Record the refusal and raise it. A stop is remembered in the run's state, so that swallowing the error gains nothing."""
+    yield from ask(Decided(step, decision))
+    reason = decision.reason or Reason(code="refused", rule=decision.control, text=f"{decision.control} refused this call")
+    if decision.verdict is not Verdict.STOP:
+        raise CallDenied(reason)
+    stopped = Stopped(
+        code=reason.code, rule=reason.rule, text=reason.text, limit=reason.limit, seen=reason.seen, remedy=reason.remedy
+    )
+    yield from ask(Change(step.run, lambda state: (replace(state, stopped=state.stopped or stopped), None)))
+    raise RunStopped(reason)
+
+
+def refuse_again(step: StepRef, state: RunState) -> Flow[None]:
+    """Refuse every further call of a run that was stopped, with the reason it was stopped for."""
+    if state.stopped is None:
+        return
+    stopped = state.stopped
+    reason = Reason(
+        code=stopped.code,
+        rule=stopped.rule,
+        text=stopped.text,
+        limit=stopped.limit,
+        seen=stopped.seen,
+        remedy=stopped.remedy,
+    )
+    yield from ask(Decided(step, Decision(control="run", verdict=Verdict.STOP, reason=reason)))
+    raise RunStopped(reason)
+
+
+def reserve_model(request: ModelRequest, routed: Routed, controls: Controls, now: int) -> Flow[tuple[Quote, Lease]]:
+    """Price the final request, put the clamp on it and take the money before it is spent. Raises RunStopped or CallDenied."""
+    step = request.call.step
+    ratio = yield from ask(Calibration(request.model))
+    quote = controls.budget.quote(request, routed, ratio, now)
+    if isinstance(quote, Decision):
+        return (yield from refuse(step, quote))
+    lease = yield from _take(quote.holds, controls, now)
+    if isinstance(lease, Shortfall):
+        smaller = controls.budget.shrink(quote, lease)  # a shorter answer may still fit; once, never a search
+        if smaller is not None:
+            quote = smaller
+            lease = yield from _take(quote.holds, controls, now)
+    if isinstance(lease, Shortfall):
+        return (yield from refuse(step, controls.budget.refusal(lease)))
+    return quote, lease
+
+
+def reserve_tool(call: ToolCall, controls: Controls, now: int) -> Flow[tuple[ToolQuote, Lease]]:
+    """Hold the fee and the count of a tool call. Raises RunStopped or CallDenied."""
+    quote = controls.budget.quote_tool(call, now)
+    lease = yield from _take(quote.holds, controls, now)
+    if isinstance(lease, Shortfall):
+        return (yield from refuse(call.step, controls.budget.refusal(lease)))
+    return quote, lease
+
+
+def settle(lease: Lease, amounts: Sequence[int], *, free: bool = False) -> Flow[None]:
+    """Charge what was used; `free` gives the lease back whole (an answer from LangChain's own cache)."""
+    if not lease.holds:
+        return
+    now = yield from ask(Now())
+    if free:
+        yield from ask(Release(lease.id, now))
+    else:
+        yield from ask(Settle(Charge(lease=lease.id, amounts=tuple(amounts), now_ms=now)))
+
+
+def release_or_settle(lease: Lease, amounts: Sequence[int] | None) -> Flow[None]:
+    """After a failure: None means that nothing was billed; amounts are what was observed, or the worst case."""
+    yield from settle(lease, amounts or (), free=amounts is None)
+
+
+def _take(holds: tuple[Hold, ...], controls: Controls, now: int) -> Flow[Lease | Shortfall]:
+    if not holds:
+        return Lease(id="", holds=())
+    identifier = yield from ask(NewId())
+    request = ReserveRequest(id=identifier, holds=holds, ttl_ms=controls.budget.lease_ttl_ms, now_ms=now)
+    return (yield from ask(Reserve(request)))

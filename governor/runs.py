@@ -1,0 +1,127 @@
+"""State of a run, shared by parallel branches, nested graphs and resumes. Lives in the store, never in graph state.
+
+Everything here is frozen and serialisable; a store changes it by applying a pure function atomically.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from pydantic import TypeAdapter
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["Cut", "Lane", "LoopState", "RouteState", "RunState", "Stopped", "dump_state", "parse_state"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoopState:
+    """What the loop control remembers: signatures and counters, no content beyond held results' short text."""
+
+    calls: tuple[str, ...] = ()
+    """Signatures (name and canonical arguments) of the latest finished tool calls, oldest first."""
+    outcomes: tuple[str, ...] = ()
+    """Signatures of the same calls with their masked results."""
+    names: tuple[str, ...] = ()
+    """Tool names of the same calls, to name a cycle."""
+    texts: tuple[str, ...] = ()
+    """Digests of the latest model texts that came without tool calls."""
+    held: tuple[tuple[str, str], ...] = ()
+    """Call signature to the latest result's shown text, for the few calls that may be blocked next."""
+    nudged: tuple[tuple[str, int], ...] = ()
+    """Cycle signature to how often it was nudged."""
+    polls: tuple[tuple[str, int, int], ...] = ()
+    """Poll signature to first and latest call, milliseconds since the epoch."""
+    note: str | None = None
+    """A nudge that waits for the next model request."""
+    finished: int = 0
+    """Tool calls finished so far."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cut:
+    """One compaction: everything between the pinned messages and `first` is replaced by `text`."""
+
+    first: str
+    """Key of the first message of the tail."""
+    text: str
+    """Exact text inserted in place of what was removed."""
+    tokens: int
+    at_call: int
+    """Model call of the lane at which it was made."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lane:
+    """The compaction and cache view of one node of one run."""
+
+    cuts: tuple[Cut, ...] = ()
+    rent: int = 0
+    """Nano-USD paid for re-reading what a cut would have removed, since the last cut."""
+    calls: int = 0
+    previous_last: str | None = None
+    """Key of the last message of the previous request: an intermediate cache point is kept there."""
+    last_at_ms: int = 0
+    model: str | None = None
+    """The model that the lane's cache is warm on."""
+    prefix_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouteState:
+    """Escalation: until which model call of the run which tier answers, and how often it was used."""
+
+    tier: str | None = None
+    until_call: int = 0
+    escalations: int = 0
+    signals: tuple[str, ...] = ()
+    """Signals since the last model call (`tool_error`, `loop`, ...) that the next decision reads."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stopped:
+    """Why a run was stopped: the durable part of its `Reason`."""
+
+    code: str
+    rule: str
+    text: str
+    limit: str | None = None
+    seen: str | None = None
+    remedy: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunState:
+    """Everything governor remembers of a run."""
+
+    loop: LoopState = field(default_factory=LoopState)
+    route: RouteState = field(default_factory=RouteState)
+    lanes: Mapping[str, Lane] = field(default_factory=dict[str, Lane])
+    """By node path."""
+    steps: int = 0
+    open_steps: tuple[str, ...] = ()
+    """Namespaces of steps that have begun and not ended: a retry or resume of one is not counted again."""
+    model_calls: int = 0
+    tool_calls: int = 0
+    tools_used: tuple[str, ...] = ()
+    """Distinct names of tools that have run, for sequence rules."""
+    approvals: Mapping[str, int] = field(default_factory=dict[str, int])
+    """Hash of tool and canonical arguments to when approval was asked, milliseconds since the epoch."""
+    stopped: Stopped | None = None
+    """Set once the run was stopped; every later call of the run is refused with the same reason."""
+    started_ms: int = 0
+
+
+_adapter = TypeAdapter(RunState)
+
+
+def dump_state(state: RunState) -> bytes:
+    """`state` as JSON bytes, for stores that outlive the process."""
+    return _adapter.dump_json(state)
+
+
+def parse_state(data: bytes | str) -> RunState:
+    """The inverse of `dump_state`. Raises pydantic's ValidationError on anything else."""
+    return _adapter.validate_json(data)

@@ -1,0 +1,1 @@
+"""Stores: one contract, in memory and in SQLite; `governor_redis` adds the fleet's."""
