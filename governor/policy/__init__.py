@@ -1,0 +1,1 @@
+"""The policy: what a security team writes, read into frozen, exact, checked values."""

@@ -1,0 +1,133 @@
+"""The root of the policy schema, and the one place to import its classes from."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field
+
+from governor.policy.base import Mode, Name, Section, Text
+from governor.policy.matchers import After, Test, When
+from governor.policy.models import (
+    Escalate,
+    Estimator,
+    Gateway,
+    PriceOverride,
+    Quality,
+    Rate,
+    RouteRule,
+    RouteWhen,
+    Routing,
+    Tier,
+    WhenFull,
+)
+from governor.policy.rules import ToolRule, Tools
+from governor.policy.sections import (
+    Budget,
+    BudgetLimit,
+    Cache,
+    Clamp,
+    Compact,
+    Context,
+    Identity,
+    LadderRung,
+    Limits,
+    Loops,
+    LoopTool,
+    PolicyException,
+    ToolResults,
+    Trace,
+    Window,
+)
+
+__all__ = [
+    "After",
+    "Budget",
+    "BudgetLimit",
+    "Cache",
+    "Clamp",
+    "Compact",
+    "Context",
+    "Escalate",
+    "Estimator",
+    "Gateway",
+    "Identity",
+    "LadderRung",
+    "Limits",
+    "LoopTool",
+    "Loops",
+    "Mode",
+    "Policy",
+    "PolicyException",
+    "PriceOverride",
+    "Quality",
+    "Rate",
+    "RouteRule",
+    "RouteWhen",
+    "Routing",
+    "Section",
+    "Test",
+    "Tier",
+    "ToolResults",
+    "ToolRule",
+    "Tools",
+    "Trace",
+    "When",
+    "WhenFull",
+    "Window",
+]
+
+
+def _format_version(value: Any) -> Any:
+    if isinstance(value, bool) or value != 1:
+        raise ValueError("unknown format version: this governor reads version 1")
+    return 1
+
+
+class Policy(Section):
+    """One policy file: everything that bounds what an agent fleet may do and spend.
+
+    Absent parts fail closed where a default can be dangerous: tools are denied, the policy is enforced, loops are
+    answered. Absent limits and budgets mean "no bound, but counted".
+    """
+
+    governor: Annotated[Literal[1], BeforeValidator(_format_version)]
+    """Version of the file format."""
+    name: Name
+    """The policy's name, shown in decisions and reports."""
+    owner: Text | None = None
+    """Whom to ask about it."""
+    extends: Text | None = None
+    """A bundled policy (`baseline`, `strict`, `frugal`) or a path. This policy may tighten it, never loosen it."""
+    mode: Mode = "enforce"
+    """`observe` records what would have happened and lets every call through."""
+    identity: Identity = Identity()
+    """Where scopes get their names from."""
+    tiers: dict[Name, Tier] = Field(default_factory=dict)
+    """Models that may answer, best first. None: the graph's own model is used and metered."""
+    routing: Routing = Routing()
+    """Which tier answers which step."""
+    context: Context = Context()
+    """What the model gets to read."""
+    loops: Loops = Loops()
+    """How fruitless repetition is answered."""
+    limits: Limits = Limits()
+    """Bounds of one run."""
+    budgets: tuple[Budget, ...] = ()
+    """What scopes may spend."""
+    ladder: tuple[LadderRung, ...] = ()
+    """How calls get cheaper before a budget is spent."""
+    on_exhausted: Literal["finish", "stop", "ask"] = "finish"
+    """When a hard budget is spent: answer with what there is, stop at once, or ask a person for more."""
+    rates: tuple[Rate, ...] = ()
+    """Paces that tiers must keep."""
+    tools: Tools = Tools()
+    """Which tools may be called."""
+    trace: Trace = Trace()
+    """What telemetry may show."""
+    exceptions: tuple[PolicyException, ...] = ()
+    """Dated permissions to break named rules."""
+
+    def mode_of(self, rule_mode: Mode | None) -> Mode:
+        """The mode of a rule: its own, else the policy's."""
+        return rule_mode or self.mode

@@ -1,0 +1,275 @@
+"""Context, loops, limits, budgets and trace: the parts of a policy that bound what a run may use and show."""
+
+from __future__ import annotations
+
+from datetime import date  # noqa: TC003 - pydantic reads annotations when the model is built
+from itertools import pairwise
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BeforeValidator, Discriminator, Field, StrictBool, Tag, WithJsonSchema, model_validator
+
+from governor.policy.base import Globs, Mode, Name, Section, Text, Words, one_or_many
+from governor.policy.scalars import Count, Milliseconds, NanoUsd, ScalarError, Share, Tokens
+
+__all__ = [
+    "Budget",
+    "BudgetLimit",
+    "Cache",
+    "Clamp",
+    "Compact",
+    "Context",
+    "Identity",
+    "LadderRung",
+    "Limits",
+    "LoopTool",
+    "Loops",
+    "PolicyException",
+    "ToolResults",
+    "Trace",
+    "Window",
+]
+
+
+class Identity(Section):
+    """Where scopes get their names from: `config.<key>` reads the run's configuration.
+
+    Other text is the name itself. Never from the model. A scope that a rule needs and the run does not
+    name is a refusal.
+    """
+
+    org: Text | None = None
+    """The organisation."""
+    tenant: Text | None = None
+    """The customer or team."""
+    user: Text | None = None
+    """The person a run works for."""
+    agent: Text | None = None
+    """The agent. Absent: the graph's name."""
+
+
+def _off_as(field: str) -> Any:
+    """Let an author write `off` for a mapping whose `field` is off."""
+    return BeforeValidator(lambda value: {field: "off"} if value == "off" else value)
+
+
+class Cache(Section):
+    """Prompt caching at the provider; governor places the breakpoints."""
+
+    ttl: Literal["5m", "1h", "off"] = "5m"
+    """How long a cached prefix lives."""
+
+
+class Compact(Section):
+    """How old history is shortened in what the model sees. The graph's own state keeps all of it."""
+
+    strategy: Literal["off", "ledger", "mask", "summarise"] = "ledger"
+    """`ledger` keeps the task, a list of identifiers and the latest messages, without a model call."""
+    keep_tail: Tokens = Tokens(4_000, "4k")
+    """How much of the latest history stays word for word."""
+    ledger: Tokens = Tokens(1_000, "1k")
+    """Size of the list of identifiers."""
+
+
+class ToolResults(Section):
+    """Long tool results are cut when first seen; the recall tool reads the rest."""
+
+    cap: Tokens | None = None
+    """Results longer than this are cut. Absent: never."""
+    recall: StrictBool = True
+    """Give the model a tool that reads what was cut. Without it the rest is lost to the model."""
+
+
+class Context(Section):
+    """What the model gets to read."""
+
+    cache: Annotated[Cache, _off_as("ttl")] = Cache(ttl="off")
+    """Prompt caching. Absent: the graph's own settings stay as they are."""
+    order: Literal["auto", "off"] = "off"
+    """`auto`: stable parts first (tools, system, pinned, history), volatile ones last, so that the cache hits."""
+    compact: Annotated[Compact, _off_as("strategy")] = Compact(strategy="off")
+    """Shortening of old history. Absent: none."""
+    tool_results: ToolResults = ToolResults()
+    """Cutting of long tool results. Absent: none."""
+    max_input_tokens: Tokens | None = None
+    """Largest prompt of one call; beyond it the history is compacted, and if that does not help the call is refused."""
+
+
+class LoopTool(Section):
+    """A tool that repeats for good reason, so that its repetition is judged by its own rules."""
+
+    tool: Globs
+    """Names of tools."""
+    as_: Annotated[Literal["poll", "paging", "batch", "strict", "off"], Field(alias="as")]
+    """`poll`: asks for a status. `paging`: reads page after page. `batch`: many alike. `off`: never judged."""
+    every: Milliseconds | None = None
+    """With `poll`: the shortest sensible interval."""
+    for_at_most: Milliseconds | None = None
+    """With `poll`: how long waiting is legitimate."""
+    key: Words | None = None
+    """Arguments that identify the call; all others are ignored when calls are compared."""
+
+    @model_validator(mode="after")
+    def _waiting_is_polling(self) -> Self:
+        if self.as_ != "poll" and (self.every is not None or self.for_at_most is not None):
+            raise ScalarError("`every` and `for_at_most` go with `as: poll`", "Remove them or write `as: poll`.")
+        return self
+
+
+Response = Literal["nudge", "block", "escalate", "stop"]
+
+
+class Loops(Section):
+    """How fruitless repetition is answered. Loop protection is on unless `mode` says otherwise."""
+
+    respond: Annotated[tuple[Response, ...], BeforeValidator(one_or_many), Field(min_length=1)] = (
+        "nudge",
+        "block",
+        "stop",
+    )
+    """Mildest first; each is used when the one before it did not help."""
+    tools: tuple[LoopTool, ...] = ()
+    """Tools whose repetition is legitimate."""
+    progress: Text | None = None
+    """A state value (`state.todo_done`) that rises when the run gets somewhere."""
+    nudge_at: Count | None = None
+    """Fruitless repetitions before a nudge. Absent: governor's default."""
+    block_at: Count | None = None
+    """Fruitless repetitions before the repeated call is refused."""
+    stop_at: Count | None = None
+    """Fruitless repetitions before the run ends."""
+    mode: Mode | None = None
+    """Absent: the policy's mode."""
+
+    @model_validator(mode="after")
+    def _thresholds_rise(self) -> Self:
+        given = [at for at in (self.nudge_at, self.block_at, self.stop_at) if at is not None]
+        if any(later <= earlier for earlier, later in pairwise(given)):
+            raise ScalarError("`nudge_at`, `block_at` and `stop_at` must rise", "Write them like 3, 5 and 8.")
+        return self
+
+
+class Limits(Section):
+    """Bounds of one run, summed over nested graphs. Absent: no bound, but counted."""
+
+    steps: Count | None = None
+    """Node executions."""
+    depth: Count | None = None
+    """Graphs inside graphs."""
+    fan_out: Count | None = None
+    """Branches running at once."""
+    time: Milliseconds | None = None
+    """From the run's start; time spent waiting for a person is not counted."""
+
+
+Window = Milliseconds | Literal["day", "week", "month"]
+"""A rolling window of that length, or a calendar one."""
+
+
+def _read_window(raw: Any) -> Window | None:
+    if raw is None or raw in ("day", "week", "month"):
+        return raw
+    try:
+        return Milliseconds.parse(raw)
+    except ScalarError as error:
+        raise ScalarError(str(error), f"{error.remedy[:-1]}, or day, week, month.") from None
+
+
+_PER_SCHEMA = {"anyOf": [{"enum": ["day", "week", "month"]}, {"type": "string", "pattern": "^[0-9.]+(ms|s|m|h|d)$"}]}
+
+
+class BudgetLimit(Section):
+    """What a budget bounds; several units hold at once."""
+
+    usd: NanoUsd | None = None
+    """Money, in dollars."""
+    tokens: Tokens | None = None
+    """Input and output together."""
+    input_tokens: Tokens | None = None
+    """Input, cached or not."""
+    output_tokens: Tokens | None = None
+    """Output, reasoning included."""
+    model_calls: Count | None = None
+    """Calls of models."""
+    tool_calls: Count | None = None
+    """Calls of tools."""
+    calls: Count | None = None
+    """Calls of both kinds; with `tool`, of those tools."""
+    time: Milliseconds | None = None
+    """Running time."""
+
+    @model_validator(mode="after")
+    def _limits_something(self) -> Self:
+        if all(getattr(self, unit) is None for unit in type(self).model_fields):
+            raise ScalarError("this budget limits nothing", "Add a limit, as in `limit: {usd: 0.50}`.")
+        return self
+
+
+Scope = Literal["run", "thread", "tenant", "user", "org", "agent", "node", "tool"]
+
+
+class Budget(Section):
+    """A limit on what one scope may spend in one window."""
+
+    id: Name
+    """A stable name, used in decisions, reports and tests."""
+    scope: Scope
+    """Whose spending is added up: every run, thread, tenant ... has its own ledger."""
+    per: Annotated[Window | None, BeforeValidator(_read_window), WithJsonSchema(_PER_SCHEMA)] = None
+    """The window: a duration (rolling) or `day`, `week`, `month` (calendar, UTC). Absent: the scope's whole life."""
+    limit: BudgetLimit
+    """How much."""
+    hard: StrictBool = True
+    """A hard budget refuses; a soft one only alerts."""
+    mode: Mode | None = None
+    """Absent: the policy's mode."""
+    tool: Globs | None = None
+    """Count only calls of these tools."""
+    fee: NanoUsd | None = None
+    """What one matching tool call costs, in dollars."""
+
+
+class Clamp(Section):
+    """Smaller limits that a rung of the ladder puts on the calls still to come."""
+
+    max_output_tokens: Tokens | None = None
+    """Largest answer."""
+    fan_out: Count | None = None
+    """Branches running at once."""
+
+
+class LadderRung(Section):
+    """What changes when a share of the tightest budget is spent."""
+
+    at: Share
+    """Share of the budget."""
+    do: Annotated[
+        Annotated[Literal["compact", "lower_tier", "last_call"], Tag("word")] | Annotated[Clamp, Tag("clamp")],
+        Discriminator(lambda value: "word" if isinstance(value, str) else "clamp"),
+    ]
+    """`compact` harder, `lower_tier`, `last_call` (one final answer), or smaller limits."""
+
+
+class Trace(Section):
+    """What telemetry may show."""
+
+    content: Literal["none", "redacted", "full"] = "none"
+    """`none`: facts and hashes only, no text of prompts, arguments or results."""
+    redact: Annotated[tuple[Name, ...], BeforeValidator(one_or_many)] = ()
+    """Kinds of personal data that `redacted` removes."""
+
+
+class PolicyException(Section):
+    """A dated permission to break named rules, kept apart from the rules themselves."""
+
+    id: Name
+    """A stable name, counted in every report."""
+    rules: Words
+    """Ids of the rules it lifts."""
+    scope: dict[str, str] = Field(default_factory=dict)
+    """Where it holds, e.g. `{tenant: acme}`."""
+    owner: Text
+    """Who answers for it."""
+    reason: Text
+    """Why it exists."""
+    expires: date
+    """Last day it holds, as YYYY-MM-DD."""
