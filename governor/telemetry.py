@@ -1,0 +1,163 @@
+"""Spans, events and metrics, through the OpenTelemetry API alone: without an SDK all of it costs next to nothing.
+
+A run is `invoke_workflow`, a step `step <node>`, a model call `chat <model>`, a tool call `execute_tool <tool>`. Names follow the OpenTelemetry
+GenAI conventions (status: Development), so they stand in one table here. `governor.*` attributes are ours. Decisions are span events.
+Message content is never recorded unless the policy's `trace.content` says so.
+
+Attributes of metrics are low in cardinality: tier, model, control, verdict, reason code; never a thread, a user or a hash.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from opentelemetry import metrics, trace
+from opentelemetry.trace import SpanKind, Status, StatusCode
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from opentelemetry.context import Context
+    from opentelemetry.trace import Span, Tracer
+
+    from governor.calls import ModelCall, RunRef, StepRef, ToolCall
+    from governor.decisions import Decision
+    from governor.policy.load import LoadedPolicy
+
+__all__ = ["PROVIDER_NAMES", "Telemetry"]
+
+Value = str | int | float | bool
+
+PROVIDER_NAMES: Mapping[str, str] = {
+    "bedrock": "aws.bedrock",
+    "bedrock_converse": "aws.bedrock",
+    "anthropic": "anthropic",
+    "openai": "openai",
+    "google_genai": "gcp.gemini",
+    "azure_openai": "azure.ai.openai",
+}
+"""LangChain's provider names to the values of `gen_ai.provider.name`."""
+
+NANO = 1_000_000_000
+
+
+class Telemetry:
+    """Turns what the path emits into spans, span events and metrics. Stateless; safe to share between threads."""
+
+    def __init__(self, policy: LoadedPolicy, tracer: Tracer | None = None) -> None:
+        """Use the global providers of the process; `tracer` overrides for tests."""
+        self._policy = policy
+        self._tracer = tracer or trace.get_tracer("governor")
+        meter = metrics.get_meter("governor")
+        self._tokens = meter.create_histogram("gen_ai.client.token.usage", "{token}", "Tokens per model call, by type.")
+        self._cost = meter.create_counter("governor.cost", "USD", "Money settled.")
+        self._decisions = meter.create_counter("governor.decisions", "{decision}", "Decisions by control, verdict, code.")
+        self._calls = meter.create_counter("governor.calls", "{call}", "Model and tool calls that were made.")
+        self._removed = meter.create_counter("governor.context.tokens_removed", "{token}", "Tokens compaction left out.")
+
+    def run(self, run: RunRef, name: str) -> Span:
+        """Start the span of a run. It is a child of whatever span the caller is in."""
+        attributes: dict[str, Value] = {
+            "gen_ai.operation.name": "invoke_workflow",
+            "gen_ai.workflow.name": name,
+            "governor.run.id": run.id,
+            "governor.policy.hash": self._policy.hash,
+            "governor.policy.name": self._policy.policy.name or "",
+            "governor.policy.mode": self._policy.policy.mode,
+        }
+        if run.thread is not None:
+            attributes["gen_ai.conversation.id"] = run.thread
+        attributes.update({f"governor.scope.{scope}": value for scope, value in run.scopes.items()})
+        return self._tracer.start_span(f"invoke_workflow {name}", kind=SpanKind.INTERNAL, attributes=attributes)
+
+    def step(self, step: StepRef, parent: Context | None) -> Span:
+        """Start the span of one node execution."""
+        attributes: dict[str, Value] = {
+            "governor.run.id": step.run.id,
+            "governor.step.node": step.node,
+            "governor.step.path": step.path,
+            "governor.step.attempt": step.attempt,
+            "governor.step.depth": step.depth,
+        }
+        return self._tracer.start_span(f"step {step.path}", context=parent, attributes=attributes)
+
+    def model(self, call: ModelCall, parent: Context | None) -> Span:
+        """Start the span of a model call. Its name carries the model that user code asked for; attributes say which one answered."""
+        attributes = self._call(call.step, "chat")
+        attributes["gen_ai.provider.name"] = PROVIDER_NAMES.get(call.model.provider, call.model.provider)
+        attributes["governor.requested_model"] = call.model.model
+        attributes["governor.streaming"] = call.streaming
+        return self._tracer.start_span(
+            f"chat {call.model.model}", context=parent, kind=SpanKind.CLIENT, attributes=attributes
+        )
+
+    def tool(self, call: ToolCall, parent: Context | None) -> Span:
+        """Start the span of a tool call."""
+        attributes = self._call(call.step, "execute_tool")
+        attributes["gen_ai.tool.name"] = call.name
+        return self._tracer.start_span(f"execute_tool {call.name}", context=parent, attributes=attributes)
+
+    def end(self, span: Span, error: BaseException | None = None, *, expected: bool = False) -> None:
+        """End a span. `expected` errors (interrupts, stops: LangGraph's control flow) are named but are no failure."""
+        if error is not None:
+            span.set_attribute("error.type", type(error).__qualname__)
+            if not expected:
+                span.set_status(Status(StatusCode.ERROR, type(error).__qualname__))
+        span.end()
+
+    def decided(self, span: Span, step: StepRef, decision: Decision) -> None:
+        """One decision: an event on the call's span and a count."""
+        reason = decision.reason
+        code = reason.code if reason else decision.control
+        verdict = f"would_{decision.verdict}" if decision.observed else str(decision.verdict)
+        self._decisions.add(1, {"control": decision.control, "verdict": verdict, "code": code})
+        if not span.is_recording():
+            return
+        attributes: dict[str, Value] = {
+            "governor.control": decision.control,
+            "governor.verdict": verdict,
+            "governor.reason.code": code,
+            "governor.policy.hash": self._policy.hash,
+            "governor.step.path": step.path,
+        }
+        if reason is not None:
+            attributes["governor.rule"] = reason.rule
+            attributes["governor.reason"] = reason.text
+            optional = {"limit": reason.limit, "seen": reason.seen, "remedy": reason.remedy}
+            attributes.update({f"governor.reason.{key}": value for key, value in optional.items() if value is not None})
+            attributes.update({f"governor.evidence.{key}": value for key, value in reason.evidence.items()})
+        span.add_event("governor.decision", attributes)
+
+    def measured(self, span: Span, step: StepRef, attributes: Mapping[str, Value]) -> None:
+        """Facts of a finished call: attributes on its span, and the metrics that come of them."""
+        del step
+        if span.is_recording():
+            span.set_attributes(dict(attributes))
+        if "gen_ai.usage.input_tokens" not in attributes:
+            self._calls.add(1, {"kind": "tool"})
+            self._add_cost(attributes, {"kind": "tool"})
+            return
+        labels: dict[str, Value] = {
+            "gen_ai.request.model": attributes["gen_ai.request.model"],
+            "governor.tier": attributes["governor.tier"],
+        }
+        self._calls.add(1, {"kind": "model", **labels})
+        self._tokens.record(int(attributes["gen_ai.usage.input_tokens"]), {"gen_ai.token.type": "input", **labels})
+        self._tokens.record(int(attributes["gen_ai.usage.output_tokens"]), {"gen_ai.token.type": "output", **labels})
+        removed = int(attributes["governor.context.tokens_before"]) - int(attributes["governor.context.tokens_after"])
+        if removed > 0:
+            self._removed.add(removed, labels)
+        self._add_cost(attributes, {"kind": "model", **labels})
+
+    def _add_cost(self, attributes: Mapping[str, Value], labels: Mapping[str, Value]) -> None:
+        cost = int(attributes.get("governor.cost_nano_usd", 0))
+        if cost:
+            self._cost.add(cost / NANO, labels)  # metrics are for charts; the ledger keeps the integer
+
+    def _call(self, step: StepRef, operation: str) -> dict[str, Value]:
+        return {
+            "gen_ai.operation.name": operation,
+            "governor.run.id": step.run.id,
+            "governor.step.path": step.path,
+            "governor.policy.hash": self._policy.hash,
+        }
