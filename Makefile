@@ -11,11 +11,14 @@ READY := $(VENV)/.ready
 # The first interpreter that is new enough *and* answers: a pyenv shim can be on PATH and still run nothing.
 PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3 python; do \
 	"$$python" -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { echo "$$python"; break; }; done)
-INSTALL = $(if $(shell command -v uv 2>/dev/null),uv pip install --quiet --python $(PY),$(PY) -m pip install --quiet --disable-pip-version-check)
+WANTED = -c constraints.txt -e ".[all,dev]"
+# uv is faster when it is there; pip is always there, and knows an index that only pip was told of.
+UV := $(shell command -v uv 2>/dev/null)
+INSTALL = $(if $(UV),$(UV) pip install --quiet --python $(PY) $(WANTED) ||) $(PY) -m pip install --quiet --disable-pip-version-check $(WANTED)
 
 # As many workers as there are processors. A file's tests stay together, so a module's fixtures are made once.
 WORKERS ?= auto
-PYTEST = $(PY) -m pytest -n $(WORKERS) --dist loadfile
+PYTEST = $(PY) -m pytest -n $(WORKERS) --dist loadfile --inline-snapshot=disable
 
 .PHONY: demo test check bench clean
 .DEFAULT_GOAL := check
@@ -39,7 +42,7 @@ bench: $(READY)
 $(READY): pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "governor needs Python 3.11 or newer with the venv module: none found. Install one, or: make PYTHON=/path/to/python3" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(INSTALL) -c constraints.txt -e ".[all,dev]"
+	$(INSTALL)
 	@touch $@
 
 clean:
