@@ -7,7 +7,8 @@ settlement. The async loops shield those effects, so that a cancelled call still
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterator
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from governor.effects import InvokeModel
@@ -41,7 +42,7 @@ class Opened(Protocol[C_co]):
 class AsyncOpened(Protocol[C_co]):
     """The async twin of `Opened`."""
 
-    def __aiter__(self) -> AsyncIterator[C_co]:
+    def __aiter__(self) -> AsyncGenerator[C_co, None]:
         """The chunks, metered as they pass."""
         ...
 
@@ -118,8 +119,11 @@ async def drive_stream_async(
             try:
                 if isinstance(effect, InvokeModel) and not failed:
                     stream = open_stream(effect)
-                    async for chunk in stream:
-                        yield chunk
+                    async with aclosing(
+                        aiter(stream)
+                    ) as chunks:  # else a broken-off provider stream waits for the collector
+                        async for chunk in chunks:
+                            yield chunk
                     answer: Any = stream.response()
                 else:
                     answer = await (_shielded(perform(effect)) if failed else perform(effect))

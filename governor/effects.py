@@ -6,12 +6,13 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar, cast
 
+from governor.calls import Meter, ModelRef, ModelRequest, ModelResponse, RunRef, StepRef, ToolCall, ToolResult
+from governor.ledger import Charge, Lease, ReserveRequest, Shortfall
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from governor.calls import Meter, ModelRef, ModelRequest, ModelResponse, RunRef, StepRef, ToolCall, ToolResult
     from governor.decisions import Decision
-    from governor.ledger import Charge, Lease, ReserveRequest, Shortfall
     from governor.runs import RunState
 
 __all__ = [
@@ -88,7 +89,7 @@ class Change(Effect[T]):
 
 
 @dataclass(frozen=True, slots=True)
-class Reserve(Effect["Lease | Shortfall"]):
+class Reserve(Effect[Lease | Shortfall]):
     """Take before spending: all holds or none."""
 
     request: ReserveRequest
@@ -119,7 +120,7 @@ class Keep(Effect[None]):
 
 
 @dataclass(frozen=True, slots=True)
-class InvokeModel(Effect["ModelResponse"]):
+class InvokeModel(Effect[ModelResponse]):
     """Call the provider, once. `meter` is fed while it runs and read when it fails."""
 
     request: ModelRequest
@@ -127,7 +128,7 @@ class InvokeModel(Effect["ModelResponse"]):
 
 
 @dataclass(frozen=True, slots=True)
-class InvokeTool(Effect["ToolResult"]):
+class InvokeTool(Effect[ToolResult]):
     """Run the tool, once. The integration sets `meter.rejected` when the graph was interrupted before the tool did its work."""
 
     call: ToolCall

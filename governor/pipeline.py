@@ -39,7 +39,7 @@ def step_exit(step: StepRef, controls: Controls) -> Flow[None]:
 
 
 def model_call(call: ModelCall, controls: Controls) -> Flow[ModelResponse]:
-    """loop -> route -> compact -> order -> price and reserve -> invoke -> settle -> judge (escalate at most once) -> record.
+    """Loop -> route -> compact -> order -> price and reserve -> invoke -> settle -> judge (escalate at most once) -> record.
 
     Raises RunStopped or CallDenied when the policy refuses, and whatever the provider raised, after settling it.
     """
@@ -70,14 +70,16 @@ def model_call(call: ModelCall, controls: Controls) -> Flow[ModelResponse]:
 
         judged = controls.route.judge(state, quote.request, response)
         yield from record_model(quote, routed, viewed, usage, response, judged)
-        state = yield from ask(Change(step.run, after_model(controls, quote.request, viewed, usage, response, judged, now)))
+        state = yield from ask(
+            Change(step.run, after_model(controls, quote.request, viewed, usage, response, judged, now))
+        )
         if judged.again is None:
             return response
         routed = judged.again
 
 
 def tool_call(call: ToolCall, controls: Controls) -> Flow[ToolResult]:
-    """access -> loop -> reserve (fee, call count) -> invoke -> settle -> record. Long results are capped where they are shown.
+    """Access -> loop -> reserve (fee, call count) -> invoke -> settle -> record. Long results are capped where they are shown.
 
     A denied call is answered by a synthetic result, so that every tool call of the model keeps its answer. Raises RunStopped when the
     run must end, and whatever the tool raised, after settling its fee.

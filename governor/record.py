@@ -61,7 +61,9 @@ def after_model(
     return apply
 
 
-def after_tool(controls: Controls, call: ToolCall, result: ToolResult, now: int) -> Callable[[RunState], tuple[RunState, None]]:
+def after_tool(
+    controls: Controls, call: ToolCall, result: ToolResult, now: int
+) -> Callable[[RunState], tuple[RunState, None]]:
     """The change that a finished tool call makes: loop state, routing signals, the names that sequence rules read."""
 
     def apply(state: RunState) -> tuple[RunState, None]:

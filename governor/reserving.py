@@ -39,7 +39,9 @@ def admit(step: StepRef, decision: Decision, *, deny: bool = True) -> Flow[bool]
 def refuse(step: StepRef, decision: Decision) -> Flow[NoReturn]:
     """Record the refusal and raise it. A stop is remembered in the run's state, so that swallowing the error gains nothing."""
     yield from ask(Decided(step, decision))
-    reason = decision.reason or Reason(code="refused", rule=decision.control, text=f"{decision.control} refused this call")
+    reason = decision.reason or Reason(
+        code="refused", rule=decision.control, text=f"{decision.control} refused this call"
+    )
     if decision.verdict is not Verdict.STOP:
         raise CallDenied(reason)
     stopped = Stopped(

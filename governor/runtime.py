@@ -78,7 +78,7 @@ class Runtime:
 
     def perform(
         self, effect: Effect[Any], span: Span, invoke: Callable[[InvokeModel | InvokeTool | Approve], Any]
-    ) -> Any:  # noqa: ANN401 - the answer's type belongs to the effect
+    ) -> Any:
         """Perform one effect, blocking. Calls into the graph (`InvokeModel`, `InvokeTool`, `Approve`) go to `invoke`."""
         match effect:
             case Change(run, apply):
@@ -98,7 +98,7 @@ class Runtime:
 
     async def perform_async(
         self, effect: Effect[Any], span: Span, invoke: Callable[[InvokeModel | InvokeTool | Approve], Awaitable[Any]]
-    ) -> Any:  # noqa: ANN401 - as above
+    ) -> Any:
         """The async twin of `perform`."""
         match effect:
             case Change(run, apply):

@@ -1,7 +1,7 @@
 """Spans, events and metrics, through the OpenTelemetry API alone: without an SDK all of it costs next to nothing.
 
-A run is `invoke_workflow`, a step `step <node>`, a model call `chat <model>`, a tool call `execute_tool <tool>`. Names follow the OpenTelemetry
-GenAI conventions (status: Development), so they stand in one table here. `governor.*` attributes are ours. Decisions are span events.
+A run is `invoke_workflow`, a step `step <node>`, a model call `chat <model>`, a tool call `execute_tool <tool>`. Names follow
+the OpenTelemetry GenAI conventions (status: Development). `governor.*` attributes are ours. Decisions are span events.
 Message content is never recorded unless the policy's `trace.content` says so.
 
 Attributes of metrics are low in cardinality: tier, model, control, verdict, reason code; never a thread, a user or a hash.
@@ -51,9 +51,13 @@ class Telemetry:
         meter = metrics.get_meter("governor")
         self._tokens = meter.create_histogram("gen_ai.client.token.usage", "{token}", "Tokens per model call, by type.")
         self._cost = meter.create_counter("governor.cost", "USD", "Money settled.")
-        self._decisions = meter.create_counter("governor.decisions", "{decision}", "Decisions by control, verdict, code.")
+        self._decisions = meter.create_counter(
+            "governor.decisions", "{decision}", "Decisions by control, verdict, code."
+        )
         self._calls = meter.create_counter("governor.calls", "{call}", "Model and tool calls that were made.")
-        self._removed = meter.create_counter("governor.context.tokens_removed", "{token}", "Tokens compaction left out.")
+        self._removed = meter.create_counter(
+            "governor.context.tokens_removed", "{token}", "Tokens compaction left out."
+        )
 
     def run(self, run: RunRef, name: str) -> Span:
         """Start the span of a run. It is a child of whatever span the caller is in."""
