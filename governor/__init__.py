@@ -2,10 +2,11 @@
 
 The core knows no framework and no vendor. `governor_langgraph` puts it around LangGraph; `governor_<vendor>` map one provider each.
 
-Vocabulary. *call*: one model or tool call about to happen. *usage*: its tokens and fees. *step*: one node execution.
-*run*: one invocation of the root graph with everything nested in it. *thread*: a conversation; runs share it. *control*: a pure rule. *decision*: its answer, with
-a *reason*. *tier*: a model by its role (frontier, student, commodity). *budget*: limit x scope x window. *lease*: a reservation. *ledger*:
-what was spent, per scope. *store*: where ledgers and run state live. *policy*: the file that rules it all.
+Vocabulary. *call*: one model or tool call about to happen. *usage*: its tokens and fees. *step*: one node execution. *run*: one
+invocation of the root graph with everything nested in it. *thread*: a conversation; runs share it. *control*: a pure rule.
+*decision*: its answer, with a *reason*. *tier*: a model by its role (frontier, student, commodity). *budget*: limit x scope x window.
+*lease*: a reservation. *ledger*: what was spent, per scope. *store*: where ledgers and run state live. *policy*: the file that
+rules it all.
 """
 
 from __future__ import annotations
