@@ -1,0 +1,171 @@
+"""Reads a Converse body: its conversation for the scenario, its blocks for the cache."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from governor_sandbox.bedrock import rules
+from governor_sandbox.bedrock.shapes import Content, Converse, ToolResult, Turn
+from governor_sandbox.catalogue import Catalogue, Model
+from governor_sandbox.dialect import Target, limit_of
+from governor_sandbox.errors import Rejection
+from governor_sandbox.prompt import (
+    IMAGE_TOKENS,
+    Conversation,
+    Message,
+    PromptBuilder,
+    Request,
+    ToolCall,
+    compact_json,
+)
+from governor_sandbox.prompt import ToolResult as Result
+
+
+def parse(target: Target, body: Mapping[str, Any], catalogue: Catalogue) -> Request:
+    """Validate as the service does and normalise.
+
+    Raises:
+        Rejection: In the service's words.
+    """
+    model_id = target.model or ""
+    spec = catalogue.find(model_id, "bedrock")
+    if spec is None:
+        raise Rejection("not_found", f"Could not resolve the foundation model from the model identifier: {model_id}")
+    converse = _converse(target, body, model_id, spec)
+    rules.check_conversation(converse)
+    rules.check_tools(converse)
+    builder = _blocks(converse)
+    in_tools = any(tool.cachePoint for tool in converse.toolConfig.tools) if converse.toolConfig else False
+    rules.check_cache_points(builder, spec, in_tools)
+    prompt = builder.build(_seam(converse))
+    rules.check_limits(converse, spec, prompt.tokens)
+    return Request(
+        provider="bedrock",
+        operation=target.operation,
+        model=model_id,
+        spec=spec,
+        conversation=_conversation(converse, model_id),
+        prompt=prompt,
+        max_tokens=limit_of(converse.inferenceConfig.maxTokens, spec),
+        stop=converse.inferenceConfig.stopSequences,
+        stream=bool(target.stream),
+        service_tier=converse.serviceTier.type if converse.serviceTier else None,
+        metadata=converse.requestMetadata or {},
+    )
+
+
+def _converse(target: Target, body: Mapping[str, Any], model_id: str, spec: Model) -> Converse:
+    if target.operation == "count_tokens":
+        if spec.cache != "claude" or spec.id != model_id:
+            raise Rejection("invalid", "The provided model doesn't support counting tokens.")
+        body = body.get("input", {}).get("converse") or {}
+        if not body:
+            raise Rejection("invalid", "input.converse: the sandbox counts Converse requests only")
+    try:
+        return Converse.model_validate(body)
+    except ValidationError as error:
+        raise Rejection("invalid", _explain(error)) from error
+
+
+def _explain(error: ValidationError) -> str:
+    first = error.errors(include_url=False)[0]
+    path = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        return f"The model returned the following errors: {path}: Extra inputs are not permitted"
+    return f"1 validation error detected: Value at '{path}' failed to satisfy constraint: {first['msg']}"
+
+
+def _seam(converse: Converse) -> str:
+    """Changing the tool choice or the thinking settings invalidates the messages, but neither tools nor system."""
+    choice = converse.toolConfig.toolChoice if converse.toolConfig else None
+    fields = converse.additionalModelRequestFields or {}
+    thinking = {name: fields[name] for name in ("thinking", "reasoningConfig") if name in fields}
+    return compact_json([choice, thinking])
+
+
+def _blocks(converse: Converse) -> PromptBuilder:
+    builder = PromptBuilder()
+    for tool in converse.toolConfig.tools if converse.toolConfig else ():
+        if tool.cachePoint:
+            builder.mark(tool.cachePoint.ttl)
+        else:
+            spec = tool.model_dump(exclude_none=True, by_alias=True)
+            builder.add("tools", "tool", compact_json(spec))
+    for block in converse.system:
+        if block.cachePoint:
+            builder.mark(block.cachePoint.ttl)
+        else:
+            builder.add("system", "text", block.text or compact_json(block.guardContent))
+    for turn in converse.messages:
+        first = len(builder.blocks)
+        for content in turn.content:
+            _add(builder, turn.role, content)
+        builder.charge_message(first)
+    return builder
+
+
+def _add(builder: PromptBuilder, role: str, block: Content) -> None:
+    if block.cachePoint:
+        builder.mark(block.cachePoint.ttl)
+    elif block.text is not None:
+        builder.add("messages", role, block.text)
+    elif block.toolUse:
+        use = block.toolUse
+        builder.add("messages", f"{role}/use/{use.toolUseId}", f"{use.name}{compact_json(use.input)}")
+    elif block.toolResult:
+        result = block.toolResult
+        images = sum(item.image is not None or item.video is not None for item in result.content)
+        tag = f"{role}/result/{result.toolUseId}/{result.status}/{_digest(result, images)}"
+        builder.add("messages", tag, _result_text(result), overhead=images * IMAGE_TOKENS)
+    elif block.reasoningContent and block.reasoningContent.reasoningText:
+        builder.add("messages", f"{role}/reasoning", block.reasoningContent.reasoningText.text)
+    elif block.image or block.video or block.audio:
+        builder.add("messages", f"{role}/{block.model_dump_json(exclude_none=True)}", "", overhead=IMAGE_TOKENS)
+    else:
+        builder.add("messages", f"{role}/other", block.model_dump_json(exclude_none=True))
+
+
+def _digest(result: ToolResult, images: int) -> str:
+    """Distinguishes results that differ only in their pictures."""
+    return result.model_dump_json(exclude_none=True) if images else ""
+
+
+def _result_text(result: ToolResult) -> str:
+    parts: list[str] = []
+    for item in result.content:
+        if item.text is not None:
+            parts.append(item.text)
+        elif item.document or item.searchResult:
+            parts.append(compact_json(item.document or item.searchResult))
+        elif item.image is None and item.video is None:
+            parts.append(compact_json(item.json_))
+    return "\n".join(parts)
+
+
+def _conversation(converse: Converse, model_id: str) -> Conversation:
+    names = {b.toolUse.toolUseId: b.toolUse.name for turn in converse.messages for b in turn.content if b.toolUse}
+    tools = converse.toolConfig.tools if converse.toolConfig else ()
+    return Conversation(
+        provider="bedrock",
+        model=model_id,
+        messages=tuple(_message(turn, names) for turn in converse.messages),
+        system="\n".join(block.text for block in converse.system if block.text),
+        tools=tuple(tool.toolSpec.name for tool in tools if tool.toolSpec),
+    )
+
+
+def _message(turn: Turn, names: Mapping[str, str]) -> Message:
+    uses = [block.toolUse for block in turn.content if block.toolUse]
+    results = [block.toolResult for block in turn.content if block.toolResult]
+    return Message(
+        role="tool" if results else turn.role,
+        text="\n".join(block.text for block in turn.content if block.text is not None),
+        tool_calls=tuple(ToolCall(id=use.toolUseId, name=use.name, args=use.input or {}) for use in uses),
+        tool_results=tuple(
+            Result(id=r.toolUseId, name=names.get(r.toolUseId, ""), text=_result_text(r), is_error=r.status == "error")
+            for r in results
+        ),
+    )
