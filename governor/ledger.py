@@ -21,6 +21,8 @@ class Unit(StrEnum):
     NANO_USD = "nano_usd"
     MODEL_CALLS = "model_calls"
     TOOL_CALLS = "tool_calls"
+    CALLS = "calls"
+    """Calls of both kinds."""
     MILLISECONDS = "milliseconds"
 
 

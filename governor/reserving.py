@@ -89,6 +89,8 @@ def reserve_model(request: ModelRequest, routed: Routed, controls: Controls, now
 def reserve_tool(call: ToolCall, controls: Controls, now: int) -> Flow[tuple[ToolQuote, Lease]]:
     """Hold the fee and the count of a tool call. Raises RunStopped or CallDenied."""
     quote = controls.budget.quote_tool(call, now)
+    if isinstance(quote, Decision):
+        return (yield from refuse(call.step, quote))
     lease = yield from _take(quote.holds, controls, now)
     if isinstance(lease, Shortfall):
         return (yield from refuse(call.step, controls.budget.refusal(lease)))

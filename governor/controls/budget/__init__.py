@@ -1,0 +1,229 @@
+"""The budget control: what a call may cost at most, on which ledgers that is held, and what it did cost.
+
+The reservation is an upper bound of the bill: the input estimate times a learned ratio, every prompt token at its dearest class, and
+an output length that is *set on the request*. Without that clamp a reservation bounds nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Literal
+
+from governor.calls import ModelRef
+from governor.controls.budget.lines import Line, MissingScope, lines
+from governor.controls.budget.texts import exhausted, missing_scope, unknown_price
+from governor.errors import PolicyError
+from governor.ledger import Unit
+from governor.models import facts
+from governor.plans import Quote, ToolQuote
+from governor.policy.matchers import matches_glob
+from governor.tokens import MESSAGE_FRAMING, TOOLS_PREAMBLE, estimate, estimate_message
+from governor.usage import Usage
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from governor.calls import Meter, ModelRequest, ModelResponse, ToolCall
+    from governor.decisions import Decision
+    from governor.ledger import Hold, Shortfall
+    from governor.plans import Routed
+    from governor.policy.schema import Policy
+    from governor.prices import PriceBook
+
+__all__ = ["BudgetControl"]
+
+MIN_OUTPUT = 256
+"""Shortest answer, in tokens, worth asking for when the budget is short."""
+OBSERVED_MARGIN = (11, 10)
+"""What governor counted of a stream itself is charged at 1.1 times: estimates may miss a little, a provider's bill does not."""
+LEASE_TTL_MS = 15 * 60_000
+"""Longer than any provider's own timeout of a model call. Past it a lease is charged at its worst case until its call reports."""
+
+
+class BudgetControl:
+    """Quotes, shrinks, refuses and settles calls against the budgets of one policy."""
+
+    def __init__(self, policy: Policy, prices: PriceBook) -> None:
+        """Read the budgets. Raises PolicyError when a limit in money meets a tier without a known price."""
+        every = lines(policy)
+        self.lease_ttl_ms = LEASE_TTL_MS
+        self._prices = prices
+        self._for_models = tuple(line for line in every if line.for_models)
+        self._for_tools = tuple(line for line in every if line.unit in _TOOL_UNITS)
+        self._fees = tuple(budget for budget in policy.budgets if budget.fee is not None)
+        self._clamps = any(line.counts_output for line in self._for_models)
+        # With `cache: off` the graph's own cache markers stay, and those may ask for the dearer hour.
+        self._ttl: Literal["5m", "1h"] = "5m" if policy.context.cache.ttl == "5m" else "1h"
+        _refuse_unpriced(policy, prices, self._for_models)
+
+    def quote(self, request: ModelRequest, routed: Routed, ratio: int, now: int) -> Quote | Decision:
+        """The holds of a model call at its upper bound, and the request with its clamp. `ratio`: real tokens per 1,000 estimated.
+
+        A Decision when a budget needs a scope that the run does not name, or a price that nobody knows.
+        """
+        estimated = _estimated(request)
+        bound = -(-estimated * ratio // 1_000)
+        clamp, output = self._output(request, routed, bound)
+        cost = routed.rates.worst(bound, output, ttl=self._ttl) if routed.rates else 0
+        holds: list[Hold] = []
+        for line in self._for_models:
+            if line.unit is Unit.NANO_USD and routed.rates is None and line.limit is not None:
+                return unknown_price(line, request.model)
+            try:
+                holds.append(line.hold(request.call.step, _needed(line.unit, bound, output, cost), now))
+            except MissingScope as missing:
+                if line.limit is not None:
+                    return missing_scope(line, missing.scope)
+        return Quote(
+            request=replace(request, max_output_tokens=clamp, input_tokens=bound),
+            holds=tuple(holds),
+            cost=cost,
+            rates=routed.rates,
+            estimated=estimated,
+        )
+
+    def shrink(self, quote: Quote, shortfall: Shortfall) -> Quote | None:
+        """The same call with a shorter answer that fits what is left, or None when that is too short to be worth asking for."""
+        request = quote.request
+        current, bound = request.max_output_tokens, request.input_tokens
+        fits = self._affordable(quote, shortfall)
+        if current is None or fits is None or not min(MIN_OUTPUT, current) <= fits < current:
+            return None
+        cost = quote.rates.worst(bound, fits, ttl=self._ttl) if quote.rates else 0
+        holds = tuple(replace(hold, amount=_needed(hold.unit, bound, fits, cost)) for hold in quote.holds)
+        return replace(quote, request=replace(request, max_output_tokens=fits), holds=holds, cost=cost)
+
+    def refusal(self, shortfall: Shortfall) -> Decision:
+        """The stop that a reservation which did not fit becomes."""
+        return exhausted(shortfall)
+
+    def usage(self, quote: Quote, response: ModelResponse, meter: Meter) -> Usage:
+        """What the provider reported, else governor's own count, marked as estimated and on the high side."""
+        reported = response.usage or meter.usage
+        if reported is not None:
+            return reported
+        counted = max(meter.output_tokens, estimate_message(response.text, response.tool_uses))
+        return self._observed(quote, counted)
+
+    def amounts(self, quote: Quote, usage: Usage, elapsed_ms: int = 1) -> tuple[int, ...]:
+        """What each hold of `quote` is settled at, in their order."""
+        cost = (quote.rates.cost(usage) if quote.rates else 0) + usage.fees
+        counted = {
+            Unit.NANO_USD: cost,
+            Unit.TOKENS: usage.total,
+            Unit.INPUT_TOKENS: usage.prompt,
+            Unit.OUTPUT_TOKENS: usage.output,
+            Unit.MILLISECONDS: max(1, elapsed_ms),
+        }
+        return tuple(counted.get(hold.unit, 1) for hold in quote.holds)
+
+    def broken(self, quote: Quote, meter: Meter) -> tuple[int, ...] | None:
+        """What a call that failed or was broken off is settled at, by the evidence; None when nothing can have been billed.
+
+        Reported usage counts, but no less output than was seen: some providers report the prompt first and the answer last. With
+        no report, what was seen is charged; with nothing seen, the provider may still be working: the worst case.
+        """
+        if not meter.dispatched or meter.rejected:
+            return None
+        if meter.usage is not None:
+            output = max(meter.usage.output, meter.output_tokens)
+            return self.amounts(quote, replace(meter.usage, output=output))
+        if meter.output_tokens:
+            return self.amounts(quote, self._observed(quote, meter.output_tokens))
+        return tuple(hold.amount for hold in quote.holds)
+
+    def quote_tool(self, call: ToolCall, now: int) -> ToolQuote | Decision:
+        """Holds of a tool call: its count, its fee, its time. A Decision when a budget needs a scope that the run does not name."""
+        fee = self._fee(call.name)
+        needed = {Unit.NANO_USD: fee}
+        holds: list[Hold] = []
+        for line in self._for_tools:
+            if not line.for_tool(call.name) or (line.unit is Unit.NANO_USD and not fee):
+                continue
+            try:
+                holds.append(line.hold(call.step, needed.get(line.unit, 1), now, tool=call.name))
+            except MissingScope as missing:
+                if line.limit is not None:
+                    return missing_scope(line, missing.scope)
+        return ToolQuote(holds=tuple(holds), fee=fee)
+
+    def tool_amounts(self, quote: ToolQuote, elapsed_ms: int) -> tuple[int, ...]:
+        """What each hold of a tool call is settled at: the fee and the count as held, the time that passed."""
+        return tuple(max(1, elapsed_ms) if hold.unit is Unit.MILLISECONDS else hold.amount for hold in quote.holds)
+
+    def _output(self, request: ModelRequest, routed: Routed, bound: int) -> tuple[int | None, int]:
+        """The clamp to set on the request, and the output tokens to reserve.
+
+        The shortest that anybody asked for; else the model's own maximum, as far as the window has room for it beside the prompt. That
+        default is set on the request only when a budget would otherwise not hold: an unlimited policy changes no request.
+        """
+        asked = [
+            tokens
+            for tokens in (request.call.max_output_tokens, request.max_output_tokens, routed.max_output_tokens)
+            if tokens is not None
+        ]
+        if asked:
+            return min(asked), min(asked)
+        known = facts(request.model)
+        room = known.context_window - bound
+        longest = min(known.max_output_tokens, room) if room >= MIN_OUTPUT else known.max_output_tokens
+        return (longest if self._clamps else None), longest
+
+    def _affordable(self, quote: Quote, shortfall: Shortfall) -> int | None:
+        """Output tokens for which the hold that fell short fits what is left of its ledger; None when output is not what it counts."""
+        unit, left, bound = shortfall.hold.unit, shortfall.remaining, quote.request.input_tokens
+        if unit is Unit.NANO_USD and quote.rates is not None:
+            return quote.rates.affordable_output(left, bound, ttl=self._ttl)
+        return {Unit.TOKENS: left - bound, Unit.OUTPUT_TOKENS: left}.get(unit)
+
+    def _observed(self, quote: Quote, output: int) -> Usage:
+        """Usage by governor's own count: the whole prompt at its bound, and the output seen with its margin, never beyond the clamp."""
+        times, per = OBSERVED_MARGIN
+        counted = -(-output * times // per)
+        clamp = quote.request.max_output_tokens
+        return Usage(
+            input=quote.request.input_tokens,
+            output=counted if clamp is None else min(counted, clamp),
+            estimated=True,
+        )
+
+    def _fee(self, tool: str) -> int:
+        """The dearest fee that a budget names for the tool: one call has one fee, however many budgets it counts on."""
+        return max(
+            (int(budget.fee or 0) for budget in self._fees if budget.tool is None or matches_glob(budget.tool, tool)),
+            default=0,
+        )
+
+
+_TOOL_UNITS = (Unit.NANO_USD, Unit.TOOL_CALLS, Unit.CALLS, Unit.MILLISECONDS)
+
+
+def _estimated(request: ModelRequest) -> int:
+    """The estimator's count of everything that will be sent, before calibration."""
+    tools = request.call.tools
+    offered = TOOLS_PREAMBLE + sum(tool.tokens for tool in tools) if tools else 0
+    notes = sum(MESSAGE_FRAMING + estimate(note) for note in request.view.notes)
+    return request.view.tokens + offered + notes
+
+
+def _needed(unit: Unit, prompt: int, output: int, cost: int) -> int:
+    """The upper bound of a model call in one unit. Calls count 1; so does time, which is known only afterwards."""
+    return {
+        Unit.NANO_USD: cost,
+        Unit.TOKENS: prompt + output,
+        Unit.INPUT_TOKENS: prompt,
+        Unit.OUTPUT_TOKENS: output,
+    }.get(unit, 1)
+
+
+def _refuse_unpriced(policy: Policy, prices: PriceBook, for_models: Sequence[Line]) -> None:
+    money = next((line for line in for_models if line.unit is Unit.NANO_USD), None)
+    if money is None:
+        return
+    for name, tier in policy.tiers.items():
+        if prices.rates(ModelRef(provider=tier.provider, model=tier.model_name)) is None:
+            raise PolicyError(
+                f"tier {name} ({tier.model}) has no known price, and budget {money.budget.id} limits money",
+                rule=money.budget.id,
+                remedy=f"Add `price: {{input: ..., output: ...}}` to tiers.{name}, in dollars per million tokens.",
+            )

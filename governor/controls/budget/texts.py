@@ -1,0 +1,105 @@
+"""What a refused budget says: the limit as written, what was seen, what to do."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from governor.decisions import Decision, Reason, Verdict
+from governor.ledger import Unit
+
+if TYPE_CHECKING:
+    from governor.calls import ModelRef
+    from governor.controls.budget.lines import Line
+    from governor.ledger import Shortfall
+
+__all__ = ["exhausted", "missing_scope", "shown", "unknown_price"]
+
+_WORDS = {
+    Unit.TOKENS: "tokens",
+    Unit.INPUT_TOKENS: "input tokens",
+    Unit.OUTPUT_TOKENS: "output tokens",
+    Unit.MODEL_CALLS: "model calls",
+    Unit.TOOL_CALLS: "tool calls",
+    Unit.CALLS: "calls",
+    Unit.MILLISECONDS: "ms",
+}
+
+
+def shown(amount: int, unit: Unit) -> str:
+    """An amount for people: `$0.48`, `1200 tokens`, `350 ms`."""
+    if unit is not Unit.NANO_USD:
+        return f"{amount} {_WORDS[unit]}"
+    dollars = Decimal(amount).scaleb(-9)
+    exact = f"{dollars.normalize():f}"
+    return f"${dollars:.2f}" if dollars == round(dollars, 2) else f"${exact}"
+
+
+def exhausted(shortfall: Shortfall) -> Decision:
+    """The refusal of a reservation that did not fit: the run stops, what it has paid for is kept."""
+    hold = shortfall.hold
+    limit = f"${hold.written.removeprefix('$')}" if hold.unit is Unit.NANO_USD else _written(hold.written, hold.unit)
+    seen = f"spent {shown(shortfall.spent, hold.unit)} + reserved {shown(shortfall.reserved, hold.unit)}"
+    needs = "" if hold.unit is Unit.MILLISECONDS else f", and this call needs up to {shown(hold.amount, hold.unit)}"
+    return _stop(
+        Reason(
+            code="budget.exhausted",
+            rule=hold.budget,
+            text=f"Budget {hold.budget} ({hold.scope}) allows {limit}: {seen}{needs}.",
+            limit=hold.written,
+            seen=seen,
+            remedy=f"Raise the limit of budget {hold.budget}, wait for its next window, or make the run cheaper.",
+            evidence={
+                "budget": hold.budget,
+                "unit": hold.unit.value,
+                "limit": hold.limit or 0,
+                "spent": shortfall.spent,
+                "reserved": shortfall.reserved,
+                "needed": hold.amount,
+            },
+        )
+    )
+
+
+def unknown_price(line: Line, model: ModelRef) -> Decision:
+    """The refusal of a model whose cost nobody knows, under a limit in money."""
+    budget, limit = line.budget.id, f"${line.written.removeprefix('$')}"
+    return _stop(
+        Reason(
+            code="budget.unknown_price",
+            rule=budget,
+            text=f"Budget {budget} allows {limit}, and the price of {model} is not known, so that it cannot be held.",
+            limit=line.written,
+            seen=f"no price for {model}",
+            remedy="Name the model as a tier with `price: {input: ..., output: ...}`, in dollars per million tokens.",
+        )
+    )
+
+
+def missing_scope(line: Line, scope: str) -> Decision:
+    """The refusal of a run that does not say whose budget it spends."""
+    budget = line.budget.id
+    return _stop(
+        Reason(
+            code="budget.missing_scope",
+            rule=budget,
+            text=f"Budget {budget} is counted per {scope}, and this run names no {scope}.",
+            limit=line.written,
+            seen=f"no {scope}",
+            remedy=_SCOPE_REMEDIES.get(scope, f"Pass the key that `identity.{scope}` names in the run's config."),
+        )
+    )
+
+
+_SCOPE_REMEDIES = {
+    "thread": 'Compile the graph with a checkpointer and pass `{"configurable": {"thread_id": ...}}`.',
+    "agent": "Name the agent under `identity.agent`, or give the graph a name.",
+}
+
+
+def _written(written: str, unit: Unit) -> str:
+    return written if unit is Unit.MILLISECONDS else f"{written} {_WORDS[unit]}"
+
+
+def _stop(reason: Reason) -> Decision:
+    return Decision(control="budget", verdict=Verdict.STOP, reason=reason)
