@@ -93,11 +93,15 @@ class Scripted:
         self._function = function
 
     def answer(self, talk: Conversation) -> Answer:
+        """Whatever the function says; a string is a reply's text."""
         said = self._function(talk)
-        return Answer(reply=Reply(text=said) if isinstance(said, str) else said, rule=getattr(self._function, "__name__", "callable"))
+        return Answer(
+            reply=Reply(text=said) if isinstance(said, str) else said,
+            rule=getattr(self._function, "__name__", "callable"),
+        )
 
     def reset(self) -> None:
-        pass
+        """Nothing to forget: a function keeps its own state."""
 
 
 def _calls(row: CallRow, scope: Mapping[str, Any]) -> list[ScriptedCall]:

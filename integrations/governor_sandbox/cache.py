@@ -114,8 +114,11 @@ class PromptCache:
     ) -> tuple[tuple[bytes, Ttl], ...]:
         """Every breakpoint's entry, and every live entry the hit contains: reading a prefix uses all of it."""
         read = range(0, -1 if hit is None else hit + 1)
-        live = [(prefixes[i].digest, self._entries[prefixes[i].digest].ttl) for i in read if self._alive(prefixes[i].digest, now)]
-        return (*live, *((prefixes[i].digest, prefixes[i].ttl or "5m") for i in marked))
+        touched: list[tuple[bytes, Ttl]] = [
+            (digest, self._entries[digest].ttl) for i in read if self._alive(digest := prefixes[i].digest, now)
+        ]
+        touched.extend((prefixes[i].digest, prefixes[i].ttl or "5m") for i in marked)
+        return tuple(touched)
 
     def _plan_automatic(self, model: Model, prompt: Prompt, now: float) -> CachePlan:
         steps = list(_steps(model, prompt))

@@ -14,11 +14,12 @@ from importlib import resources
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 CacheRule = Literal["claude", "nova", "automatic", "none"]
 Ttl = Literal["5m", "1h"]
 
+_PRICES = ("input", "output", "cache_read", "cache_write_5m", "cache_write_1h")
 _REGION = re.compile(r"^(global|us|eu|apac|jp|au|ca|us-gov)\.")
 _ARN = re.compile(r"^arn:aws[^:]*:bedrock:[^:]*:[^:]*:(?:foundation-model|inference-profile)/(.+)$")
 
@@ -81,7 +82,7 @@ class ModelRow(BaseModel):
     window: int = 200_000
     max_output: int = 8_192
     regional_percent: int = 100
-    tier_percent: dict[str, int] = {}
+    tier_percent: dict[str, int] = Field(default={})
 
     @model_validator(mode="after")
     def _has_a_price(self) -> ModelRow:
@@ -114,6 +115,12 @@ class ModelRow(BaseModel):
             tier_percent=self.tier_percent,
         )
 
+    def over(self, base: Model, model_id: str) -> Model:
+        """The model this row is ``like``, with whatever else the row says."""
+        given = {name: getattr(self, name) for name in self.model_fields_set - {"like", "aliases"}}
+        prices = {name: _pico(given.pop(name)) for name in _PRICES if name in given}
+        return replace(base, id=model_id, price=replace(base.price, **prices), **given)
+
 
 @dataclass(frozen=True, slots=True)
 class Catalogue:
@@ -134,11 +141,7 @@ class Catalogue:
         """
         models = dict(self.models)
         for model_id, row in rows.items():
-            if row.like is None:
-                model = row.to_model(model_id)
-            else:
-                given = {name: getattr(row, name) for name in ("window", "max_output") if name in row.model_fields_set}
-                model = replace(models[row.like], id=model_id, **given)
+            model = row.to_model(model_id) if row.like is None else row.over(models[row.like], model_id)
             models[model_id] = model
             models.update(dict.fromkeys(row.aliases, model))
         return Catalogue(models)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -10,7 +11,7 @@ from governor_sandbox.catalogue import Catalogue, Model
 from governor_sandbox.errors import Rejection
 from governor_sandbox.meter import Usage
 from governor_sandbox.output import CallPart, Output, TextPart
-from governor_sandbox.prompt import Operation, Provider, Request
+from governor_sandbox.prompt import Operation, Provider, Request, compact_json
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +59,7 @@ class Dialect(Protocol):
     call_id_prefix: str
 
     def authenticate(self, headers: Mapping[str, str]) -> None:
-        """Refuse a request without credentials; any credentials will do."""
+        """Refuse a request without credentials, any will do; header names are in lower case."""
         ...
 
     def parse(self, target: Target, body: Mapping[str, Any], catalogue: Catalogue) -> Request:
@@ -82,8 +83,13 @@ class Dialect(Protocol):
         ...
 
     def error(self, rejection: Rejection, seq: int) -> Answered:
-        """An error instead of an answer."""
+        """An error instead of an answer, with ``Retry-After`` where the rejection has one."""
         ...
+
+
+def answered(data: Mapping[str, Any]) -> Answered:
+    """A successful JSON answer."""
+    return Answered(status=200, body=compact_json(data).encode())
 
 
 def require(condition: object, message: str, *, param: str | None = None, code: str | None = None) -> None:
@@ -97,6 +103,11 @@ def streamed(part: TextPart | CallPart, size: int) -> Iterator[tuple[str, int]]:
     for i in range(0, len(part.pieces), size):
         piece = part.pieces[i : i + size]
         yield "".join(piece), len(piece)
+
+
+def retry_after(rejection: Rejection) -> dict[str, str]:
+    """The header that tells a client when to come back, in whole seconds."""
+    return {} if rejection.retry_after_s is None else {"Retry-After": str(math.ceil(rejection.retry_after_s))}
 
 
 def limit_of(asked: int | None, spec: Model) -> int:

@@ -1,9 +1,9 @@
 """What can go wrong in the sandbox, as one tree.
 
-    SandboxError
-    ├── ScenarioError     the author's mistake, with file and line
-    ├── Rejection         what a real provider would answer instead of a completion
-    └── ClientGone        the client hung up while we were answering
+SandboxError
+├── ScenarioError     the author's mistake, with file and line
+├── Rejection         what a real provider would answer instead of a completion
+└── ClientGone        the client hung up while we were answering
 """
 
 from __future__ import annotations

@@ -13,7 +13,9 @@ from governor_sandbox.errors import Rejection
 from governor_sandbox.matching import OneOrMore, Strict, When
 from governor_sandbox.prompt import Conversation
 
-FaultKind = Literal["throttle", "server_error", "unavailable", "model_error", "timeout", "disconnect", "stream_error", "slow"]
+FaultKind = Literal[
+    "throttle", "server_error", "unavailable", "model_error", "timeout", "disconnect", "stream_error", "slow"
+]
 
 
 class Fault(Strict):
@@ -51,7 +53,11 @@ class Fault(Strict):
         retry = self.retry_after_s
         match self.kind:
             case "throttle":
-                return Rejection("throttled", self.message or "Too many requests, please wait before trying again.", retry_after_s=retry)
+                return Rejection(
+                    "throttled",
+                    self.message or "Too many requests, please wait before trying again.",
+                    retry_after_s=retry,
+                )
             case "server_error":
                 return Rejection("server", self.message or "The server had an error while processing the request.")
             case "unavailable":
@@ -78,15 +84,15 @@ class FaultLine:
         with self._lock:
             self._faults.append(fault)
 
-    def draw(self, talk: Conversation) -> Fault | None:
+    def draw(self, talk: Conversation, *, stream: bool) -> Fault | None:
         """The first fault that strikes this request; every matching one counts it."""
         with self._lock:
             struck: Fault | None = None
             for i, fault in enumerate(self._faults):
-                if fault.when.groups(talk) is None:
+                if fault.when.groups(talk) is None or (fault.kind == "stream_error" and not stream):
                     continue
                 n = self._seen[i] = self._seen.get(i, 0) + 1
-                chance = random.Random(f"{self._seed}:{i}:{n}").random()
+                chance = random.Random(f"{self._seed}:{i}:{n}").random()  # noqa: S311 - a seeded chance, no secret
                 spent = fault.times is not None and self._struck.get(i, 0) >= fault.times
                 if struck is None and not spent and fault.strikes(n, chance):
                     self._struck[i] = self._struck.get(i, 0) + 1

@@ -26,7 +26,9 @@ def parse_scenario(text: str, source: str) -> ScenarioFile:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = mark.line + 1 if mark is not None else None
-        raise ScenarioError(f"not YAML: {getattr(error, 'problem', None) or error}", source=source, line=line) from error
+        raise ScenarioError(
+            f"not YAML: {getattr(error, 'problem', None) or error}", source=source, line=line
+        ) from error
     if not isinstance(raw, dict):
         raise ScenarioError("a scenario is a mapping with `rules`", source=source, line=1)
     _refuse_duplicates(root, source)
@@ -46,7 +48,9 @@ def _refuse_unknown_models(file: ScenarioFile, root: Any, source: str) -> None:
             near = get_close_matches(row.like, known, n=1)
             hint = f"; did you mean {near[0]!r}?" if near else ""
             raise ScenarioError(
-                f"models.{name}.like: no model {row.like!r}{hint}", source=source, line=_line(root, ("models", name, "like"))
+                f"models.{name}.like: no model {row.like!r}{hint}",
+                source=source,
+                line=_line(root, ("models", name, "like")),
             )
 
 

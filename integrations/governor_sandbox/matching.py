@@ -21,7 +21,9 @@ class Strict(BaseModel):
 
 
 def _listed(value: Any) -> Any:
-    return value if isinstance(value, list | tuple) else [value]
+    if isinstance(value, list | tuple):
+        return value  # pyright: ignore[reportUnknownVariableType] - pydantic judges the items
+    return [value]
 
 
 def _compiles(pattern: str) -> str:

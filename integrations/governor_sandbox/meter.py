@@ -127,7 +127,8 @@ class Bill:
             "usd": self.nano_usd / 1e9,
             "requests": self.requests,
             "models": [
-                {"model": x.model, "requests": x.requests, "nano_usd": x.nano_usd, **_tokens(x.usage)} for x in self.lines
+                {"model": x.model, "requests": x.requests, "nano_usd": x.nano_usd, **_tokens(x.usage)}
+                for x in self.lines
             ],
             **_tokens(self.usage),
         }

@@ -11,7 +11,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from governor_sandbox.behaviour import Answer
 from governor_sandbox.errors import ScenarioError
@@ -70,7 +70,9 @@ class Replay:
         if step < len(recording.replies):
             return Answer(reply=recording.replies[step], rule=f"step {step}")
         if self.after_end is None:
-            raise ScenarioError(f"the recording ended after {len(recording.replies)} assistant turns", source=self.source)
+            raise ScenarioError(
+                f"the recording ended after {len(recording.replies)} assistant turns", source=self.source
+            )
         return Answer(reply=self.after_end, rule="after the end")
 
     def reset(self) -> None:
@@ -108,9 +110,11 @@ def _messages(line: str, source: str, number: int) -> list[dict[str, Any]]:
         raise ScenarioError(f"not JSON: {error}", source=source, line=number) from error
     if isinstance(row, dict) and "messages" in row:
         row = row["messages"]  # pyright: ignore[reportUnknownVariableType] - any JSON value
-    rows: list[Any] = row if isinstance(row, list) else [row]
+    rows = cast("list[Any]", row if isinstance(row, list) else [row])
     if not all(isinstance(item, dict) for item in rows):
-        raise ScenarioError("a line is a message, a list of messages, or an object with `messages`", source=source, line=number)
+        raise ScenarioError(
+            "a line is a message, a list of messages, or an object with `messages`", source=source, line=number
+        )
     return [_flat(item) for item in rows]
 
 

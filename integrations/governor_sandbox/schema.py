@@ -18,7 +18,7 @@ class CallRow(Strict):
     """A tool call in a reply; strings in ``args`` are templates. ``for_each`` makes one call per ``item`` of a list."""
 
     name: Template
-    args: Annotated[dict[str, Any], AfterValidator(templates.check)] = {}
+    args: Annotated[dict[str, Any], AfterValidator(templates.check)] = Field(default={})
     for_each: Template | None = None
 
 
@@ -66,7 +66,7 @@ class ScenarioFile(Strict):
     description: str = ""
     seed: int = 0
     defaults: Defaults = Defaults()
-    models: dict[str, ModelRow] = {}
+    models: dict[str, ModelRow] = Field(default={})
     rules: tuple[Rule, ...] = ()
     default: ReplyRow | None = None
     faults: tuple[Fault, ...] = ()

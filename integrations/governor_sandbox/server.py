@@ -52,7 +52,9 @@ class Sandbox:
         self.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         """Stop, ending every connection."""
         self.stop()
 
@@ -72,7 +74,9 @@ class Sandbox:
                 "stop what listens there, or choose another with --port (0 takes a free one)"
             ) from error
         serve = self._server.serve_forever
-        self._thread = threading.Thread(target=serve, kwargs={"poll_interval": 0.02}, name="governor-sandbox", daemon=True)
+        self._thread = threading.Thread(
+            target=serve, kwargs={"poll_interval": 0.02}, name="governor-sandbox", daemon=True
+        )
         self._thread.start()
 
     def stop(self) -> None:

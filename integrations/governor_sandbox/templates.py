@@ -28,7 +28,7 @@ def check(value: Any) -> Any:
     elif isinstance(value, list | tuple):
         for item in value:  # pyright: ignore[reportUnknownVariableType] - any JSON value
             check(item)
-    return value
+    return value  # pyright: ignore[reportUnknownVariableType] - any JSON value
 
 
 def names(talk: Conversation, match: Mapping[str, str]) -> dict[str, Any]:

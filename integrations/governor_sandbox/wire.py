@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import socket
+import sys
 import threading
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import unquote
@@ -34,11 +36,11 @@ def route(path: str) -> Target | None:
     path = path.partition("?")[0]
     if path in _FIXED:
         return _FIXED[path]
-    _, model, name, action = (path.split("/") + ["", "", "", ""])[:4]
-    if model == "model" and action in _BEDROCK and path.count("/") == 3:
-        found = _BEDROCK[action]
-        return Target(provider="bedrock", operation=found.operation, model=unquote(name), stream=found.stream)
-    return None
+    match path.split("/"):
+        case ["", "model", model, action] if action in _BEDROCK:
+            return replace(_BEDROCK[action], model=unquote(model))
+        case _:
+            return None
 
 
 class Holds:
@@ -129,8 +131,6 @@ class LoopbackServer(ThreadingHTTPServer):
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A connection that breaks is business as usual; anything else is a bug and is shown."""
-        import sys
-
         if not isinstance(sys.exception(), ConnectionError | ClientGone | TimeoutError):
             super().handle_error(request, client_address)
 
@@ -138,7 +138,7 @@ class LoopbackServer(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     """One connection; is the `Line` of the request it is serving."""
 
-    server: LoopbackServer
+    server: LoopbackServer  # pyright: ignore[reportIncompatibleVariableOverride] - the one server it is made by
     protocol_version = "HTTP/1.1"
     server_version = "governor-sandbox"
     disable_nagle_algorithm = True
@@ -150,13 +150,17 @@ class _Handler(BaseHTTPRequestHandler):
         if self.path.startswith("/_sandbox/"):
             self.send(self.server.control(self.path, _loads(raw)))
         elif target := route(self.path):
-            self.server.exchange.serve(target, self.headers, lambda: _body(raw), self)
+            self.server.exchange.serve(
+                target, {name.lower(): value for name, value in self.headers.items()}, lambda: _body(raw), self
+            )
         else:
             self.send(_no_such_path(self.path))
 
     def do_GET(self) -> None:
         """The sandbox's own routes."""
-        self.send(self.server.control(self.path, None) if self.path.startswith("/_sandbox/") else _no_such_path(self.path))
+        self.send(
+            self.server.control(self.path, None) if self.path.startswith("/_sandbox/") else _no_such_path(self.path)
+        )
 
     def log_message(self, format: str, *args: Any) -> None:
         """Silence: the meter is the log."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from governor_sandbox.anthropic.request import parse
 from governor_sandbox.catalogue import Catalogue
-from governor_sandbox.dialect import Answered, Chunk, Draft, Target, streamed
+from governor_sandbox.dialect import Answered, Chunk, Draft, Target, retry_after, streamed
 from governor_sandbox.errors import Kind, Rejection
 from governor_sandbox.meter import Usage
 from governor_sandbox.output import CallPart, StopReason, TextPart
@@ -40,7 +40,7 @@ class Anthropic:
 
     def authenticate(self, headers: Mapping[str, str]) -> None:
         """A key and a version; the key is not verified."""
-        if not headers.get("x-api-key") and not headers.get("Authorization"):
+        if not headers.get("x-api-key") and not headers.get("authorization"):
             raise Rejection("unauthenticated", "x-api-key header is required")
         if not headers.get("anthropic-version"):
             raise Rejection("invalid", "anthropic-version: header is required")
@@ -79,7 +79,9 @@ class Anthropic:
         """The error's type is in the body."""
         request_id = f"req_{seq:012d}"
         body = compact_json({**_error(rejection), "request_id": request_id}).encode()
-        return Answered(status=_STATUS[rejection.kind][0], body=body, headers={"request-id": request_id})
+        return Answered(
+            status=_STATUS[rejection.kind][0], body=body, headers={"request-id": request_id} | retry_after(rejection)
+        )
 
 
 def _error(rejection: Rejection) -> dict[str, Any]:

@@ -63,7 +63,9 @@ def parse(target: Target, body: Mapping[str, Any], catalogue: Catalogue) -> Requ
 def _explain(error: ValidationError) -> str:
     first = error.errors(include_url=False)[0]
     path = ".".join(str(part) for part in first["loc"])
-    reason = {"missing": "Field required", "extra_forbidden": "Extra inputs are not permitted"}.get(first["type"], first["msg"])
+    reason = {"missing": "Field required", "extra_forbidden": "Extra inputs are not permitted"}.get(
+        first["type"], first["msg"]
+    )
     return f"{path}: {reason}"
 
 

@@ -94,7 +94,10 @@ def _check_tool_pairs(turns: Sequence[Turn]) -> None:
         _check_results(turn, i, pending)
         pending = [block.id for block in blocks_of(turn) if isinstance(block, ToolUse)]
         require(len(set(pending)) == len(pending), f"messages.{i}: `tool_use` ids must be unique")
-        require(not pending or turn.role == "assistant", f"messages.{i}: `tool_use` blocks can only be in `assistant` messages")
+        require(
+            not pending or turn.role == "assistant",
+            f"messages.{i}: `tool_use` blocks can only be in `assistant` messages",
+        )
     _require_answered(len(turns) - 1, pending)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from governor_sandbox import eventstream
 from governor_sandbox.bedrock.request import parse
 from governor_sandbox.catalogue import Catalogue
-from governor_sandbox.dialect import Answered, Chunk, Draft, Target, streamed
+from governor_sandbox.dialect import Answered, Chunk, Draft, Target, retry_after, streamed
 from governor_sandbox.errors import Kind, Rejection
 from governor_sandbox.output import CallPart, StopReason, TextPart
 from governor_sandbox.prompt import Request, compact_json
@@ -46,7 +46,7 @@ class Bedrock:
 
     def authenticate(self, headers: Mapping[str, str]) -> None:
         """A SigV4 signature or a bearer key; neither is verified."""
-        if not headers.get("Authorization"):
+        if not headers.get("authorization"):
             raise Rejection("unauthenticated", "The security token included in the request is invalid.")
 
     def parse(self, target: Target, body: Mapping[str, Any], catalogue: Catalogue) -> Request:
@@ -92,7 +92,11 @@ class Bedrock:
         """The error code travels in a header."""
         status, code = _STATUS[rejection.kind]
         headers = {"x-amzn-ErrorType": code, "x-amzn-RequestId": f"00000000-0000-4000-8000-{seq:012d}"}
-        return Answered(status=status, body=compact_json({"message": rejection.message}).encode(), headers=headers)
+        return Answered(
+            status=status,
+            body=compact_json({"message": rejection.message}).encode(),
+            headers=headers | retry_after(rejection),
+        )
 
 
 def _content(part: TextPart | CallPart) -> Mapping[str, Any]:

@@ -101,7 +101,10 @@ def _check_blocks(turn: Turn, i: int) -> None:
             "text, image, toolUse, toolResult, document, video, cachePoint, reasoningContent.",
         )
         misplaced = (turn.role == "user" and block.toolUse) or (turn.role == "assistant" and block.toolResult)
-        require(not misplaced, f"The ContentBlock object at messages.{i}.content.{j} is not allowed for the role {turn.role}.")
+        require(
+            not misplaced,
+            f"The ContentBlock object at messages.{i}.content.{j} is not allowed for the role {turn.role}.",
+        )
 
 
 def _check_tool_pairs(turns: Sequence[Turn]) -> None:
@@ -118,7 +121,10 @@ def _check_tool_pairs(turns: Sequence[Turn]) -> None:
             + (f", but found: {', '.join(found)}" if found else ""),
         )
         expected = tool_use_ids(turn.content)
-        require(len(set(expected)) == len(expected), f"The toolUse blocks at messages.{i}.content contain duplicate Ids: {expected}")
+        require(
+            len(set(expected)) == len(expected),
+            f"The toolUse blocks at messages.{i}.content contain duplicate Ids: {expected}",
+        )
     require(
         not expected,
         f"Expected toolResult blocks at messages.{len(turns)}.content for the following Ids: {', '.join(expected)}",

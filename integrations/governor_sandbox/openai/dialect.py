@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from governor_sandbox.catalogue import Catalogue
-from governor_sandbox.dialect import Answered, Chunk, Draft, Target, streamed
+from governor_sandbox.dialect import Answered, Chunk, Draft, Target, retry_after, streamed
 from governor_sandbox.errors import Kind, Rejection
 from governor_sandbox.meter import Usage
 from governor_sandbox.openai.request import parse
@@ -24,7 +24,12 @@ _STATUS: dict[Kind, tuple[int, str, str | None]] = {
     "model_error": (500, "server_error", None),
     "unavailable": (503, "server_error", "overloaded"),
 }
-_STOP: dict[StopReason, str] = {"end": "stop", "tool_use": "tool_calls", "max_tokens": "length", "stop_sequence": "stop"}
+_STOP: dict[StopReason, str] = {
+    "end": "stop",
+    "tool_use": "tool_calls",
+    "max_tokens": "length",
+    "stop_sequence": "stop",
+}
 _CREATED = 1_700_000_000
 """A fixed time: the sandbox keeps no calendar."""
 
@@ -37,7 +42,7 @@ class OpenAI:
 
     def authenticate(self, headers: Mapping[str, str]) -> None:
         """A bearer key; it is not verified."""
-        if not headers.get("Authorization", "").removeprefix("Bearer "):
+        if not headers.get("authorization", "").removeprefix("Bearer "):
             raise Rejection("unauthenticated", "You didn't provide an API key.")
 
     def parse(self, target: Target, body: Mapping[str, Any], catalogue: Catalogue) -> Request:
@@ -82,7 +87,11 @@ class OpenAI:
     def error(self, rejection: Rejection, seq: int) -> Answered:
         """The error's type and code are in the body."""
         body = compact_json(_error(rejection)).encode()
-        return Answered(status=_STATUS[rejection.kind][0], body=body, headers={"x-request-id": f"req_{seq:012d}"})
+        return Answered(
+            status=_STATUS[rejection.kind][0],
+            body=body,
+            headers={"x-request-id": f"req_{seq:012d}"} | retry_after(rejection),
+        )
 
 
 def _error(rejection: Rejection) -> dict[str, Any]:

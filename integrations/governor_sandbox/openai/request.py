@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from pydantic import ValidationError
 
@@ -67,7 +67,9 @@ def _explained(error: ValidationError) -> Rejection:
     if first["type"] == "extra_forbidden":
         return Rejection("invalid", f"Unknown parameter: '{path}'.", param=path, code="unknown_parameter")
     if first["type"] == "missing":
-        return Rejection("invalid", f"Missing required parameter: '{path}'.", param=path, code="missing_required_parameter")
+        return Rejection(
+            "invalid", f"Missing required parameter: '{path}'.", param=path, code="missing_required_parameter"
+        )
     return Rejection("invalid", f"Invalid value for '{path}': {first['msg']}", param=path, code="invalid_value")
 
 
@@ -78,7 +80,9 @@ def _blocks(asked: ChatCompletion) -> PromptBuilder:
     for message in asked.messages:
         first = len(builder.blocks)
         images = _images(message)
-        tag = f"{message.role}/{message.name or ''}/{message.tool_call_id or ''}/{compact_json(images) if images else ''}"
+        tag = (
+            f"{message.role}/{message.name or ''}/{message.tool_call_id or ''}/{compact_json(images) if images else ''}"
+        )
         builder.add("messages", tag, _text(message), overhead=len(images) * IMAGE_TOKENS)
         for call in message.tool_calls or ():
             builder.add("messages", f"call/{call.id}", f"{call.function.name}{call.function.arguments}")
@@ -132,5 +136,6 @@ def _call(call: Call) -> ToolCall:
     try:
         args: Any = json.loads(call.function.arguments or "{}")
     except ValueError:
-        args = {}
-    return ToolCall(id=call.id, name=call.function.name, args=args if isinstance(args, dict) else {})
+        args = None
+    known = cast("dict[str, Any]", args) if isinstance(args, dict) else {}
+    return ToolCall(id=call.id, name=call.function.name, args=known)

@@ -26,7 +26,9 @@ def check_conversation(messages: Sequence[Message]) -> None:
         else:
             _require_answered(i, pending)
             pending = [call.id for call in message.tool_calls or ()]
-        empty = message.content is None and not (message.role == "assistant" and (message.tool_calls or message.refusal))
+        empty = message.content is None and not (
+            message.role == "assistant" and (message.tool_calls or message.refusal)
+        )
         require(not empty, "Invalid value for 'content': expected a string, got null.", param=f"messages.[{i}].content")
     _require_answered(len(messages), pending)
 
