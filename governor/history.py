@@ -1,0 +1,177 @@
+"""The history of one lane, kept from call to call so that each call adds work for its new messages alone.
+
+A graph hands over its whole list of messages at every model call. Converting, estimating and rendering all of them each time would
+make a run of N calls cost N squared; here only messages not seen before are converted, and the check that the rest is unchanged
+runs at C speed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, TypeVar, cast
+
+from governor.calls import History
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from governor.calls import Message
+
+__all__ = ["HistoryMemo"]
+
+T = TypeVar("T")
+
+_NO_CONTENT: dict[str, object] = {"content": None}
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """One source with all that was worked out for it, for reuse when it moves to another position."""
+
+    source: object
+    print: object
+    shown: Message
+    rendered: object
+
+
+class HistoryMemo:
+    """What one lane was shown so far. Mutable, and for one caller at a time: whoever shares it between threads holds a lock.
+
+    Histories handed out stay valid: the lists behind them only grow, and are replaced, never cut, when the messages diverge.
+    """
+
+    def __init__(
+        self,
+        *,
+        render: Callable[[Message], object] | None = None,
+        fingerprint: Callable[[object], object] | None = None,
+    ) -> None:
+        """Start empty.
+
+        Args:
+            render: Makes the vendor's message of a shown one, once; the results are in `rendered`.
+            fingerprint: A value of a source that differs once it was edited in place. Absent: the `content` in its `__dict__`,
+                which notices that another text was assigned, but not that a list of content blocks was changed from inside.
+        """
+        self.rendered: list[object] = []
+        """Rendered messages in step with the latest history; may go on beyond it. None each without `render`."""
+        self._render = render
+        self._fingerprint = fingerprint
+        self._sources: list[object] = []
+        self._fields: list[dict[str, object]] = []
+        self._prints: list[object] = []
+        self._shown: list[Message] = []
+        """As `show` answered them; in `_messages` equal keys are told apart."""
+        self._messages: list[Message] = []
+        self._cumulative: list[int] = []
+        self._index: dict[str, int] = {}
+
+    def extend(
+        self,
+        sources: Sequence[object],
+        convert: Callable[[object], Message],
+        show: Callable[[Message], tuple[Message, str | None]],
+    ) -> tuple[History, tuple[tuple[str, str], ...]]:
+        """The history of `sources`, and what was elided for the first time as (handle, full text).
+
+        Messages are told apart by key: a key that occurs again gets `#2`, `#3`, ... by occurrence.
+
+        Args:
+            sources: The graph's messages, all of them, oldest first.
+            convert: Reads a message of the vendor.
+            show: The form in which a message is shown, and the handle of what that leaves out (`Compact.show`).
+        """
+        same = self._common(sources)
+        reuse: dict[int, _Seen] = {}
+        if same < min(len(self._sources), len(sources)):
+            reuse = self._rewind(same)
+        elided: list[tuple[str, str]] = []
+        for source in sources[len(self._sources) :]:
+            seen = reuse.get(id(source))
+            if seen is None or seen.print != self._print_of(source):
+                converted = convert(source)
+                shown, handle = show(converted)
+                if handle is not None:
+                    elided.append((handle, converted.text))
+                rendered = self._render(shown) if self._render else None
+                seen = _Seen(source, self._print_of(source), shown, rendered)
+            self._append(seen)
+        messages = tuple(_first(self._messages, len(sources)))
+        return History(messages=messages, cumulative=self._cumulative, index=self._index), tuple(elided)
+
+    def _common(self, sources: Sequence[object]) -> int:
+        """How many leading sources are those of last time, unedited.
+
+        Comparing whole lists is the fastest walk there is, because it tries identity first; only lists that differ are walked in
+        Python. Equal copies (a checkpoint read again) count as the same, and are adopted so that identity finds them next time.
+        """
+        count = min(len(self._sources), len(sources))
+        head = list(sources[:count])
+        known = _first(self._sources, count)
+        if head == known and self._prints_of(count) == _first(self._prints, count):
+            if count and head[-1] is not known[-1]:
+                self._adopt(head)
+            return count
+        return next(
+            (i for i, source in enumerate(head) if source != known[i] or self._print_of(source) != self._prints[i]),
+            count,
+        )
+
+    def _prints_of(self, count: int) -> list[object]:
+        """Fingerprints of the first `count` sources as they are now."""
+        if self._fingerprint is None:
+            return [fields["content"] for fields in _first(self._fields, count)]
+        return list(map(self._fingerprint, _first(self._sources, count)))
+
+    def _print_of(self, source: object) -> object:
+        return self._fingerprint(source) if self._fingerprint else _fields_of(source)["content"]
+
+    def _adopt(self, sources: list[object]) -> None:
+        self._sources[: len(sources)] = sources
+        self._fields[: len(sources)] = map(_fields_of, sources)
+
+    def _rewind(self, count: int) -> dict[int, _Seen]:
+        """Keep the first `count` messages, in new lists; answers what was known of the others, by identity of their sources."""
+        others = zip(
+            self._sources[count:], self._prints[count:], self._shown[count:], self.rendered[count:], strict=True
+        )
+        reuse = {id(source): _Seen(source, print_, shown, rendered) for source, print_, shown, rendered in others}
+        self._sources = self._sources[:count]
+        self._fields = self._fields[:count]
+        self._prints = self._prints[:count]
+        self._shown = self._shown[:count]
+        self._messages = self._messages[:count]
+        self._cumulative = self._cumulative[:count]
+        self.rendered = self.rendered[:count]
+        self._index = {message.key: position for position, message in enumerate(self._messages)}
+        return reuse
+
+    def _append(self, seen: _Seen) -> None:
+        message = seen.shown
+        if message.key in self._index:
+            message = replace(message, key=self._free_key(message.key))
+        self._index[message.key] = len(self._messages)
+        self._sources.append(seen.source)
+        self._fields.append(_fields_of(seen.source))
+        self._prints.append(seen.print)
+        self._shown.append(seen.shown)
+        self._messages.append(message)
+        self._cumulative.append((self._cumulative[-1] if self._cumulative else 0) + message.tokens)
+        self.rendered.append(seen.rendered)
+
+    def _free_key(self, key: str) -> str:
+        occurrence = 2
+        while f"{key}#{occurrence}" in self._index:
+            occurrence += 1
+        return f"{key}#{occurrence}"
+
+
+def _first(items: list[T], count: int) -> list[T]:
+    """The first `count` items; the list itself when those are all, because the common call must not copy."""
+    return items if count >= len(items) else items[:count]
+
+
+def _fields_of(source: object) -> dict[str, object]:
+    """The attributes of a source. The dictionary itself is kept: reading it is twice as fast as reading the attribute."""
+    fields = getattr(source, "__dict__", None)
+    return cast("dict[str, object]", fields) if fields is not None and "content" in fields else _NO_CONTENT
