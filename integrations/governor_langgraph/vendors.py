@@ -87,7 +87,11 @@ class Vendor(Protocol):
         ...
 
 
-_PACKAGES = {"governor_bedrock": "langchain_aws", "governor_anthropic": "langchain_anthropic", "governor_openai": "langchain_openai"}
+_PACKAGES = {
+    "governor_bedrock": "langchain_aws",
+    "governor_anthropic": "langchain_anthropic",
+    "governor_openai": "langchain_openai",
+}
 """Vendor package to the library whose classes it knows."""
 _EXTRAS = {
     "bedrock": "bedrock",

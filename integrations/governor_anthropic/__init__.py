@@ -1,0 +1,31 @@
+"""Anthropic's Messages API for governor: models, cache markers, output limits, errors.
+
+The package is a `governor_langgraph.vendors.Vendor`.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+try:
+    import_module("langchain_anthropic")
+except ImportError as error:
+    message = "governor_anthropic needs langchain-anthropic: pip install 'langgraph-governor[anthropic]'"
+    raise ImportError(message) from error
+
+from governor_anthropic.errors import classify, finish
+from governor_anthropic.models import FAMILY, PROVIDERS, build, is_mine, model_ref, with_max_output
+from governor_anthropic.prompt import mark, strip_foreign
+
+__all__ = [
+    "FAMILY",
+    "PROVIDERS",
+    "build",
+    "classify",
+    "finish",
+    "is_mine",
+    "mark",
+    "model_ref",
+    "strip_foreign",
+    "with_max_output",
+]

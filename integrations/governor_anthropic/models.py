@@ -1,0 +1,95 @@
+"""Anthropic models: whose client is ours, what it is called, how a tier's client is made, how its output is limited."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, cast
+
+from langchain_anthropic import ChatAnthropic
+
+from governor.calls import ModelRef
+from governor.errors import ConfigurationError
+from governor_langgraph.clients import construct, has_auth_header, headers_of, output_default
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from langchain_core.language_models import BaseChatModel
+
+    from governor.policy.schema import Tier
+
+__all__ = ["FAMILY", "PROVIDERS", "build", "is_mine", "model_ref", "with_max_output"]
+
+FAMILY = "anthropic"
+PROVIDERS: tuple[str, ...] = ("anthropic",)
+
+_TRANSPORTS = {
+    "anthropic-bedrock-chat": "anthropic_bedrock",
+    "anthropic-bedrock-mantle-chat": "bedrock_mantle_anthropic",
+}
+"""`_llm_type` of the subclasses in langchain-aws to the name that `init_chat_model` has for them."""
+
+SMALLEST_THINKING = 1024
+"""Least `budget_tokens` that the API accepts (Anthropic's documentation of extended thinking)."""
+
+
+def is_mine(model: BaseChatModel) -> bool:
+    """Whether it is ChatAnthropic, or a subclass of it that sends the same body elsewhere (Bedrock, Vertex)."""
+    return isinstance(model, ChatAnthropic)
+
+
+def model_ref(model: BaseChatModel) -> ModelRef:
+    """The model's id, under the provider that bills it."""
+    client = cast("ChatAnthropic", model)
+    kind = client._llm_type  # pyright: ignore[reportPrivateUsage] - the one name that tells the transports apart
+    return ModelRef(provider=_TRANSPORTS.get(kind, "anthropic"), model=client.model)
+
+
+def build(tier: Tier) -> BaseChatModel:
+    """A client for the tier that makes one attempt per call and reports usage in streams.
+
+    Raises ConfigurationError without a key (`ANTHROPIC_API_KEY`, `api_key` in the tier's args, or a header that authenticates at a
+    gateway), or when the client refuses the tier's arguments.
+    """
+    headers = headers_of(tier)
+    arguments: dict[str, Any] = {
+        **output_default(tier, "max_tokens", "max_tokens_to_sample"),
+        **tier.args,
+        "model": tier.model_name,
+        "max_retries": 0,
+        "stream_usage": True,
+    }
+    if tier.endpoint:
+        arguments["base_url"] = tier.endpoint
+    if headers:
+        arguments["default_headers"] = headers
+    if not (os.environ.get("ANTHROPIC_API_KEY") or {"api_key", "anthropic_api_key"} & tier.args.keys()):
+        if not has_auth_header(headers):
+            message = f"tier {tier.model} has no credentials: set ANTHROPIC_API_KEY, or a header that authenticates at its gateway"
+            raise ConfigurationError(message)
+        arguments["api_key"] = "held-by-the-gateway"
+    return construct(tier, ChatAnthropic, arguments)
+
+
+def with_max_output(model: BaseChatModel, kwargs: Mapping[str, Any], n: int) -> dict[str, Any]:
+    """`max_tokens` per call wins over the instance; a thinking budget that would not fit under it is lowered with it.
+
+    The API refuses a budget that reaches `max_tokens`, and an instance's `thinking` wins over a call's, so a smaller budget travels in
+    `extra_body`, which the SDK merges last.
+    """
+    client = cast("ChatAnthropic", model)
+    limited = {key: value for key, value in kwargs.items() if key != "max_tokens_to_sample"}
+    limited["max_tokens"] = n
+    extra = dict(cast("Mapping[str, Any]", kwargs.get("extra_body") or client.model_kwargs.get("extra_body") or {}))
+    if "max_tokens" in extra:
+        extra["max_tokens"] = n
+    thinking = extra.get("thinking") or client.thinking or kwargs.get("thinking")
+    if thinking and thinking.get("type") == "enabled" and thinking.get("budget_tokens", 0) >= n:
+        extra["thinking"] = _smaller(thinking, n)
+    return {**limited, "extra_body": extra} if extra else limited
+
+
+def _smaller(thinking: Mapping[str, Any], n: int) -> dict[str, Any]:
+    if n < 2 * SMALLEST_THINKING:
+        return {"type": "disabled"}
+    return {**thinking, "budget_tokens": n // 2}

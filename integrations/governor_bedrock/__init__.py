@@ -1,0 +1,31 @@
+"""Amazon Bedrock's Converse API for governor: models, cache markers, output limits, errors.
+
+The package is a `governor_langgraph.vendors.Vendor`.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+try:
+    import_module("langchain_aws")
+except ImportError as error:
+    message = "governor_bedrock needs langchain-aws: pip install 'langgraph-governor[bedrock]'"
+    raise ImportError(message) from error
+
+from governor_bedrock.errors import classify, finish
+from governor_bedrock.models import FAMILY, PROVIDERS, build, is_mine, model_ref, with_max_output
+from governor_bedrock.prompt import mark, strip_foreign
+
+__all__ = [
+    "FAMILY",
+    "PROVIDERS",
+    "build",
+    "classify",
+    "finish",
+    "is_mine",
+    "mark",
+    "model_ref",
+    "strip_foreign",
+    "with_max_output",
+]

@@ -1,0 +1,79 @@
+"""What an answer or a failure says, read from the words that several vendors share."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+from governor_langgraph.vendors import Failure
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from langchain_core.messages import BaseMessage
+
+    from governor_langgraph.vendors import Finish
+
+__all__ = ["causes", "failure_by_status", "finish_of"]
+
+WORDS: Mapping[str, Finish] = {
+    "stop": "stop",
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "completed": "stop",
+    "length": "length",
+    "max_tokens": "length",
+    "max_output_tokens": "length",
+    "model_context_window_exceeded": "length",
+    "tool_use": "tool_use",
+    "tool_calls": "tool_use",
+    "function_call": "tool_use",
+    "refusal": "refusal",
+    "content_filter": "refusal",
+    "content_filtered": "refusal",
+    "guardrail_intervened": "refusal",
+    "safety": "refusal",
+}
+"""Stop reasons of Anthropic, Converse, OpenAI's two APIs and Gemini; their words do not contradict each other."""
+
+PLACES = ("stop_reason", "stopReason", "finish_reason", "status")
+
+UNKNOWN_4XX = frozenset({408, 409, 424, 499})
+"""Statuses below 500 after which work may have been done: timeouts, conflicts, a model that failed while it answered."""
+
+
+def finish_of(message: BaseMessage) -> Finish:
+    """Why the answer ended: from the response's metadata, else from what the message holds."""
+    metadata = cast("Mapping[str, Any]", message.response_metadata)
+    if message.additional_kwargs.get("refusal"):
+        return "refusal"
+    incomplete = metadata.get("incomplete_details")
+    word = cast("Mapping[str, Any]", incomplete).get("reason") if isinstance(incomplete, dict) else None
+    word = word or next((metadata[place] for place in PLACES if metadata.get(place)), None)
+    finish = WORDS.get(str(word).lower(), "other") if word else "other"
+    if finish in ("stop", "other") and getattr(message, "tool_calls", None):
+        return "tool_use"
+    return finish
+
+
+def failure_by_status(status: int | None, code: str) -> Failure:
+    """A failure that the provider answered with an HTTP status.
+
+    Below 500 it refused the request before any token (validation, permissions, throttling), with the exceptions of `UNKNOWN_4XX`; from
+    500 on it may have worked and billed. Throttling, timeouts and server errors may pass.
+    """
+    answered = status is not None and 400 <= status < 500
+    return Failure(
+        rejected=answered and status not in UNKNOWN_4XX,
+        transient=status in (408, 409, 424, 429) or (status is not None and status >= 500),
+        code=code,
+    )
+
+
+def causes(error: BaseException) -> Iterator[BaseException]:
+    """The error and what it was raised from, outermost first: clients wrap the transport's errors."""
+    seen: set[int] = set()
+    current: BaseException | None = error
+    while current is not None and id(current) not in seen:
+        seen.add(id(current))
+        yield current
+        current = current.__cause__

@@ -1,0 +1,133 @@
+"""The vendor of last resort: any chat model that speaks LangChain's own conventions. No cache markers, no guesses about the wire."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from langchain_core.exceptions import (
+    ContextOverflowError,
+    ModelAPIError,
+    ModelAuthenticationError,
+    ModelConnectionError,
+    ModelInvalidRequestError,
+    ModelNotFoundError,
+    ModelPermissionDeniedError,
+    ModelRateLimitError,
+    ModelTimeoutError,
+)
+
+from governor.calls import ModelRef
+from governor.errors import ConfigurationError
+from governor_langgraph.answers import failure_by_status, finish_of
+from governor_langgraph.clients import construct, headers_of
+from governor_langgraph.foreign import without_foreign
+from governor_langgraph.vendors import Failure
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from langchain_core.language_models import BaseChatModel
+    from langchain_core.messages import BaseMessage
+
+    from governor.calls import CachePlan
+    from governor.policy.schema import Tier
+    from governor_langgraph.vendors import Finish
+
+__all__ = [
+    "FAMILY",
+    "PROVIDERS",
+    "build",
+    "classify",
+    "finish",
+    "is_mine",
+    "mark",
+    "model_ref",
+    "strip_foreign",
+    "with_max_output",
+]
+
+FAMILY = "generic"
+PROVIDERS: tuple[str, ...] = ()
+
+OUTPUT_LIMITS = ("max_tokens", "max_output_tokens", "max_completion_tokens", "max_new_tokens", "num_predict")
+"""What LangChain's clients call the output limit, on the instance and per call alike; the first that a class has is used."""
+
+REFUSED = (
+    ContextOverflowError,
+    ModelAuthenticationError,
+    ModelInvalidRequestError,
+    ModelNotFoundError,
+    ModelPermissionDeniedError,
+    ModelRateLimitError,
+)
+PASSING = (ModelAPIError, ModelConnectionError, ModelRateLimitError, ModelTimeoutError)
+
+
+def is_mine(model: BaseChatModel) -> bool:
+    """Any chat model will do."""
+    del model
+    return True
+
+
+def model_ref(model: BaseChatModel) -> ModelRef:
+    """What the model tells LangChain's tracing; `unknown` where it tells nothing."""
+    params = model._get_ls_params()  # pyright: ignore[reportPrivateUsage] - the only provider-neutral source of both
+    return ModelRef(
+        provider=str(params.get("ls_provider") or "unknown"), model=str(params.get("ls_model_name") or "unknown")
+    )
+
+
+def build(tier: Tier) -> BaseChatModel:
+    """A client by `init_chat_model`, without retries of its own where its class knows `max_retries`."""
+    from langchain.chat_models import init_chat_model
+
+    arguments: dict[str, Any] = {"max_retries": 0, **tier.args}
+    if tier.endpoint:
+        arguments["base_url"] = tier.endpoint
+    if headers := headers_of(tier):
+        arguments["default_headers"] = headers
+    try:
+        return construct(
+            tier, init_chat_model, {"model": tier.model_name, "model_provider": tier.provider, **arguments}
+        )
+    except ImportError as error:
+        message = f"tier {tier.model}: {error}"
+        raise ConfigurationError(message) from error
+
+
+def with_max_output(model: BaseChatModel, kwargs: Mapping[str, Any], n: int) -> dict[str, Any]:
+    """Set the limit under the name that the model's class has for it. A class without one is left alone: it takes no such argument."""
+    fields = type(model).model_fields
+    name = next((name for name in OUTPUT_LIMITS if name in fields), None)
+    return {**kwargs, name: n} if name else dict(kwargs)
+
+
+def mark(
+    model: BaseChatModel, messages: Sequence[BaseMessage], kwargs: Mapping[str, Any], plan: CachePlan
+) -> tuple[list[BaseMessage], dict[str, Any]]:
+    """Nothing: markers in a format that the provider does not know are errors."""
+    del model, plan
+    return list(messages), dict(kwargs)
+
+
+def classify(error: BaseException) -> Failure:
+    """By LangChain's classes of model errors, else by a status on the error or on its response."""
+    code = type(error).__name__
+    if isinstance(error, REFUSED + PASSING):
+        return Failure(rejected=isinstance(error, REFUSED), transient=isinstance(error, PASSING), code=code)
+    for holder in (error, getattr(error, "response", None)):
+        for name in ("status_code", "status", "code"):
+            status = getattr(holder, name, None)
+            if isinstance(status, int) and 400 <= status < 600:
+                return failure_by_status(status, code)
+    return Failure(rejected=False, transient=isinstance(error, (ConnectionError, TimeoutError)), code=code)
+
+
+def finish(message: BaseMessage) -> Finish:
+    """Why the answer ended, by the words that the known vendors use."""
+    return finish_of(message)
+
+
+def strip_foreign(messages: Sequence[BaseMessage]) -> list[BaseMessage]:
+    """The messages with plain content: text, images, tool calls in `tool_calls`."""
+    return without_foreign(messages, FAMILY)

@@ -1,0 +1,31 @@
+"""OpenAI's Chat Completions and Responses APIs for governor: models, cache markers, output limits, errors.
+
+The package is a `governor_langgraph.vendors.Vendor`.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+try:
+    import_module("langchain_openai")
+except ImportError as error:
+    message = "governor_openai needs langchain-openai: pip install 'langgraph-governor[openai]'"
+    raise ImportError(message) from error
+
+from governor_openai.errors import classify, finish
+from governor_openai.models import FAMILY, PROVIDERS, build, is_mine, model_ref, with_max_output
+from governor_openai.prompt import mark, strip_foreign
+
+__all__ = [
+    "FAMILY",
+    "PROVIDERS",
+    "build",
+    "classify",
+    "finish",
+    "is_mine",
+    "mark",
+    "model_ref",
+    "strip_foreign",
+    "with_max_output",
+]

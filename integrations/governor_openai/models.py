@@ -1,0 +1,91 @@
+"""OpenAI models: whose client is ours, what it is called, how a tier's client is made, how its output is limited."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, cast
+
+from langchain_openai import AzureChatOpenAI, ChatOpenAI
+from langchain_openai.chat_models.base import BaseChatOpenAI
+
+from governor.calls import ModelRef
+from governor.errors import ConfigurationError
+from governor_langgraph.clients import construct, has_auth_header, headers_of, output_default
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from langchain_core.language_models import BaseChatModel
+
+    from governor.policy.schema import Tier
+
+__all__ = ["FAMILY", "PROVIDERS", "build", "is_mine", "model_ref", "with_max_output"]
+
+FAMILY = "openai"
+PROVIDERS: tuple[str, ...] = ("openai", "azure_openai")
+
+_TRACING_NAMES = {"azure": "azure_openai"}
+
+_LIMITS = frozenset({"max_tokens", "max_completion_tokens", "max_output_tokens"})
+
+
+def is_mine(model: BaseChatModel) -> bool:
+    """Whether it is a client of OpenAI's API, including the compatible ones built on the same base (xAI, DeepSeek, Bedrock Mantle)."""
+    return isinstance(model, BaseChatOpenAI)
+
+
+def model_ref(model: BaseChatModel) -> ModelRef:
+    """The model's id (Azure: the model's, else the deployment's name) under the provider that the client names in tracing."""
+    client = cast("BaseChatOpenAI", model)
+    params = client._get_ls_params()  # pyright: ignore[reportPrivateUsage] - subclasses name their provider only here
+    provider = str(params.get("ls_provider") or "openai")
+    name = client.model_name or getattr(client, "deployment_name", None) or params.get("ls_model_name") or "unknown"
+    return ModelRef(provider=_TRACING_NAMES.get(provider, provider), model=str(name))
+
+
+def build(tier: Tier) -> BaseChatModel:
+    """A client for the tier that makes one attempt per call and reports usage in streams, behind gateways too.
+
+    Raises ConfigurationError without a key (`OPENAI_API_KEY`, for Azure `AZURE_OPENAI_API_KEY`, `api_key` in the tier's args, or a header
+    that authenticates at a gateway), or when the client refuses the tier's arguments.
+    """
+    azure = tier.provider == "azure_openai"
+    headers = headers_of(tier)
+    arguments: dict[str, Any] = {
+        **output_default(tier, *sorted(_LIMITS - {"max_output_tokens"})),
+        **tier.args,
+        "model": tier.model_name,
+        "max_retries": 0,
+        "stream_usage": True,
+    }
+    if tier.endpoint:
+        arguments["azure_endpoint" if azure else "base_url"] = tier.endpoint
+    if headers:
+        arguments["default_headers"] = headers
+    variable = "AZURE_OPENAI_API_KEY" if azure else "OPENAI_API_KEY"
+    given = {"api_key", "openai_api_key", "azure_ad_token", "azure_ad_token_provider"} & tier.args.keys()
+    if not (given or os.environ.get(variable) or os.environ.get("OPENAI_API_KEY")):
+        if not has_auth_header(headers):
+            message = (
+                f"tier {tier.model} has no credentials: set {variable}, or a header that authenticates at its gateway"
+            )
+            raise ConfigurationError(message)
+        arguments["api_key"] = "held-by-the-gateway"
+    return construct(tier, AzureChatOpenAI if azure else ChatOpenAI, arguments)
+
+
+def with_max_output(model: BaseChatModel, kwargs: Mapping[str, Any], n: int) -> dict[str, Any]:
+    """Set the one spelling that the client's class sends, and drop the others, which would win or be refused beside it.
+
+    ChatOpenAI and AzureChatOpenAI send `max_completion_tokens` (as `max_output_tokens` to the Responses API, where an instance's limit
+    would win over a call's `max_tokens`). Compatible clients send `max_tokens`. Several choices (`n`) share the limit: each is billed.
+    """
+    client = cast("BaseChatOpenAI", model)
+    choices = int(kwargs.get("n") or client.n or 1)
+    limit = max(1, n // choices)
+    name = "max_completion_tokens" if isinstance(client, (ChatOpenAI, AzureChatOpenAI)) else "max_tokens"
+    limited = {key: value for key, value in kwargs.items() if key not in _LIMITS} | {name: limit}
+    extra = cast("Mapping[str, Any] | None", kwargs.get("extra_body") or client.extra_body)
+    if extra and _LIMITS & extra.keys():
+        limited["extra_body"] = {key: limit if key in _LIMITS else value for key, value in extra.items()}
+    return limited
