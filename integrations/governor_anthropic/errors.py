@@ -39,7 +39,8 @@ def classify(error: BaseException) -> Failure:
 
 
 def _answered(error: anthropic.APIStatusError) -> Failure:
-    body = cast("Mapping[str, Any]", error.body if isinstance(error.body, dict) else {})
+    given: object = error.body
+    body = cast("Mapping[str, Any]", given if isinstance(given, dict) else {})
     inner = cast("object", body.get("error"))
     kind = str(cast("Mapping[str, Any]", inner).get("type") or "") if isinstance(inner, dict) else ""
     code = kind or f"HTTP {error.status_code}"

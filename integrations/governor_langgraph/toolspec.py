@@ -1,162 +1,161 @@
-"""Tools and tool choices in one neutral form, and the call arguments of one vendor's client rebuilt for another's.
+"""Tools, and the call arguments of one vendor's client rebuilt for another's.
 
 By the time governor sees a call, `bind_tools` has put the tools into the wire format of the model that user code holds. A tier of the same
-family takes them as they are. For a tier of another family they are read back and bound again by the tier's own client; what has no
-counterpart there raises `CannotCarry`, so that routing keeps the original model and says why.
+family takes the arguments as they are. For a tier of another family they are read back and bound again by the tier's own client; what has
+no counterpart there raises `CannotCarry`, so that routing keeps the original model and says why.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, cast
+import json
+from typing import TYPE_CHECKING, Any, cast
 
-from langchain_core.utils.function_calling import convert_to_openai_tool
-
-from governor.errors import ConfigurationError
+from governor_langgraph.neutral import CannotCarry, NeutralTool, ToolChoice, choice_of, is_marker, neutral, openai_tool
+from governor_langgraph.vendors import vendor_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["CannotCarry", "NeutralTool", "ToolChoice", "choice_of", "is_marker", "neutral", "openai_tool"]
+    from langchain_core.language_models import BaseChatModel
 
-EMPTY_SCHEMA: Mapping[str, Any] = {"type": "object", "properties": {}}
-"""Schema of a tool without arguments; Anthropic's and Bedrock's clients fail on a tool that has none at all."""
+__all__ = ["CannotCarry", "NeutralTool", "ToolChoice", "carry_over", "choice_of", "neutral", "openai_tool"]
 
-
-class CannotCarry(ConfigurationError):
-    """A tool, tool choice or argument that user code bound has no counterpart in another vendor's format."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NeutralTool:
-    """A tool offered to a model, in nobody's format."""
-
-    name: str
-    description: str = ""
-    schema: Mapping[str, Any] = field(default_factory=lambda: dict(EMPTY_SCHEMA))
-    """JSON Schema of the arguments."""
-    strict: bool | None = None
-    """Whether the provider must hold the model to the schema; None leaves it to the provider."""
-    vendor_only: bool = False
-    """Runs at the provider or is known to its models by type alone (web search, computer use): it has no schema to carry over."""
-    source: object = None
-    """The tool as it was given."""
+TOOLS = frozenset({"tools", "tool_choice", "parallel_tool_calls", "strict"})
+CONFIGS = frozenset({"toolConfig", "tool_config"})
+LIMITS = frozenset({"max_tokens", "max_completion_tokens", "max_output_tokens", "max_tokens_to_sample", "maxTokens"})
+STOPS = frozenset({"stop", "stop_sequences", "stopSequences"})
+FORMATS = frozenset({"response_format", "output_config", "outputConfig", "output_format"})
+SAME = frozenset({"temperature", "top_p", "ls_structured_output_format", "run_manager", "stream"})
+"""Every family has these, by these names."""
+HINTS = frozenset({
+    "additional_model_request_fields", "betas", "cache_control", "disable_streaming", "effort", "extra_headers", "inference_geo",
+    "logprobs", "metadata", "performance_config", "prompt_cache_key", "prompt_cache_options", "prompt_cache_retention", "reasoning",
+    "reasoning_effort", "request_metadata", "safety_identifier", "seed", "service_tier", "store", "stream_options", "stream_usage",
+    "thinking", "timeout", "top_logprobs", "user", "verbosity",
+})  # fmt: skip
+"""Costs, caching, effort and tracing at one provider: a tier brings its own, so they are left behind. Anything in no list here, a
+guardrail above all, may matter to the result: it is not left behind silently but refused."""
 
 
-def neutral(tool: object) -> NeutralTool:
-    """Read a tool in any form that a LangChain `bind_tools` takes or produces.
+def carry_over(kwargs: Mapping[str, Any], source: BaseChatModel, target: BaseChatModel) -> dict[str, Any]:
+    """The arguments for `target` that mean what `kwargs` mean to `source`. Within one family they are the same.
 
-    Those are: BaseTool, function, pydantic or TypedDict class; dicts in the formats of OpenAI (both APIs), Anthropic and Converse; JSON
-    Schema with a title. Raises CannotCarry for anything else.
+    Raises CannotCarry, naming the argument, when the target cannot be asked for the same.
     """
-    read = _read_dict(cast("dict[str, Any]", tool)) if isinstance(tool, dict) else None
-    if read is not None:
-        return read
-    if isinstance(tool, str):  # langchain-aws names Nova's system tools by a bare string
-        return NeutralTool(name=tool, vendor_only=True, source=tool)
-    whole = cast("object", tool)
-    try:
-        converted = convert_to_openai_tool(cast("Any", tool))
-    except (TypeError, ValueError) as error:
-        message = f"{tool!r:.200} is no tool in any known format: {error}"
-        raise CannotCarry(message) from error
-    if "function" not in converted:
-        return NeutralTool(name=str(converted.get("name") or converted.get("type")), vendor_only=True, source=whole)
-    return _of_function(converted["function"], whole)
-
-
-def _read_dict(tool: dict[str, Any]) -> NeutralTool | None:
-    """A tool that is a dict in a provider's format; None for JSON Schema with a title, which LangChain converts."""
-    kind = tool.get("type")
-    if isinstance(tool.get("function"), dict):
-        return _of_function(tool["function"], tool)
-    if isinstance(tool.get("toolSpec"), dict):
-        spec = cast("dict[str, Any]", tool["toolSpec"])
-        schema = cast("dict[str, Any]", spec.get("inputSchema") or {}).get("json")
-        return _of_function({**spec, "parameters": schema}, tool)
-    if "name" in tool and "input_schema" in tool:
-        return _of_function({**tool, "parameters": tool["input_schema"]}, tool)
-    if "name" in tool and kind in (None, "function") and not {"title", "properties"} & tool.keys():
-        return _of_function(tool, tool)
-    if kind in (None, "object") and "systemTool" not in tool:
-        return None
-    inner = cast("dict[str, Any]", tool.get("systemTool") or {})
-    return NeutralTool(name=str(tool.get("name") or inner.get("name") or kind), vendor_only=True, source=tool)
-
-
-def _of_function(function: Mapping[str, Any], source: object) -> NeutralTool:
-    strict = function.get("strict")
-    return NeutralTool(
-        name=str(function["name"]),
-        description=str(function.get("description") or ""),
-        schema=function.get("parameters") or dict(EMPTY_SCHEMA),
-        strict=strict if isinstance(strict, bool) else None,
-        source=source,
-    )
-
-
-def openai_tool(tool: NeutralTool) -> dict[str, Any]:
-    """The tool as an OpenAI function, the one format that every LangChain `bind_tools` accepts. Raises CannotCarry if `vendor_only`."""
-    if tool.vendor_only:
-        message = f"tool {tool.name} is its provider's own and cannot be offered to another's model"
+    vendor = vendor_of(target)
+    if _family(source) == _family(target):
+        return dict(kwargs)
+    known = TOOLS | CONFIGS | LIMITS | STOPS | FORMATS | SAME | HINTS
+    if unknown := sorted(kwargs.keys() - known):
+        message = f"no counterpart of the argument {', '.join(unknown)} is known for {type(target).__name__}"
         raise CannotCarry(message)
-    function: dict[str, Any] = {"name": tool.name, "parameters": dict(tool.schema)}
-    if tool.description:
-        function["description"] = tool.description
-    if tool.strict is not None:
-        function["strict"] = tool.strict
-    return {"type": "function", "function": function}
+    carried = {key: value for key, value in kwargs.items() if key in SAME}
+    if isinstance(carried.get("temperature"), (int, float)) and vendor.FAMILY in ("anthropic", "bedrock"):
+        carried["temperature"] = min(carried["temperature"], 1)  # OpenAI's scale ends at 2, theirs at 1
+    if stop := next((kwargs[name] for name in STOPS if kwargs.get(name)), None):
+        carried["stop"] = stop
+    if shape := _format(kwargs):
+        carried["response_format"] = shape
+    carried |= _bound(kwargs, target, vendor.FAMILY)
+    limit = next((kwargs[name] for name in LIMITS if kwargs.get(name)), None)
+    return vendor.with_max_output(target, carried, int(limit)) if limit else carried
 
 
-def is_marker(tool: object) -> bool:
-    """Whether an entry of a list of tools is a Bedrock cache point."""
-    return isinstance(tool, dict) and "cachePoint" in tool
+def _family(model: BaseChatModel) -> str:
+    family = vendor_of(model).FAMILY
+    return family if family != "generic" else f"{type(model).__module__}.{type(model).__qualname__}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ToolChoice:
-    """What the model must do about its tools."""
+def _bound(kwargs: Mapping[str, Any], target: BaseChatModel, family: str) -> dict[str, Any]:
+    """The tools and the choice among them, bound by the target's own class."""
+    config = cast("Mapping[str, Any]", next((kwargs[name] for name in CONFIGS if kwargs.get(name)), None) or {})
+    given = cast("list[object]", kwargs.get("tools") or config.get("tools") or [])
+    tools = [neutral(tool) for tool in given if not is_marker(tool)]
+    choice = choice_of(
+        kwargs.get("tool_choice") or config.get("toolChoice"), parallel=kwargs.get("parallel_tool_calls")
+    )
+    if not tools:
+        return {}
+    options = _options(choice, family)
+    try:
+        bound = cast("Any", target.bind_tools([openai_tool(tool) for tool in tools], **options))
+    except (NotImplementedError, TypeError, ValueError) as error:
+        message = f"{type(target).__name__} cannot take the tools: {error or type(error).__name__}"
+        raise CannotCarry(message) from error
+    made = dict(cast("Mapping[str, Any]", getattr(bound, "kwargs", {})))
+    made = {key: value for key, value in made.items() if value is not None}
+    _complete(tools, made)
+    return made
 
-    kind: Literal["auto", "any", "none", "tool"]
-    name: str | None = None
-    """The tool to call, for kind `tool`."""
-    parallel: bool | None = None
-    """Whether several calls in one answer are allowed; None leaves it to the provider."""
+
+def _options(choice: ToolChoice | None, family: str) -> dict[str, Any]:
+    """Arguments of the family's `bind_tools` that say what `choice` says. Raises CannotCarry for `none` where it cannot be said."""
+    if choice is None:
+        return {}
+    options: dict[str, Any] = {}
+    if choice.kind == "none":
+        if family == "bedrock":
+            message = "Converse has no tool choice `none`"
+            raise CannotCarry(message)
+        options["tool_choice"] = {"type": "none"} if family == "anthropic" else "none"
+    elif choice.kind == "tool":
+        options["tool_choice"] = choice.name
+    else:
+        options["tool_choice"] = choice.kind
+    if choice.parallel is not None and choice.kind != "none" and family in ("anthropic", "openai"):
+        options["parallel_tool_calls"] = (
+            choice.parallel
+        )  # Converse has no such switch, and forcing one tool forces one call
+    return options
 
 
-_WORDS: Mapping[str, Literal["auto", "any", "none"]] = {"auto": "auto", "any": "any", "required": "any", "none": "none"}
+def _complete(tools: list[NeutralTool], made: dict[str, Any]) -> None:
+    """Hold the target's class to all the tools it was given, and give back strictness where it drops it.
 
-
-def choice_of(given: object, *, parallel: bool | None = None) -> ToolChoice | None:
-    """Read a tool choice in any provider's form; None when user code set none. `parallel` is OpenAI's `parallel_tool_calls`.
-
-    Raises CannotCarry for forms without a counterpart (OpenAI's `allowed_tools`, a provider's own tool by type).
+    Raises CannotCarry for a tool that it left out (Anthropic's client drops schemas with a combinator at their root).
     """
-    if given is None or given is False:
-        return None if parallel is None else ToolChoice(kind="auto", parallel=parallel)
-    if given is True:
-        return ToolChoice(kind="any", parallel=parallel)
-    if isinstance(given, str):
-        word = _WORDS.get(given)
-        return (
-            ToolChoice(kind=word, parallel=parallel) if word else ToolChoice(kind="tool", name=given, parallel=parallel)
-        )
-    if isinstance(given, dict):
-        return _read_choice(cast("dict[str, Any]", given), parallel)
-    message = f"tool_choice {given!r:.100} is in no known format"
-    raise CannotCarry(message)
+    entries = cast("list[dict[str, Any]]", made.get("tools") or [])
+    names = {neutral(entry).name for entry in entries}
+    if missing := [tool.name for tool in tools if tool.name not in names]:
+        message = f"the tool {', '.join(missing)} cannot be offered in the other provider's format"
+        raise CannotCarry(message)
+    strict = {tool.name: tool.strict for tool in tools if tool.strict is not None}
+    for entry in entries:
+        if "input_schema" in entry and entry["name"] in strict:
+            entry["strict"] = strict[entry["name"]]
 
 
-def _read_choice(given: dict[str, Any], parallel: bool | None) -> ToolChoice:
-    """A choice as a dict: `{"type": ...}` of OpenAI and Anthropic, `{"auto": {}}` of Converse."""
-    kind = given.get("type") or next(iter(given), None)
-    if given.get("disable_parallel_tool_use") is not None:
-        parallel = not given["disable_parallel_tool_use"]
-    if kind in _WORDS:
-        return ToolChoice(kind=_WORDS[str(kind)], parallel=parallel)
-    holder = given.get("function") if kind == "function" else given.get("tool")
-    name = cast("dict[str, Any]", holder).get("name") if isinstance(holder, dict) else given.get("name")
-    if kind in ("function", "tool") and name:
-        return ToolChoice(kind="tool", name=str(name), parallel=parallel)
-    message = f"tool_choice {given!r:.100} has no counterpart at another provider"
-    raise CannotCarry(message)
+def _format(kwargs: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The answer's schema as OpenAI's `response_format`, which the call of every family's class understands.
+
+    Raises CannotCarry for JSON without a schema, and for a pydantic class given to OpenAI's client: user code then reads the answer from a
+    field that only that client fills.
+    """
+    given = next((kwargs[name] for name in FORMATS if kwargs.get(name)), None)
+    if given is None:
+        return None
+    if not isinstance(given, dict):
+        message = "structured output by class can only be read from the answer of the client that it was given to"
+        raise CannotCarry(message)
+    schema = _schema_in(cast("dict[str, Any]", given))
+    if schema is None:
+        if "effort" in given and len(cast("dict[str, Any]", given)) == 1:
+            return None  # Anthropic keeps effort beside the format
+        message = f"the answer's format has no counterpart at another provider: {sorted(cast('dict[str, Any]', given))}"
+        raise CannotCarry(message)
+    return {"type": "json_schema", "json_schema": {"name": "answer", **schema}}
+
+
+def _schema_in(given: dict[str, Any]) -> dict[str, Any] | None:
+    """Name, description, schema and strictness, from OpenAI's, Anthropic's or Converse's form."""
+    if isinstance(given.get("json_schema"), dict):
+        return dict(given["json_schema"])
+    inner = given.get("format") or given
+    if isinstance(inner, dict) and isinstance(cast("dict[str, Any]", inner).get("schema"), dict):
+        return {"schema": cast("dict[str, Any]", inner)["schema"]}
+    text = cast("dict[str, Any]", given.get("textFormat") or {}).get("structure")
+    spec = cast("dict[str, Any]", text or {}).get("jsonSchema")
+    if not isinstance(spec, dict):
+        return None
+    fields = cast("dict[str, Any]", spec)
+    return {**fields, "schema": json.loads(fields["schema"]) if isinstance(fields["schema"], str) else fields["schema"]}
