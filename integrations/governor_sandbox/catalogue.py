@@ -163,6 +163,11 @@ class Catalogue:
         return replace(model, id=f"{region}.{name}", price=model.price.scaled(percent))
 
 
+def is_foundation_model_id(model_id: str) -> bool:
+    """Whether an id names a model itself, not an inference profile or another ARN."""
+    return not model_id.startswith("arn:") and not _REGION.match(model_id)
+
+
 @cache
 def _standard_models() -> Mapping[str, Model]:
     text = resources.files("governor_sandbox").joinpath("models.yaml").read_text(encoding="utf-8")

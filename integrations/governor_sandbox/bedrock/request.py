@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from governor_sandbox.bedrock import rules
 from governor_sandbox.bedrock.shapes import Content, Converse, ToolResult, Turn
-from governor_sandbox.catalogue import Catalogue, Model
+from governor_sandbox.catalogue import Catalogue, Model, is_foundation_model_id
 from governor_sandbox.dialect import Target, limit_of
 from governor_sandbox.errors import Rejection
 from governor_sandbox.prompt import (
@@ -59,7 +59,7 @@ def parse(target: Target, body: Mapping[str, Any], catalogue: Catalogue) -> Requ
 
 def _converse(target: Target, body: Mapping[str, Any], model_id: str, spec: Model) -> Converse:
     if target.operation == "count_tokens":
-        if spec.cache != "claude" or spec.id != model_id:
+        if spec.cache != "claude" or not is_foundation_model_id(model_id):
             raise Rejection("invalid", "The provided model doesn't support counting tokens.")
         body = body.get("input", {}).get("converse") or {}
         if not body:

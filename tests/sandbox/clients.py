@@ -1,0 +1,35 @@
+"""The real client classes, pointed at a sandbox; one attempt each, so that a test sees the first answer."""
+
+from collections.abc import Callable
+from typing import Any
+
+from botocore.config import Config
+from langchain_anthropic import ChatAnthropic
+from langchain_aws import ChatBedrockConverse
+from langchain_core.language_models import BaseChatModel
+from langchain_openai import ChatOpenAI
+
+from governor_sandbox import Sandbox
+
+SONNET = "anthropic.claude-sonnet-4-5-20250929-v1:0"
+HAIKU = "anthropic.claude-haiku-4-5-20251001-v1:0"
+NOVA_PRO = "amazon.nova-pro-v1:0"
+NOVA_MICRO = "amazon.nova-micro-v1:0"
+
+Build = Callable[..., BaseChatModel]
+
+
+def bedrock(box: Sandbox, model: str = SONNET, *, read_timeout: float = 20, **settings: Any) -> ChatBedrockConverse:
+    config = Config(retries={"total_max_attempts": 1}, read_timeout=read_timeout)
+    return ChatBedrockConverse(model=model, config=config, **box.bedrock_kwargs(), **settings)
+
+
+def openai(box: Sandbox, model: str = "gpt-4o", **settings: Any) -> ChatOpenAI:
+    return ChatOpenAI(model=model, max_retries=0, stream_usage=True, **box.openai_kwargs(), **settings)
+
+
+def anthropic(box: Sandbox, model: str = "claude-sonnet-4-6", **settings: Any) -> ChatAnthropic:
+    return ChatAnthropic(model=model, **{"max_retries": 0, "max_tokens": 1000, **box.anthropic_kwargs(), **settings})
+
+
+ALL: dict[str, Build] = {"bedrock": bedrock, "openai": openai, "anthropic": anthropic}
