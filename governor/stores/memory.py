@@ -8,23 +8,19 @@ from heapq import heappop, heappush
 from threading import Lock
 from typing import TYPE_CHECKING, TypeVar
 
-from governor.ledger import Balance, Lease, LeaseState, Shortfall
+from governor.ledger import Balance, Lease, LeaseState
 from governor.runs import RunState
 from governor.stores.contract import Store
+from governor.stores.ledgers import KEEP_MS, SWEEP, first_shortfall, movement
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from governor.ledger import Charge, Hold, ReserveRequest, Unit
+    from governor.ledger import Charge, Hold, ReserveRequest, Shortfall, Unit
 
 __all__ = ["MemoryStore"]
 
 T = TypeVar("T")
-
-SWEEP = 64
-"""Expired leases and ledgers that one reserve looks after, so that no single call pays for all of them."""
-KEEP_MS = 24 * 3_600_000
-"""How long a finished or forfeit lease is remembered after its ttl: a late settlement within it still trues up."""
 
 
 @dataclass(slots=True)
@@ -84,14 +80,9 @@ class MemoryStore(Store):
             known = self._leases.get(request.id)
             if known is not None:
                 return Lease(id=request.id, holds=known.holds, state=known.state)
-            wanted: dict[str, int] = {}
-            for hold in request.holds:
-                ledger = self._ledgers.get(hold.ledger)
-                spent, reserved = (ledger.spent, ledger.reserved) if ledger else (0, 0)
-                reserved += wanted.get(hold.ledger, 0)
-                if hold.limit is not None and spent + reserved + hold.amount > hold.limit:
-                    return Shortfall(hold=hold, spent=spent, reserved=reserved)
-                wanted[hold.ledger] = wanted.get(hold.ledger, 0) + hold.amount
+            short = first_shortfall(request.holds, self._balance)
+            if short:
+                return short
             for hold in request.holds:
                 self._open(hold).reserved += hold.amount
             due = request.now_ms + request.ttl_ms
@@ -107,13 +98,11 @@ class MemoryStore(Store):
                 return
             for hold, amount in zip(entry.holds, charge.amounts, strict=True):
                 ledger = self._ledgers.get(hold.ledger)
-                if ledger is None:
+                if ledger is None:  # its window is long over
                     continue
-                if entry.state is LeaseState.FORFEIT:
-                    ledger.spent += amount - hold.amount
-                else:
-                    ledger.reserved -= hold.amount
-                    ledger.spent += amount
+                spent, reserved = movement(entry.state, hold.amount, amount)
+                ledger.spent += spent
+                ledger.reserved += reserved
             entry.state = LeaseState.SETTLED
 
     def release(self, lease: str, now_ms: int) -> None:
@@ -180,6 +169,10 @@ class MemoryStore(Store):
         else:
             self._runs.move_to_end(run)
         return entry
+
+    def _balance(self, key: str) -> tuple[int, int]:
+        ledger = self._ledgers.get(key)
+        return (ledger.spent, ledger.reserved) if ledger else (0, 0)
 
     def _open(self, hold: Hold) -> _Ledger:
         """The ledger of a hold, opened if need be; the latest limit and the latest expiry stand."""
