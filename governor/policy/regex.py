@@ -8,6 +8,7 @@ pattern has, the shorter the text it is searched in, because each can multiply t
 from __future__ import annotations
 
 import importlib
+import math
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -25,10 +26,15 @@ if TYPE_CHECKING:
 __all__ = ["Pattern"]
 
 _MAX_PATTERN = 1_000
-_MAX_CHARS = {0: 10_000, 1: 10_000, 2: 1_000, 3: 200}
-"""Characters searched, by number of open-ended quantifiers: about one second at worst."""
+_MAX_CHARS = 10_000
+_MIN_CHARS = 100
+"""A pattern that could not even be searched in a text of this length is refused."""
+_MAX_STEPS = 20_000_000
+"""About one second of Python's engine, at worst."""
 _OPEN = 20
 """A quantifier that may repeat more often than this counts as open-ended."""
+_FEW = 4
+"""A group repeated at most this often may hold a small quantifier, as in `([0-9]{1,3}[.]){3}`."""
 
 _parser: Any = importlib.import_module("re._parser")
 
@@ -49,15 +55,13 @@ class Pattern:
             raise ScalarError(
                 f"this is not a regular expression: {error}", "Quote it with single quotes in YAML."
             ) from None
-        _refuse_nesting(tree, inside=False)
-        open_ended = sum(1 for name, _ in _walk(tree) if name in ("MAX_REPEAT", "MIN_REPEAT"))
-        if open_ended not in _MAX_CHARS:
-            raise ScalarError(
-                f"this pattern has {open_ended} open-ended quantifiers and could run very long",
-                "Use at most three of `*`, `+` and `{n,}`, or split it into several rules.",
-            )
         self.text = text
-        self.max_chars = _MAX_CHARS[open_ended]
+        self.max_chars = _searchable(*_cost(tree, repeated=1), anchored=_anchored(tree))
+        if self.max_chars < _MIN_CHARS:
+            raise ScalarError(
+                "this pattern has so many quantifiers that it could run very long",
+                "Begin it with `^`, use fewer of `*`, `+` and `{n,}`, or split it into several rules.",
+            )
 
     def found_in(self, text: str) -> bool:
         """Whether the pattern occurs anywhere in the text. The caller checks `max_chars` first."""
@@ -105,37 +109,56 @@ def _children(argument: Any) -> Iterator[Any]:
             yield from _children(item)
 
 
-def _walk(tree: Any) -> Iterator[tuple[str, Any]]:
-    """All nodes that repeat open-endedly, and all others, as (name, argument)."""
-    for operation, argument in tree:
-        name = str(operation)
-        if not name.endswith("_REPEAT") or argument[1] > _OPEN:
-            yield name, argument
-        for child in _children(argument):
-            yield from _walk(child)
+def _anchored(tree: Any) -> bool:
+    """Whether a match can begin at the start of the text only, which spares a search from every position."""
+    starts = len(tree) > 0 and str(tree[0][1]) in ("AT_BEGINNING", "AT_BEGINNING_STRING")
+    return starts and not tree.state.flags & re.MULTILINE
 
 
-def _refuse_nesting(tree: Any, *, inside: bool) -> None:
+def _searchable(degree: int, factor: int, *, anchored: bool) -> int:
+    """How long a text may be: open-ended quantifiers try every way to divide it, n**degree / degree! of them."""
+    degree += 0 if anchored else 1
+    if degree == 0:
+        return _MAX_CHARS if factor <= _MAX_STEPS else 0
+    return min(_MAX_CHARS, int((_MAX_STEPS * math.factorial(degree) / factor) ** (1 / degree)))
+
+
+def _cost(tree: Any, *, repeated: int) -> tuple[int, int]:
+    """How many quantifiers are open-ended, and in how many ways the bounded ones can match. Refuses explosive nesting."""
+    degree, factor = 0, 1
     for operation, argument in tree:
-        name = str(operation)
-        repeats = name in ("MAX_REPEAT", "MIN_REPEAT") and argument[1] > 1
-        varies = repeats and argument[0] != argument[1]
-        if inside and varies:
-            raise ScalarError(
-                "this pattern has a quantifier inside a quantified group and could run for ever",
-                "Remove one of them: `(a+)+` matches what `a+` matches.",
-            )
-        if inside and name == "BRANCH" and not _begin_apart(argument[1]):
-            raise ScalarError(
-                "this pattern repeats alternatives that may begin alike and could run for ever",
-                "Write single characters as a class, like `[ab]*`, or remove the quantifier.",
-            )
-        if name in ("GROUPREF", "GROUPREF_EXISTS") and inside:
+        name, inside = str(operation), repeated
+        if name.endswith("_REPEAT"):
+            low, high = argument[0], argument[1]
+            if low != high and name != "POSSESSIVE_REPEAT":
+                degree += high > _OPEN and repeated == 1
+                factor *= 1 if high > _OPEN and repeated == 1 else _ways(low, high, repeated)
+            inside = repeated * min(high, _OPEN + 1)
+        elif name == "BRANCH" and not _begin_apart(argument[1]):
+            if repeated > 1:
+                raise ScalarError(
+                    "this pattern repeats alternatives that may begin alike and could run for ever",
+                    "Write single characters as a class, like `[ab]*`, or remove the quantifier.",
+                )
+            factor *= len(argument[1])
+        elif name.startswith("GROUPREF") and repeated > 1:
             raise ScalarError(
                 "this pattern repeats a back-reference and could run for ever", "Remove the back-reference."
             )
         for child in _children(argument):
-            _refuse_nesting(child, inside=inside or (repeats and argument[1] > _OPEN) or (repeats and inside))
+            deeper, more = _cost(child, repeated=inside)
+            degree, factor = degree + deeper, min(factor * more, _MAX_STEPS**2)
+    return degree, factor
+
+
+def _ways(low: int, high: int, repeated: int) -> int:
+    """Ways in which a bounded quantifier can match, inside a group that is itself `repeated`."""
+    if repeated > 1 and (high > _OPEN or repeated > _FEW):
+        raise ScalarError(
+            "this pattern has a quantifier inside a quantified group and could run for ever",
+            "Remove one of them: `(a+)+` matches what `a+` matches.",
+        )
+    return (high - low + 1) ** repeated
 
 
 def _begin_apart(alternatives: Any) -> bool:

@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field
 
 from governor.policy.base import Globs, Mode, Name, Section, Text, one_or_many
-from governor.policy.matchers import When  # noqa: TC001 - pydantic reads annotations when the model is built
-from governor.policy.scalars import Milliseconds  # noqa: TC001 - same
+from governor.policy.matchers import When
+from governor.policy.scalars import Milliseconds
 
 __all__ = ["STRENGTH", "Decide", "ToolRule", "Tools"]
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date  # noqa: TC003 - pydantic reads annotations when the model is built
-from itertools import pairwise
+from datetime import date
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Discriminator, Field, StrictBool, Tag, WithJsonSchema, model_validator
@@ -139,13 +138,6 @@ class Loops(Section):
     """Fruitless repetitions before the run ends."""
     mode: Mode | None = None
     """Absent: the policy's mode."""
-
-    @model_validator(mode="after")
-    def _thresholds_rise(self) -> Self:
-        given = [at for at in (self.nudge_at, self.block_at, self.stop_at) if at is not None]
-        if any(later <= earlier for earlier, later in pairwise(given)):
-            raise ScalarError("`nudge_at`, `block_at` and `stop_at` must rise", "Write them like 3, 5 and 8.")
-        return self
 
 
 class Limits(Section):

@@ -1,0 +1,170 @@
+"""Remarks about a policy that loads: what is not enforced yet, rules that cannot act, gaps a reviewer should know of.
+
+`error` findings mean that the policy does not do what it says; `warning` that it probably does not; `info` is for reading.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+from governor.policy.findings import Finding, Severity
+from governor.policy.merge_rules import globs_within
+from governor.policy.not_yet import NOT_YET_ENFORCED
+from governor.policy.rules import STRENGTH
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from governor.policy.document import Path
+    from governor.policy.load import LoadedPolicy
+    from governor.policy.schema import Policy, ToolRule
+
+__all__ = ["check"]
+
+_Remark = tuple[Severity, str, "Path", str]
+
+
+def check(loaded: LoadedPolicy) -> tuple[Finding, ...]:
+    """Every remark about a loaded policy, in file order, errors first among those of one place."""
+    policy = loaded.policy
+    remarks = [
+        *_not_yet_enforced(policy),
+        *_rules_without_effect(policy),
+        *_overlaps(policy),
+        *_gaps(policy),
+        *_risky(policy),
+    ]
+    findings = [_finding(loaded, *remark) for remark in remarks]
+    return tuple(sorted(findings, key=lambda f: (f.file, f.line, f.column, f.severity, f.code)))
+
+
+def _finding(loaded: LoadedPolicy, severity: Severity, code: str, path: Path, message: str) -> Finding:
+    file, line, column = loaded.place_of(path)
+    dotted = ".".join(map(str, path))
+    return Finding(severity=severity, code=code, message=message, file=file, line=line, column=column, path=dotted)
+
+
+def _not_yet_enforced(policy: Policy) -> Iterator[_Remark]:
+    for pattern, (used, what) in NOT_YET_ENFORCED.items():
+        for path, value in _at(policy, tuple(pattern.split(".")), ()):
+            if used(value):
+                shown = ".".join(str(part) for part in path)
+                yield "warning", "not-yet-enforced", path, f"`{shown}` is accepted, not yet enforced: {what}"
+
+
+def _at(value: Any, pattern: tuple[str, ...], path: Path) -> Iterator[tuple[Path, Any]]:
+    """Everything the author set at a path pattern; `*` stands for any list position."""
+    if not pattern:
+        yield path, value
+    elif pattern[0] == "*":
+        for index, item in enumerate(cast("tuple[Any, ...]", value)):
+            yield from _at(item, pattern[1:], (*path, index))
+    elif value is not None and pattern[0] in value.model_fields_set:
+        yield from _at(getattr(value, pattern[0]), pattern[1:], (*path, pattern[0]))
+
+
+def _rules_without_effect(policy: Policy) -> Iterator[_Remark]:
+    rules = policy.tools.rules
+    for index, rule in enumerate(rules):
+        path = ("tools", "rules", index)
+        stronger = next((each for each in rules if each is not rule and _always_beats(each, rule, policy)), None)
+        if stronger is not None:
+            message = f"rule `{rule.id}` never decides: `{stronger.id}` ({stronger.decide}) covers all its calls"
+            yield "warning", "shadowed-rule", path, message
+        elif rule.decide == "allow" and policy.tools.default == "allow":
+            yield "info", "rule-without-effect", path, f"rule `{rule.id}` allows what `tools.default` allows anyway"
+    for index, rule in enumerate(policy.routing.rules):
+        first = next((r for r in policy.routing.rules[:index] if globs_within(rule.when.node, r.when.node)), None)
+        if first is not None:
+            message = f"rule `{rule.id}` never decides: `{first.id}` comes first and matches all its nodes"
+            yield "warning", "shadowed-rule", ("routing", "rules", index), message
+
+
+def _always_beats(one: ToolRule, other: ToolRule, policy: Policy) -> bool:
+    """Whether the first rule matches all calls of the second and is stronger (in force, without conditions of its own)."""
+    enforced = policy.mode_of(one.mode) == policy.mode_of(other.mode)
+    covers = globs_within(other.tool, one.tool) and globs_within(other.node, one.node)
+    same_condition = one.when is None or one.when == other.when
+    return enforced and covers and same_condition and STRENGTH[one.decide] > STRENGTH[other.decide]
+
+
+def _overlaps(policy: Policy) -> Iterator[_Remark]:
+    """Rules that decide differently about some of the same calls; the stronger wins, which the author may not expect."""
+    for index, rule in enumerate(policy.tools.rules):
+        for other in policy.tools.rules[:index]:
+            if rule.decide == other.decide or _always_beats(rule, other, policy) or _always_beats(other, rule, policy):
+                continue
+            if rule.when is None and other.when is None and _may_overlap(rule, other):
+                winner = max(rule, other, key=lambda each: STRENGTH[each.decide])
+                message = f"rules `{other.id}` and `{rule.id}` share calls; `{winner.id}` ({winner.decide}) wins"
+                yield "info", "overlap", ("tools", "rules", index), message
+
+
+def _may_overlap(one: ToolRule, other: ToolRule) -> bool:
+    nodes = (
+        one.node is None
+        or other.node is None
+        or globs_within(one.node, other.node)
+        or globs_within(other.node, one.node)
+    )
+    tools = any(globs_within((each,), other.tool) for each in one.tool) or any(
+        globs_within((each,), one.tool) for each in other.tool
+    )
+    return nodes and tools
+
+
+def _gaps(policy: Policy) -> Iterator[_Remark]:
+    hard = [budget for budget in policy.budgets if budget.hard and policy.mode_of(budget.mode) == "enforce"]
+    if not any(budget.tool is None for budget in hard):
+        yield "warning", "no-hard-budget", ("budgets",), "no hard budget bounds what a run may spend"
+    if policy.limits.steps is None:
+        yield "warning", "no-step-limit", ("limits",), "`limits.steps` is not set: a run may take any number of steps"
+    if policy.limits.time is None:
+        yield "info", "no-time-limit", ("limits",), "`limits.time` is not set: a run may take any time"
+    if not policy.tools.rules and policy.tools.default == "deny":
+        yield "info", "no-tools", ("tools",), "no rule allows a tool: every tool call is denied"
+    for index, budget in enumerate(policy.budgets):
+        if budget.scope in ("org", "tenant", "user") and getattr(policy.identity, budget.scope) is None:
+            message = f"budget `{budget.id}` needs `identity.{budget.scope}`; without it every call is refused"
+            yield "warning", "scope-without-name", ("budgets", index, "scope"), message
+    escalates = policy.routing.escalate is not None or "escalate" in policy.loops.respond
+    if escalates and len(policy.tiers) == 1:
+        yield "warning", "nowhere-to-escalate", ("tiers",), "there is only one tier to escalate to"
+
+
+def _risky(policy: Policy) -> Iterator[_Remark]:
+    if policy.mode == "observe":
+        yield "warning", "observe", ("mode",), "this policy only observes: every call goes through"
+    if policy.tools.default == "allow":
+        yield "warning", "default-allow", ("tools", "default"), "tools that no rule names are allowed"
+    for index, rule in enumerate(policy.tools.rules):
+        path = ("tools", "rules", index)
+        if rule.mode == "observe" and policy.mode == "enforce":
+            yield "info", "observe", (*path, "mode"), f"rule `{rule.id}` only observes"
+        if rule.decide == "allow" and "*" in rule.tool and rule.when is None:
+            yield "warning", "allow-everything", (*path, "tool"), f"rule `{rule.id}` allows every tool"
+        if rule.decide == "nudge" and rule.tell is None:
+            yield (
+                "warning",
+                "nudge-without-words",
+                path,
+                f"rule `{rule.id}` nudges without `tell`: the model learns nothing",
+            )
+        if rule.decide == "ask" and rule.expires is None:
+            yield "info", "ask-without-end", path, f"rule `{rule.id}` asks without `expires`: a run may wait for ever"
+    yield from _secrets(policy)
+
+
+def _secrets(policy: Policy) -> Iterator[_Remark]:
+    for name, tier in policy.tiers.items():
+        for header, value in tier.request_headers.items():
+            if _looks_secret(header) and "${" not in value:
+                part = "gateway" if tier.gateway else "headers"
+                message = (
+                    f"header `{header}` of tier `{name}` may be a secret; write `${{NAME}}` to read the environment"
+                )
+                yield "error", "secret-in-policy", ("tiers", name, part), message
+
+
+def _looks_secret(header: str) -> bool:
+    return any(word in header.lower() for word in ("authorization", "api-key", "apikey", "token", "secret"))

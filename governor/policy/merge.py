@@ -1,0 +1,163 @@
+"""A child policy on top of the one it extends: everything may get tighter, nothing looser.
+
+Limits merge by minimum. What the parent leaves open the child may set; what the parent sets the child may only tighten, and
+an attempt to loosen it is an error rather than silently ignored, so that the file never says more than it does. New rules
+are added to the parent's, which stay first. A parent's deny cannot be lifted: of all rules that match, the strongest wins.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from governor.policy.merge_rules import merged_budgets, merged_exceptions, merged_routes, merged_tools
+from governor.policy.tightening import Loosening, Tightening
+
+if TYPE_CHECKING:
+    from governor.policy.schema import Context, Escalate, LadderRung, Loops, Policy, Rate, Routing, Section, Tier, Trace
+
+__all__ = ["Loosening", "tighten"]
+
+S = TypeVar("S", bound="Section")
+
+_EXHAUSTED = ("ask", "finish", "stop")
+_CONTENT = ("full", "redacted", "none")
+
+
+def tighten(parent: Policy, child: Policy) -> tuple[Policy, tuple[Loosening, ...]]:
+    """Merge a child into its parent. Returns the merged policy and every attempt to loosen; where there is none it holds.
+
+    Merging is idempotent: the merged policy extends the parent to itself.
+    """
+    merge = Tightening(parent, child)
+    updates: dict[str, Any] = {
+        "name": child.name,
+        "owner": child.owner or parent.owner,
+        "extends": None,
+        "mode": merge.ranked(("mode",), ("observe", "enforce"), even_unset=True),
+        "identity": merge.unchanged(("identity",), parent.identity, child.identity),
+        "tiers": _tiers(merge, parent.tiers, child.tiers),
+        "routing": _routing(merge, parent.routing, child.routing),
+        "context": _context(merge, parent.context, child.context),
+        "loops": _loops(merge, parent.loops, child.loops),
+        "limits": merge.smallest(("limits",), parent.limits, child.limits),
+        "budgets": merged_budgets(merge, parent.budgets, child.budgets),
+        "ladder": _ladder(merge, parent.ladder, child.ladder),
+        "on_exhausted": merge.ranked(("on_exhausted",), _EXHAUSTED),
+        "rates": _rates(merge, parent.rates, child.rates),
+        "tools": merged_tools(merge, parent.tools, child.tools),
+        "trace": _trace(merge, parent.trace, child.trace),
+        "exceptions": merged_exceptions(merge, parent, child),
+    }
+    kept = parent.model_fields_set | child.model_fields_set
+    return parent.model_copy(update={name: value for name, value in updates.items() if name in kept}), tuple(
+        merge.loosened
+    )
+
+
+def _tiers(merge: Tightening, parent: dict[str, Tier], child: dict[str, Tier]) -> dict[str, Tier]:
+    """The child's tiers in its order, then the parent's others. A tier both name stays the same model."""
+    merged: dict[str, Tier] = {}
+    for name, tier in child.items():
+        base = parent.get(name)
+        if base is None:
+            merged[name] = tier
+            continue
+        path = ("tiers", name)
+        smaller = {"max_output_tokens", "context_window"}
+        same = merge.unchanged(path, base, tier, but=smaller | {"args"})
+        limits = merge.smallest(path, base, tier, only=smaller)
+        merged[name] = same.model_copy(
+            update={each: getattr(limits, each) for each in smaller} | {"args": base.args | tier.args}
+        )
+    return merged | {name: tier for name, tier in parent.items() if name not in merged}
+
+
+def _routing(merge: Tightening, parent: Routing, child: Routing) -> Routing:
+    path = ("routing",)
+    merged = merge.replaced(parent, child)
+    shared = merge.smallest(path, parent, child, only={"frontier_share"})
+    escalate = child.escalate or parent.escalate
+    if parent.escalate and child.escalate:
+        escalate = _escalate(merge, parent.escalate, child.escalate)
+    quality = child.quality or parent.quality
+    if parent.quality and child.quality:
+        quality = merge.smallest((*path, "quality"), parent.quality, child.quality, only={"max_loss"})
+    rules = merged_routes(merge, parent.rules, child.rules)
+    changes = {"rules": rules, "escalate": escalate, "quality": quality, "frontier_share": shared.frontier_share}
+    return merged.model_copy(update={name: value for name, value in changes.items() if value})
+
+
+def _escalate(merge: Tightening, parent: Escalate, child: Escalate) -> Escalate:
+    path = ("routing", "escalate")
+    added = [trigger for trigger in child.after if trigger not in parent.after]
+    if added:
+        merge.loosen((*path, "after"), f"`after` adds {', '.join(added)}, which would move more steps to a dearer tier")
+    return merge.smallest(path, parent, child, only={"for_", "at_most"}).model_copy(
+        update={"after": tuple(trigger for trigger in child.after if trigger in parent.after) or parent.after}
+    )
+
+
+def _context(merge: Tightening, parent: Context, child: Context) -> Context:
+    smaller = {"max_input_tokens"}
+    merged = merge.replaced(parent, child).model_copy(
+        update={"max_input_tokens": merge.smallest(("context",), parent, child, only=smaller).max_input_tokens}
+    )
+    path = ("context", "tool_results")
+    results = merge.replaced(parent.tool_results, child.tool_results).model_copy(
+        update={"cap": merge.smallest(path, parent.tool_results, child.tool_results, only={"cap"}).cap}
+    )
+    given = "tool_results" in merged.model_fields_set
+    return merged.model_copy(update={"tool_results": results}) if given else merged
+
+
+def _loops(merge: Tightening, parent: Loops, child: Loops) -> Loops:
+    thresholds = {"nudge_at", "block_at", "stop_at"}
+    merged = merge.replaced(parent, child)
+    updates: dict[str, Any] = {
+        name: getattr(merge.smallest(("loops",), parent, child, only=thresholds), name) for name in thresholds
+    }
+    if parent.mode == "enforce" and child.mode == "observe":
+        merge.loosen(("loops", "mode"), "`observe` would switch off loop protection that is enforced")
+        updates["mode"] = "enforce"
+    if "respond" in child.model_fields_set:
+        dropped = [word for word in parent.respond if word not in child.respond and word != "escalate"]
+        if dropped:
+            merge.loosen(("loops", "respond"), f"`respond` drops {', '.join(dropped)}")
+            updates["respond"] = parent.respond
+    updates["tools"] = (*parent.tools, *(tool for tool in child.tools if tool not in parent.tools))
+    return merged.model_copy(update={name: value for name, value in updates.items() if value})
+
+
+def _ladder(merge: Tightening, parent: tuple[LadderRung, ...], child: tuple[LadderRung, ...]) -> tuple[LadderRung, ...]:
+    """A child's ladder replaces the parent's when each of the parent's rungs comes no later in it."""
+    if not child:
+        return parent
+    for index, rung in enumerate(parent):
+        if not any(own.do == rung.do and own.at <= rung.at for own in child):
+            what = rung.do if isinstance(rung.do, str) else "smaller limits"
+            merge.loosen(
+                ("ladder",), f"the ladder leaves out `{what}` at {rung.at.written} or earlier", ("ladder", index)
+            )
+            return parent
+    return child
+
+
+def _rates(merge: Tightening, parent: tuple[Rate, ...], child: tuple[Rate, ...]) -> tuple[Rate, ...]:
+    merged = list(parent)
+    for index, rate in enumerate(child):
+        same = next((i for i, base in enumerate(merged) if (base.id, base.tier) == (rate.id, rate.tier)), None)
+        if same is None:
+            merged.append(rate)
+            continue
+        limits = {"tokens_per_minute", "requests_per_minute"}
+        smaller = merge.smallest(("rates", index), merged[same], rate, only=limits, parent_path=("rates", same))
+        merged[same] = smaller.model_copy(update={"when_full": rate.when_full})
+    return tuple(merged)
+
+
+def _trace(merge: Tightening, parent: Trace, child: Trace) -> Trace:
+    redact = (*parent.redact, *(kind for kind in child.redact if kind not in parent.redact))
+    content = merge.ranked(("trace", "content"), _CONTENT)
+    updates = {"content": content, "redact": redact}
+    kept = parent.model_fields_set | child.model_fields_set
+    return parent.model_copy(update={name: value for name, value in updates.items() if name in kept})

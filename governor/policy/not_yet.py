@@ -1,0 +1,38 @@
+"""What the schema accepts and this release does not enforce yet: one table, so that nothing is promised in silence.
+
+Whoever ships an engine removes its line. `governor policy check` reports every part that a policy uses.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+__all__ = ["NOT_YET_ENFORCED"]
+
+
+def _given(value: Any) -> bool:
+    """Whether the author asked for anything."""
+    return value is not None and value != ()
+
+
+NOT_YET_ENFORCED: Mapping[str, tuple[Callable[[Any], bool], str]] = {
+    "routing.estimator.kind": (lambda kind: kind != "off", "steps without a rule go to `routing.default`"),
+    "routing.frontier_share": (_given, "the share is not steered"),
+    "routing.quality": (_given, "quality is not measured"),
+    "context.compact.strategy": (lambda strategy: strategy in ("mask", "summarise"), "history is left as it is"),
+    "loops.progress": (_given, "progress is judged from calls and results alone"),
+    "limits.fan_out": (_given, "parallel branches are not counted"),
+    "budgets.*.scope": (lambda scope: scope in ("agent", "node", "tool"), "spending of this scope is not added up"),
+    "budgets.*.limit.input_tokens": (_given, "use `tokens`"),
+    "budgets.*.limit.output_tokens": (_given, "use `tokens`"),
+    "ladder": (_given, "calls stay as they are until a budget is spent"),
+    "on_exhausted": (lambda word: word == "ask", "the run finishes instead"),
+    "rates": (_given, "calls are not paced"),
+    "tools.rules.*.when.cel": (_given, "calls that the expression would decide are denied"),
+    "trace.redact": (_given, "use `content: none` to keep text out of telemetry"),
+    "exceptions": (_given, "the rules they name stay in force"),
+}
+"""Path pattern (`*` is any list position) -> (is this value one of the unenforced ones?, what happens instead)."""
