@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, cast
 
 import anthropic
-import httpx
 
-from governor_langgraph.answers import causes, failure_by_status, finish_of
+from governor_langgraph.answers import causes, failure_by_status, finish_of, from_transport, never_sent
 from governor_langgraph.vendors import Failure
 
 if TYPE_CHECKING:
@@ -22,17 +21,16 @@ __all__ = ["classify", "finish"]
 PASSING = frozenset({"api_error", "overloaded_error", "rate_limit_error", "timeout_error"})
 """Error types that may pass (Anthropic's documentation of errors)."""
 
-NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
-
 
 def classify(error: BaseException) -> Failure:
     """By HTTP status. An error event inside a stream comes with the stream's own status, 200: some output was billed."""
     for cause in causes(error):
         if isinstance(cause, anthropic.APIStatusError):
             return _answered(cause)
-        if isinstance(cause, NEVER_SENT):
+        if never_sent(cause):
             return Failure(rejected=True, transient=True, code=type(cause).__name__)
-    transient = isinstance(error, (anthropic.APIConnectionError, httpx.TransportError, ConnectionError, TimeoutError))
+    broken = isinstance(error, (anthropic.APIConnectionError, ConnectionError, TimeoutError))
+    transient = broken or from_transport(error)
     # A missing key is the SDK's TypeError, raised before anything is sent.
     rejected = isinstance(error, TypeError) and "authentication" in str(error)
     return Failure(rejected=rejected, transient=transient, code=type(error).__name__)

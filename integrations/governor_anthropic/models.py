@@ -41,7 +41,7 @@ def is_mine(model: BaseChatModel) -> bool:
 def model_ref(model: BaseChatModel) -> ModelRef:
     """The model's id, under the provider that bills it."""
     client = cast("ChatAnthropic", model)
-    kind = client._llm_type  # pyright: ignore[reportPrivateUsage] - the one name that tells the transports apart
+    kind = client._llm_type  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - the one name that tells the transports apart
     return ModelRef(provider=_TRANSPORTS.get(kind, "anthropic"), model=client.model)
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from governor_langgraph.vendors import Finish
 
-__all__ = ["causes", "failure_by_status", "finish_of"]
+__all__ = ["causes", "failure_by_status", "finish_of", "from_transport", "never_sent"]
 
 WORDS: Mapping[str, Finish] = {
     "stop": "stop",
@@ -77,3 +77,23 @@ def causes(error: BaseException) -> Iterator[BaseException]:
         seen.add(id(current))
         yield current
         current = current.__cause__
+
+
+UNSENT = frozenset({"ConnectError", "ConnectTimeout", "PoolTimeout", "ProxyError", "UnsupportedProtocol"})
+TRANSPORTS = frozenset({"httpx", "httpx2"})
+"""The two HTTP libraries that OpenAI's and Anthropic's SDKs are built on, depending on their version; alike in their names."""
+
+
+def never_sent(error: BaseException) -> bool:
+    """Whether the transport failed before the request left: nothing was billed."""
+    return _kinds(error) & UNSENT != frozenset()
+
+
+def from_transport(error: BaseException) -> bool:
+    """Whether the transport failed at any moment; the same request may succeed later."""
+    return "TransportError" in _kinds(error)
+
+
+def _kinds(error: BaseException) -> frozenset[str]:
+    """Names of the transport's classes that the error is an instance of."""
+    return frozenset(base.__name__ for base in type(error).__mro__ if base.__module__.partition(".")[0] in TRANSPORTS)

@@ -71,7 +71,7 @@ def is_mine(model: BaseChatModel) -> bool:
 
 def model_ref(model: BaseChatModel) -> ModelRef:
     """What the model tells LangChain's tracing; `unknown` where it tells nothing."""
-    params = model._get_ls_params()  # pyright: ignore[reportPrivateUsage] - the only provider-neutral source of both
+    params = model._get_ls_params()  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - the only provider-neutral source of both
     return ModelRef(
         provider=str(params.get("ls_provider") or "unknown"), model=str(params.get("ls_model_name") or "unknown")
     )

@@ -63,6 +63,8 @@ def neutral(tool: object) -> NeutralTool:
 def _read_dict(tool: dict[str, Any]) -> NeutralTool | None:
     """A tool that is a dict in a provider's format; None for JSON Schema with a title, which LangChain converts."""
     kind = tool.get("type")
+    if is_marker(tool):  # part of the list, but no tool: it locks nothing and is not carried over
+        return NeutralTool(name="cachePoint", source=tool)
     if isinstance(tool.get("function"), dict):
         return _of_function(tool["function"], tool)
     if isinstance(tool.get("toolSpec"), dict):

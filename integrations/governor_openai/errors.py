@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import httpx
 import openai
 
-from governor_langgraph.answers import causes, failure_by_status, finish_of
+from governor_langgraph.answers import causes, failure_by_status, finish_of, from_transport, never_sent
 from governor_langgraph.vendors import Failure
 
 if TYPE_CHECKING:
@@ -20,19 +19,18 @@ __all__ = ["classify", "finish"]
 EXHAUSTED = frozenset({"insufficient_quota", "billing_hard_limit_reached", "budget_exceeded"})
 """Codes that come with 429 and do not pass by waiting (OpenAI; the last is LiteLLM's proxy)."""
 
-NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
-
 
 def classify(error: BaseException) -> Failure:
     """By HTTP status. An error event inside a stream has none: some output was billed."""
     for cause in causes(error):
         if isinstance(cause, openai.APIStatusError):
             return _answered(cause)
-        if isinstance(cause, NEVER_SENT):
+        if never_sent(cause):
             return Failure(rejected=True, transient=True, code=type(cause).__name__)
     if isinstance(error, openai.APIError) and not isinstance(error, openai.APIConnectionError):
         return Failure(rejected=False, transient=True, code=str(error.code or error.type or type(error).__name__))
-    transient = isinstance(error, (openai.APIConnectionError, httpx.TransportError, ConnectionError, TimeoutError))
+    broken = isinstance(error, (openai.APIConnectionError, ConnectionError, TimeoutError))
+    transient = broken or from_transport(error)
     return Failure(rejected=False, transient=transient, code=type(error).__name__)
 
 

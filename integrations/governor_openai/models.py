@@ -37,7 +37,7 @@ def is_mine(model: BaseChatModel) -> bool:
 def model_ref(model: BaseChatModel) -> ModelRef:
     """The model's id (Azure: the model's, else the deployment's name) under the provider that the client names in tracing."""
     client = cast("BaseChatOpenAI", model)
-    params = client._get_ls_params()  # pyright: ignore[reportPrivateUsage] - subclasses name their provider only here
+    params = client._get_ls_params()  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - subclasses name their provider only here
     provider = str(params.get("ls_provider") or "openai")
     name = client.model_name or getattr(client, "deployment_name", None) or params.get("ls_model_name") or "unknown"
     return ModelRef(provider=_TRACING_NAMES.get(provider, provider), model=str(name))
