@@ -1,0 +1,5 @@
+"""Loop detection: repetition that gives nothing new is answered before it costs more."""
+
+from governor.controls.loop.control import Loop
+
+__all__ = ["Loop"]

@@ -1,0 +1,180 @@
+"""How the loop state grows: pure functions from one state to the next, each bounded in time and size."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from governor.controls.loop.periods import MAX_PERIOD, advance, extend, halve
+from governor.controls.loop.results import short_name
+from governor.controls.loop.signatures import canon_text, digest, mask
+
+if TYPE_CHECKING:
+    from governor.calls import History, ModelCall, ModelResponse, ToolCall
+    from governor.controls.loop.results import CallSignatures
+    from governor.runs import LoopState, SeenCall
+
+__all__ = [
+    "answered",
+    "append",
+    "asked",
+    "counts",
+    "hold",
+    "mark",
+    "nudge",
+    "polled",
+    "repeats",
+    "softened",
+    "spoken",
+    "used",
+]
+
+_HELD = 12
+_HELD_BYTES = 2_000
+_NUDGED = 16
+_POLLS = 32
+_TURN = 64
+_USERS = 8
+_USED = 128
+_BETWEEN_NUDGES = 5
+"""Tool calls between two nudges about the same cycle: a note in every request would be noise, and the model's own loop."""
+
+_CONTROL_CHARACTERS = dict.fromkeys((*range(9), 11, 12, *range(13, 32)))
+
+
+def mark(loop: LoopState) -> str:
+    """The latest answer in words: work that acknowledgements do not show."""
+    return loop.texts[-1] if loop.texts else ""
+
+
+def append(loop: LoopState, entry: SeenCall) -> LoopState:
+    """One more finished call. What was learned anew clears the count of ignored blocks."""
+    outcomes = [seen.outcome for seen in loop.calls]
+    coarse = [seen.coarse for seen in loop.calls]
+    return replace(
+        loop,
+        calls=extend(loop.calls, entry),
+        runs=advance(loop.runs, outcomes, entry.outcome),
+        coarse_runs=advance(loop.coarse_runs, coarse, entry.coarse),
+        blocked=loop.blocked if entry.outcome in outcomes or entry.coarse in coarse else 0,
+    )
+
+
+def repeats(loop: LoopState) -> bool:
+    """Whether the latest call repeats an earlier one in some way."""
+    return any(loop.runs) or any(loop.coarse_runs)
+
+
+def hold(loop: LoopState, call: str, text: str) -> LoopState:
+    """Keep the start of a result, to be shown again when its call is blocked."""
+    short = (
+        text.translate(_CONTROL_CHARACTERS)[:_HELD_BYTES]
+        .encode("utf-8", "replace")[:_HELD_BYTES]
+        .decode("utf-8", "ignore")
+    )
+    others = tuple(pair for pair in loop.held if pair[0] != call)
+    return replace(loop, held=(*others[-(_HELD - 1) :], (call, short)))
+
+
+def used(loop: LoopState, tool: str, now: int) -> LoopState:
+    """Count a finished call and remember when its tool last ran."""
+    name = short_name(tool)
+    others = tuple(pair for pair in loop.used if pair[0] != name)
+    return replace(loop, finished=loop.finished + 1, used=(*others[-(_USED - 1) :], (name, now)))
+
+
+def polled(loop: LoopState, call: str, now: int) -> LoopState:
+    """Remember a poll: its first time stays."""
+    first = next((first for signature, first, _ in loop.polls if signature == call), now)
+    others = tuple(poll for poll in loop.polls if poll[0] != call)
+    return replace(loop, polls=(*others[-(_POLLS - 1) :], (call, first, now)))
+
+
+def nudge(loop: LoopState, cycle: str, note: str) -> LoopState:
+    """Leave a note for the next model request, unless the same cycle was named a moment ago."""
+    last = next((at for signature, at in loop.nudged if signature == cycle), None)
+    if last is not None and loop.finished - last < _BETWEEN_NUDGES:
+        return loop
+    others = tuple(pair for pair in loop.nudged if pair[0] != cycle)
+    return replace(loop, note=note, nudged=(*others[-(_NUDGED - 1) :], (cycle, loop.finished)))
+
+
+def asked(loop: LoopState, response: ModelResponse) -> LoopState:
+    """A new turn: these tool calls were asked for together."""
+    return replace(loop, turn=tuple(digest(use.id) for use in response.tool_uses[:_TURN]), turn_calls=())
+
+
+def answered(loop: LoopState, call: ToolCall, signatures: CallSignatures) -> LoopState:
+    """One call of the turn has its answer."""
+    identifier = digest(call.id)
+    if identifier not in loop.turn:
+        return loop
+    return replace(
+        loop,
+        turn=tuple(other for other in loop.turn if other != identifier),
+        turn_calls=(*loop.turn_calls, signatures.exact)[-_TURN:],
+    )
+
+
+def counts(loop: LoopState, call: ToolCall, signatures: CallSignatures, open_steps: tuple[str, ...]) -> bool:
+    """Whether this call is a step of its own: identical calls of one turn, or of branches side by side, are one step."""
+    if signatures.exact in loop.turn_calls and digest(call.id) in loop.turn:
+        return False
+    earlier = next((seen for seen in reversed(loop.calls) if seen.call in signatures), None)
+    return earlier is None or not _side_by_side(earlier.source, call.step.ns, open_steps)
+
+
+def _side_by_side(earlier: str, ns: str, open_steps: tuple[str, ...]) -> bool:
+    """Whether the step `earlier` is part of a branch that is still running beside the branch of `ns`.
+
+    Namespaces of nested steps are joined by `|`; where two of them part, the earlier branch is still open or it is over.
+    """
+    if earlier == ns:
+        return False
+    theirs, ours = earlier.split("|"), ns.split("|")
+    parted = next((at for at, pair in enumerate(zip(theirs, ours, strict=False)) if pair[0] != pair[1]), None)
+    return parted is not None and "|".join(theirs[: parted + 1]) in open_steps
+
+
+def softened(loop: LoopState, call: ModelCall) -> LoopState:
+    """Half the suspicion when the person has said something new: the same calls may now be asked for on purpose.
+
+    Only at the root: a supervisor that words a subagent's task anew is not a person.
+    """
+    messages = call.history.messages
+    if call.step.depth or not messages or messages[-1].role != "user":
+        return loop
+    said = digest("user", mask(canon_text(messages[-1].text)))
+    if said in loop.users:
+        return loop
+    return replace(
+        loop,
+        users=(*loop.users[-(_USERS - 1) :], said),
+        runs=halve(loop.runs),
+        coarse_runs=halve(loop.coarse_runs),
+        text_runs=halve(loop.text_runs),
+        blocked=0,
+    )
+
+
+def spoken(loop: LoopState, call: ModelCall, text: str) -> LoopState:
+    """An answer in words. The same words to something new are another answer; samples of one prompt are one."""
+    source = digest(call.step.ns, str(len(call.history.messages)))
+    said = digest("text", call.step.path, _question(call.history), mask(canon_text(text)))
+    if source == loop.text_source and loop.texts and loop.texts[-1] == said:
+        return loop
+    return replace(
+        loop,
+        texts=extend(loop.texts, said),
+        text_runs=advance(loop.text_runs, loop.texts, said),
+        text_source=source,
+    )
+
+
+def _question(history: History) -> str:
+    """Digest of the latest message that is not the model's own."""
+    for position in range(len(history.messages) - 1, max(-1, len(history.messages) - 1 - 4 * MAX_PERIOD), -1):
+        message = history.messages[position]
+        if message.role != "assistant":
+            return digest(message.role, mask(canon_text(message.text)))
+    return ""

@@ -1,0 +1,142 @@
+"""What a tool's result was, and the signatures that follow from it.
+
+How much of the arguments belongs to a call's identity depends on what came back. A long result that is the same whatever the id
+in the arguments was is the same result; "ok" says nothing about whether forty like calls did forty things.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from governor.controls.loop.signatures import canon, canon_text, digest, mask
+from governor.runs import SeenCall
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from governor.calls import ToolCall, ToolResult
+
+__all__ = [
+    "ACK",
+    "CONTENT",
+    "EMPTY",
+    "ERROR",
+    "PENDING",
+    "TRANSIENT",
+    "CallSignatures",
+    "call_signatures",
+    "seen_call",
+    "short_name",
+]
+
+CONTENT, ACK, ERROR, TRANSIENT, EMPTY, PENDING = "content", "ack", "error", "transient", "empty", "pending"
+
+_LONG = 200
+"""From this many characters on, a masked result is content that identifies itself; below it may be a mere acknowledgement."""
+_HEAD = 600
+_NAME = 64
+_SOURCE = 512
+
+_ERROR = re.compile(
+    r"\s*[<\[({\"']{0,3}(?:error|exception|traceback|fatal|failed|failure|invalid|denied)\b", re.IGNORECASE
+)
+_TRANSIENT = re.compile(
+    r"\b(?:429|50[0234]|too many requests|rate.?limit\w*|throttl\w+|timed? ?out|timeout|overloaded|temporar(?:y|ily)"
+    r"|(?:service )?unavailable|connection (?:reset|refused|aborted)|bad gateway|econnreset|try again later)\b",
+    re.IGNORECASE,
+)
+_EMPTY = re.compile(
+    r"\s*(?:\[\s*\]|\{\s*\}|null|none|nil|\"\""
+    r"|(?:sorry,? )?(?:there (?:are|were) )?(?:no|0|zero) (?:\w+ ){0,3}"
+    r"(?:results?|match(?:es)?|hits?|records?|rows?|entries|items?|documents?|data|files?|pages?)\b.{0,120}"
+    r"|(?:nothing|not) found\b.{0,120})\s*",
+    re.IGNORECASE | re.DOTALL,
+)
+_PENDING = re.compile(
+    r"\b(?:pending|queued|running|processing|in[ _-]?progress|waiting|scheduled|starting|building|provisioning|deploying"
+    r"|not (?:yet )?(?:ready|complete[d]?|finished|done|available)|still)\b",
+    re.IGNORECASE,
+)
+_DIGITS = re.compile(r"[0-9]+")
+_HANDOFF = re.compile(r"(?:transfer|hand_?off|hand_?over|delegate|route)_(?:back_)?to_", re.IGNORECASE)
+"""Tools by which LangGraph's supervisors and swarms pass control on. Whatever the task is worded like, the edge is the same."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallSignatures:
+    """One call's identity in three degrees; which one counts is known once there is a result."""
+
+    masked: str
+    """Name and arguments without ids, moments and hashes: for results that identify themselves."""
+    exact: str
+    """Name and arguments, ids included."""
+    marked: str
+    """The same together with the latest answer in words: for acknowledgements, between which other work may have been done."""
+    mark: str
+    """Digest of that latest answer."""
+
+    def of(self, kind: str) -> str:
+        """The signature for a call whose result was of this kind."""
+        return {CONTENT: self.masked, ACK: self.marked}.get(kind, self.exact)
+
+    def __contains__(self, signature: object) -> bool:
+        return signature in (self.masked, self.exact, self.marked)
+
+
+def call_signatures(call: ToolCall, key: Iterable[str] | None, latest: str) -> CallSignatures:
+    """The signatures of a call; `key` names the arguments that count, `latest` is the digest of the latest answer in words."""
+    args = canon(call.args, key)
+    exact = digest("call", call.name, args)
+    return CallSignatures(
+        masked=digest("masked", call.name, mask(args)), exact=exact, marked=digest(exact, latest), mark=latest
+    )
+
+
+def seen_call(call: ToolCall, result: ToolResult, signatures: CallSignatures, *, verbatim: bool) -> SeenCall:
+    """A finished call as signatures. `verbatim` takes the result as it is (paging: pages may differ in ids alone)."""
+    text = result.text if verbatim else mask(result.text)
+    kind = _kind(text, failed=result.failed)
+    signature = signatures.of(kind)
+    exact = digest(signature, "failed" if result.failed else "", text)
+    if kind == ACK and _HANDOFF.match(call.name):
+        coarse = digest("handoff", call.name, signatures.mark)
+    else:
+        coarse = _coarse(kind, text, call.args, exact)
+    source = call.step.ns if len(call.step.ns) <= _SOURCE else ""
+    return SeenCall(call=signature, outcome=exact, coarse=coarse, name=short_name(call.name), kind=kind, source=source)
+
+
+def short_name(name: str) -> str:
+    """A tool's name as it is remembered: short, and writable to any store."""
+    return name[:_NAME].encode("utf-8", "replace").decode()
+
+
+def _kind(text: str, *, failed: bool) -> str:
+    head = text[:_HEAD]
+    if failed or _ERROR.match(head):
+        return TRANSIENT if _TRANSIENT.search(head) else ERROR
+    if len(text) >= _HEAD:
+        return CONTENT
+    if _EMPTY.fullmatch(head):
+        return EMPTY
+    if _PENDING.search(head) and len(text) < _LONG:
+        return PENDING
+    return CONTENT if len(text) >= _LONG else ACK
+
+
+def _coarse(kind: str, text: str, args: Mapping[str, object], exact: str) -> str:
+    if kind == CONTENT:
+        return digest("content", text)
+    if kind in (ACK, PENDING):
+        return exact
+    return digest("fruitless", _DIGITS.sub("#", canon_text(_without_echo(text[:1_000], args))))
+
+
+def _without_echo(text: str, args: Mapping[str, object]) -> str:
+    """An error message without the arguments it quotes: `no such file: a.py` and `no such file: b.py` are one failure."""
+    for value in list(args.values())[:16]:
+        if isinstance(value, str) and 3 <= len(value) <= 500:
+            text = text.replace(value, "@")
+    return text

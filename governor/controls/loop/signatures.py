@@ -1,0 +1,167 @@
+"""Signatures: when two calls count as the same call, and two results as the same result.
+
+A model that repeats itself rarely repeats itself byte for byte: keys change order, a nonce is fresh, a timestamp moves. What
+varies without meaning is taken out here, once, so that everything after compares eight bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, cast
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["VOLATILE_ARGUMENTS", "canon", "canon_text", "digest", "mask"]
+
+VOLATILE_ARGUMENTS = frozenset(
+    {
+        *("requestid", "xrequestid", "traceid", "spanid", "correlationid", "invocationid", "toolcallid"),
+        *("timestamp", "ts", "now", "currenttime", "requesttime", "sentat", "nonce", "cachebuster", "idempotencykey"),
+        *("attempt", "attempts", "attemptnumber", "retry", "retries", "retrycount", "tryno", "iteration"),
+        *("taskprogress", "reasoning", "thought", "thoughts", "explanation"),
+    }
+)
+"""Arguments that say something about the attempt, not about what is asked for. Compared without case, `_`, `-` and spaces."""
+
+_VOLATILE_RESULTS = re.compile(
+    r'"(?:x-)?(?:request|trace|span|correlation|invocation|event|message)[_-]?id"\s*:\s*"[^"]{0,200}"'
+    r'|"(?:timestamp|ts|nonce|etag|now|server_?time|(?:generated|fetched|retrieved|checked)_?at|elapsed(?:_?ms|_?s)?'
+    r'|took(?:_?ms)?|duration(?:_?ms|_?s)?|latency(?:_?ms|_?s)?)"\s*:\s*(?:"[^"]{0,200}"|[0-9.]+)',
+    re.IGNORECASE,
+)
+
+_CHUNK = re.compile(r"[0-9](?:[0-9A-Za-z_.:+-]{5,}| ?(?:ms|seconds|secs?|s)\b)")
+"""Where a volatile token may be: a digit and what follows it. One leading character class keeps the search linear and fast
+(12 ns a character, against 160 for one alternation of all shapes); what is found is then looked at closely."""
+
+_TOKEN = re.compile(
+    r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"  # uuid
+    r"|\d{4}-\d\d-\d\dt\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:z|[+-]\d\d:?\d\d)?"  # a date alone is content, a moment is not
+    r"|\d\d:\d\d:\d\d(?:\.\d+)?(?:z|[+-]\d\d:?\d\d)?"
+    r"|1[5-9]\d{8}(?:\d{3})?(?:\.\d+)?"  # epoch, seconds or milliseconds, 2017 to 2033
+    r"|(?:0x)?(?=[0-9a-f]*[a-f])[0-9a-f]{12,128}"  # hashes, trace ids, addresses
+    r"|[0-9]+(?:\.[0-9]+)? ?(?:ms|seconds|secs?|s)",
+    re.IGNORECASE,
+)
+
+_TEMPORARY = re.compile(r"/(?:tmp|var/folders)/[\w.+-]*(?:/[\w.+-]+)?")
+
+_COUNTER = re.compile(r"\b(iteration|attempt|retry)([ #:_=]{0,3})[0-9]{1,6}\b", re.IGNORECASE)
+"""How often it was tried is not what came of it. `step` and `page` are not here: they may be progress."""
+
+_WHOLE = 20_000
+"""Results up to this many characters are masked whole; of longer ones the first and last `_EDGE` are. Everything is digested."""
+_EDGE = 4_000
+_LONG_ARGUMENT = 4_096
+_MAX_NESTING = 8
+
+
+def digest(*parts: str) -> str:
+    """Eight bytes of BLAKE2b over the parts, as 16 hex digits. Parts are length-framed, so no two lists collide by joining."""
+    hashed = hashlib.blake2b(digest_size=8)
+    for part in parts:
+        data = part.encode("utf-8", "surrogatepass")
+        hashed.update(len(data).to_bytes(8, "big"))
+        hashed.update(data)
+    return hashed.hexdigest()
+
+
+def canon(args: Mapping[str, object], key: Iterable[str] | None = None) -> str:
+    """The canonical text of arguments: JSON in strings parsed, keys sorted, white space and case levelled, volatile keys gone.
+
+    With `key`, only these top-level arguments count, volatile or not: the policy's author knows better.
+    """
+    if key is not None:
+        kept = {name: _canon(args[name], 1) for name in key if name in args}
+        return json.dumps(kept, sort_keys=True, ensure_ascii=True)
+    return json.dumps(_canon(args, 0), sort_keys=True, ensure_ascii=True)
+
+
+def _canon(value: object, depth: int) -> Any:
+    if isinstance(value, str):
+        return _canon_string(value, depth)
+    if value is None or isinstance(value, (bool, int, float)):
+        return value
+    if depth >= _MAX_NESTING:
+        return digest(repr(value))
+    if isinstance(value, Mapping):
+        items = ((str(name), item) for name, item in cast("Mapping[object, object]", value).items())
+        return {name: _canon(item, depth + 1) for name, item in items if item is not None and not _volatile(name)}
+    if isinstance(value, (list, tuple)):
+        return [_canon(item, depth + 1) for item in cast("list[object]", value)]
+    return repr(value)
+
+
+def _canon_string(text: str, depth: int) -> Any:
+    if len(text) > _LONG_ARGUMENT:  # a file's content: the exact text is what identifies it
+        return digest(text)
+    stripped = text.strip()
+    if depth < _MAX_NESTING and stripped[:1] in ("{", "["):
+        try:
+            return _canon(json.loads(stripped), depth + 1)
+        except (ValueError, RecursionError):
+            pass
+    return canon_text(stripped)
+
+
+def canon_text(text: str) -> str:
+    """White space collapsed, case folded."""
+    return " ".join(text.split()).casefold()
+
+
+def _volatile(name: str) -> bool:
+    return name.replace("_", "").replace("-", "").replace(" ", "").lower() in VOLATILE_ARGUMENTS
+
+
+def mask(text: str) -> str:
+    """`text` without what changes from one call to the next of itself: ids, moments, durations, hashes, temporary paths.
+
+    A text that is mostly made of such tokens is left as it is: there they are the content (a queue that hands out ids).
+    """
+    if len(text) > _WHOLE:
+        middle = digest(text[_EDGE:-_EDGE])
+        return f"{_mask(text[:_EDGE])}\0{middle}\0{_mask(text[-_EDGE:])}"
+    return _mask(text)
+
+
+def _mask(text: str) -> str:
+    shown = _VOLATILE_RESULTS.sub("~", text) if text[:1] in ("{", "[") else text
+    if "/tmp/" in shown or "/var/folders/" in shown:  # noqa: S108 - looked for, not used
+        shown = _TEMPORARY.sub("~", shown)
+    if "teration" in shown or "ttempt" in shown or "etry" in shown:
+        shown = _COUNTER.sub(r"\1", shown)
+    parts: list[str] = []
+    done = removed = 0
+    for found in _CHUNK.finditer(shown):
+        start, end = _token(shown, found.start(), found.end(), done)
+        if end > start:
+            parts += (shown[done:start], "~")
+            removed += end - start
+            done = end
+    if not parts or removed * 2 > len(shown):
+        return shown
+    parts.append(shown[done:])
+    return "".join(parts)
+
+
+def _token(text: str, start: int, end: int, floor: int) -> tuple[int, int]:
+    """The volatile token around a chunk, as (start, end); an empty one when the chunk is content.
+
+    A chunk starts at its first digit, so hex letters (and, for a duration, digits) before it are taken in first.
+    """
+    chunk_end = end
+    while chunk_end > start and text[chunk_end - 1] in ".:+-_":
+        chunk_end -= 1
+    before = "0123456789." if chunk_end - start <= 9 and text[chunk_end - 1] in "sS" else "abcdefABCDEF-x0"
+    begin = start
+    while begin > floor and start - begin < 36 and text[begin - 1] in before:
+        begin -= 1
+    if begin > floor and (text[begin - 1].isalnum() or text[begin - 1] == "_"):
+        begin = start
+    if _TOKEN.fullmatch(text, begin, chunk_end):
+        return begin, chunk_end
+    return (start, chunk_end) if begin < start and _TOKEN.fullmatch(text, start, chunk_end) else (start, start)

@@ -1,0 +1,115 @@
+"""What is said about a loop: to the model, which should do something else, and to people, who should see why."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from governor.controls.loop.results import ERROR, PENDING, TRANSIENT
+from governor.decisions import Reason
+
+if TYPE_CHECKING:
+    from governor.controls.loop.periods import Cycle
+    from governor.controls.loop.rules import Ladder
+    from governor.runs import LoopState
+
+__all__ = ["Finding", "blocked_answer", "nudge_note", "poll_note", "reason"]
+
+_SHOWN = 8
+_EXCERPT = 300
+
+_REMEDY = "Give the agent what it lacks, or exempt the tool under loops.tools (poll, paging, batch, off) if it repeats for a reason."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """A cycle with the thresholds that hold for it."""
+
+    what: str
+    """`same`: calls and results; `fruitless`: results, whatever the arguments; `words`: answers without tool calls."""
+    cycle: Cycle
+    ladder: Ladder
+    name: str
+    """The cycle by name: `create -> rm (error), period 2, x5`."""
+    kinds: tuple[str, ...] = ()
+
+    @property
+    def level(self) -> int:
+        """The response that the repetitions have reached."""
+        return self.ladder.level(self.cycle.reps)
+
+
+def cycle_name(loop: LoopState, cycle: Cycle, what: str) -> str:
+    """The cycle's tools in order, its period and its repetitions."""
+    if what == "words":
+        names = ["answer"] * min(cycle.period, _SHOWN)
+    else:
+        calls = loop.calls[-cycle.period :]
+        names = [f"{call.name} (error)" if call.kind in (ERROR, TRANSIENT) else call.name for call in calls]
+    shown = " -> ".join(names[:_SHOWN]) + (" -> ..." if cycle.period > _SHOWN else "")
+    return f"{shown}, period {cycle.period}, x{cycle.reps}"
+
+
+def _fact(finding: Finding) -> str:
+    reps, name = finding.cycle.reps, finding.name
+    if finding.what == "words":
+        return f"the same answer was given {reps} times ({name})"
+    if finding.what == "fruitless":
+        return f"calls with different arguments gave the same result {reps} times in a row ({name})"
+    return f"the same calls gave the same results {reps} times in a row ({name})"
+
+
+def reason(finding: Finding, step: str, limit: str, *, blocked: int = 0) -> Reason:
+    """Why a call was nudged, blocked or stopped; `step` is `nudge`, `block` or `stop`, `limit` the threshold as written."""
+    ignored = f"; {blocked} blocked calls were ignored" if blocked else ""
+    return Reason(
+        code=f"loop.{step}",
+        rule=f"loops.{step}_at",
+        text=f"Loop: {_fact(finding)}{ignored}.",
+        limit=limit,
+        seen=str(finding.cycle.reps),
+        remedy=_REMEDY,
+        evidence={
+            "what": finding.what,
+            "cycle": finding.name,
+            "period": finding.cycle.period,
+            "reps": finding.cycle.reps,
+            **({"blocked": blocked} if blocked else {}),
+        },
+    )
+
+
+def nudge_note(finding: Finding, held: str | None) -> str:
+    """The note at the tail of the next request."""
+    lines = [f"Note from the run's governor (not from the user): {_fact(finding)}."]
+    if PENDING in finding.kinds:
+        lines.append("It is still pending. Wait before you ask again, or go on with something else.")
+    elif finding.what == "words":
+        lines.append("Do not repeat it: take the next step, or finish and say what is missing.")
+    else:
+        if held:
+            lines.append(f"The result you already have: {_excerpt(held)}")
+        lines.append(
+            "Doing the same again will give nothing new. Try something else, or answer with what you have and say what is missing."
+        )
+    return "\n".join(lines)
+
+
+def poll_note(tool: str, every: str) -> str:
+    """The note to a model that polls faster than the policy calls sensible."""
+    return f"Note from the run's governor (not from the user): wait {every} between two calls of {tool} with the same arguments."
+
+
+def blocked_answer(tool: str, finding_text: str, held: str | None) -> str:
+    """The synthetic result of a blocked call: that it did not run, why, and what is known already."""
+    lines = [f"{tool} was not run. {finding_text}"]
+    if held:
+        lines.append(f"The result you already have:\n{held}")
+    lines.append(
+        "Do not call it like this again: do something else, or answer with what you have and say what is missing."
+    )
+    return "\n".join(lines)
+
+
+def _excerpt(text: str) -> str:
+    return text if len(text) <= _EXCERPT else f"{text[:_EXCERPT]}..."
