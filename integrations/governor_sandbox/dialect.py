@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from pydantic import ValidationError
+
 from governor_sandbox.catalogue import Catalogue, Model
 from governor_sandbox.errors import Rejection
 from governor_sandbox.meter import Usage
@@ -103,6 +105,13 @@ def streamed(part: TextPart | CallPart, size: int) -> Iterator[tuple[str, int]]:
     for i in range(0, len(part.pieces), size):
         piece = part.pieces[i : i + size]
         yield "".join(piece), len(piece)
+
+
+def deepest(error: ValidationError) -> tuple[str, str, list[str | int]]:
+    """Kind, text and path of the mistake furthest inside: of a union, the branch that was meant."""
+    found = max(error.errors(include_url=False), key=lambda detail: len(detail["loc"]))
+    path = [part for part in found["loc"] if isinstance(part, int) or "[" not in part]
+    return found["type"], found["msg"], path
 
 
 def retry_after(rejection: Rejection) -> dict[str, str]:

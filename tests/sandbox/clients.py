@@ -1,6 +1,8 @@
 """The real client classes, pointed at a sandbox; one attempt each, so that a test sees the first answer."""
 
+import json
 from collections.abc import Callable
+from http.client import HTTPConnection
 from typing import Any
 
 from botocore.config import Config
@@ -33,3 +35,26 @@ def anthropic(box: Sandbox, model: str = "claude-sonnet-4-6", **settings: Any) -
 
 
 ALL: dict[str, Build] = {"bedrock": bedrock, "openai": openai, "anthropic": anthropic}
+
+
+def post(box: Sandbox, path: str, body: Any, **headers: str) -> tuple[int, dict[str, str], Any]:
+    """One request without a client, for what no client would send; returns status, headers in lower case, and JSON."""
+    connection = HTTPConnection("127.0.0.1", box.port, timeout=20)
+    try:
+        defaults = {"Authorization": "Bearer x", "x-api-key": "x", "anthropic-version": "2023-06-01"}
+        raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+        connection.request("POST", path, raw, {**defaults, **headers})
+        answer = connection.getresponse()
+        return answer.status, {k.lower(): v for k, v in answer.getheaders()}, json.loads(answer.read() or b"null")
+    finally:
+        connection.close()
+
+
+def get(box: Sandbox, path: str) -> Any:
+    """JSON from one of the sandbox's own routes."""
+    connection = HTTPConnection("127.0.0.1", box.port, timeout=20)
+    try:
+        connection.request("GET", path)
+        return json.loads(connection.getresponse().read())
+    finally:
+        connection.close()

@@ -63,14 +63,18 @@ def test_a_change_early_on_loses_everything_after_it() -> None:
     cache = PromptCache()
     ask(cache, prompt(block("tools"), block("system", ttl="5m"), block("chat", ttl="5m")))
 
-    assert (0, 3000, 0, 0) == split(ask(cache, prompt(block("other tools"), block("system", ttl="5m"), block("chat", ttl="5m"))))
+    assert (0, 3000, 0, 0) == split(
+        ask(cache, prompt(block("other tools"), block("system", ttl="5m"), block("chat", ttl="5m")))
+    )
 
 
 def test_a_change_late_keeps_the_earlier_breakpoint() -> None:
     cache = PromptCache()
     ask(cache, prompt(block("system", tokens=2000, ttl="5m"), block("chat", ttl="5m")))
 
-    assert (2000, 1000, 0, 0) == split(ask(cache, prompt(block("system", tokens=2000, ttl="5m"), block("other", ttl="5m"))))
+    assert (2000, 1000, 0, 0) == split(
+        ask(cache, prompt(block("system", tokens=2000, ttl="5m"), block("other", ttl="5m")))
+    )
 
 
 def test_a_prefix_below_the_minimum_is_silently_not_cached() -> None:
@@ -138,7 +142,12 @@ def test_an_intermediate_marker_saves_what_one_alone_would_miss() -> None:
     middle = [block(f"n{i}", tokens=100) for i in range(14)]
     late = [block(f"m{i}", tokens=100) for i in range(14)]
     asked = prompt(
-        *base, block("mark", tokens=100), *middle, block("m", tokens=100, ttl="5m"), *late, block("e", tokens=100, ttl="5m")
+        *base,
+        block("mark", tokens=100),
+        *middle,
+        block("m", tokens=100, ttl="5m"),
+        *late,
+        block("e", tokens=100, ttl="5m"),
     )
 
     assert 2000 == ask(cache, asked).read

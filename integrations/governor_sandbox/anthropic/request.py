@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from governor_sandbox.anthropic import rules
 from governor_sandbox.anthropic.shapes import Content, Count, Media, Messages, Text, Thinking, ToolResult, ToolUse, Turn
 from governor_sandbox.catalogue import Catalogue
-from governor_sandbox.dialect import Target, limit_of
+from governor_sandbox.dialect import Target, deepest, limit_of
 from governor_sandbox.errors import Rejection
 from governor_sandbox.prompt import (
     IMAGE_TOKENS,
@@ -61,12 +61,8 @@ def parse(target: Target, body: Mapping[str, Any], catalogue: Catalogue) -> Requ
 
 
 def _explain(error: ValidationError) -> str:
-    first = error.errors(include_url=False)[0]
-    path = ".".join(str(part) for part in first["loc"])
-    reason = {"missing": "Field required", "extra_forbidden": "Extra inputs are not permitted"}.get(
-        first["type"], first["msg"]
-    )
-    return f"{path}: {reason}"
+    _, message, path = deepest(error)
+    return f"{'.'.join(map(str, path))}: {message}"
 
 
 def _blocks(asked: Count) -> PromptBuilder:

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from governor_sandbox.bedrock import rules
 from governor_sandbox.bedrock.shapes import Content, Converse, ToolResult, Turn
 from governor_sandbox.catalogue import Catalogue, Model, is_foundation_model_id
-from governor_sandbox.dialect import Target, limit_of
+from governor_sandbox.dialect import Target, deepest, limit_of
 from governor_sandbox.errors import Rejection
 from governor_sandbox.prompt import (
     IMAGE_TOKENS,
@@ -71,11 +71,11 @@ def _converse(target: Target, body: Mapping[str, Any], model_id: str, spec: Mode
 
 
 def _explain(error: ValidationError) -> str:
-    first = error.errors(include_url=False)[0]
-    path = ".".join(str(part) for part in first["loc"])
-    if first["type"] == "extra_forbidden":
+    kind, message, steps = deepest(error)
+    path = ".".join(map(str, steps))
+    if kind == "extra_forbidden":
         return f"The model returned the following errors: {path}: Extra inputs are not permitted"
-    return f"1 validation error detected: Value at '{path}' failed to satisfy constraint: {first['msg']}"
+    return f"1 validation error detected: Value at '{path}' failed to satisfy constraint: {message}"
 
 
 def _seam(converse: Converse) -> str:

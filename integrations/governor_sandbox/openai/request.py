@@ -9,7 +9,7 @@ from typing import Any, cast
 from pydantic import ValidationError
 
 from governor_sandbox.catalogue import Catalogue
-from governor_sandbox.dialect import Target, limit_of
+from governor_sandbox.dialect import Target, deepest, limit_of
 from governor_sandbox.errors import Rejection
 from governor_sandbox.openai import rules
 from governor_sandbox.openai.shapes import Call, ChatCompletion
@@ -62,15 +62,15 @@ def parse(target: Target, body: Mapping[str, Any], catalogue: Catalogue) -> Requ
 
 
 def _explained(error: ValidationError) -> Rejection:
-    first = error.errors(include_url=False)[0]
-    path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"]).lstrip(".")
-    if first["type"] == "extra_forbidden":
+    kind, message, steps = deepest(error)
+    path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in steps).lstrip(".")
+    if kind == "extra_forbidden":
         return Rejection("invalid", f"Unknown parameter: '{path}'.", param=path, code="unknown_parameter")
-    if first["type"] == "missing":
+    if kind == "missing":
         return Rejection(
             "invalid", f"Missing required parameter: '{path}'.", param=path, code="missing_required_parameter"
         )
-    return Rejection("invalid", f"Invalid value for '{path}': {first['msg']}", param=path, code="invalid_value")
+    return Rejection("invalid", f"Invalid value for '{path}': {message}", param=path, code="invalid_value")
 
 
 def _blocks(asked: ChatCompletion) -> PromptBuilder:
