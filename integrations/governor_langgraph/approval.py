@@ -1,0 +1,47 @@
+"""Asking a person: the tool call becomes a LangGraph interrupt, the resume value its answer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+from langgraph.types import interrupt
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from governor.effects import Approve
+    from governor.policy.schema import Policy
+
+__all__ = ["answer_to"]
+
+YES = frozenset({"approve", "approved", "accept", "yes"})
+
+
+def answer_to(effect: Approve, policy: Policy) -> bool:
+    """Interrupt with what a person needs to decide; on resume, whether they said yes.
+
+    Resume with `True`, `"approve"` or `{"decision": "approve"}`. Anything else is no.
+    """
+    reason = effect.decision.reason
+    rule = reason.rule if reason else ""
+    answer: Any = interrupt(
+        {
+            "type": "governor.approval",
+            "tool": effect.call.name,
+            "args": dict(effect.call.args),
+            "id": effect.call.id,
+            "digest": effect.digest,
+            "rule": rule,
+            "text": reason.text if reason else "",
+            "expires": _expires(rule, policy),
+        }
+    )
+    if isinstance(answer, dict):
+        given = cast("Mapping[str, Any]", answer)
+        answer = given.get("decision", given.get("approved"))
+    return answer is True or (isinstance(answer, str) and answer.lower() in YES)
+
+
+def _expires(rule: str, policy: Policy) -> str | None:
+    found = next((each for each in policy.tools.rules if each.id == rule), None)
+    return found.expires.written if found is not None and found.expires is not None else None

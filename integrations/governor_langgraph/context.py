@@ -1,0 +1,184 @@
+"""What is governed right now: a run, a step in it, and whether the current call was taken already.
+
+Context variables, set where LangGraph copies the context (a node's own) or for the length of one `next` or one call: never across a
+`yield`, since a generator's body runs in its reader's context.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections import OrderedDict
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from langchain_core.runnables.config import var_child_runnable_config
+from opentelemetry import context as otel_context
+
+from governor.calls import StepRef
+from governor.history import HistoryMemo
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from contextvars import Token
+    from types import TracebackType
+
+    from langgraph.runtime import RunControl
+    from opentelemetry.context import Context
+    from opentelemetry.trace import Span
+
+    from governor.calls import Message, RunRef
+    from governor.decisions import Reason
+    from governor_langgraph.governing import Governor
+
+__all__ = [
+    "Active",
+    "GovernedRun",
+    "GovernedStep",
+    "current_step",
+    "model_taken",
+    "run_var",
+    "step_ref",
+    "step_var",
+    "tool_taken",
+    "within",
+]
+
+LANES = 64
+"""Lanes whose converted history is kept in memory per run; the least recently used is converted anew."""
+
+
+@dataclass(eq=False, slots=True, kw_only=True)
+class GovernedRun:
+    """One governed invocation, in this process. Everything durable about it is in the store."""
+
+    ref: RunRef
+    governor: Governor
+    outer: GovernedStep | None
+    """The step of another governor in which this run was started."""
+    otel: Context
+    span: Span
+    stopped: Reason | None = None
+    lanes: OrderedDict[str, HistoryMemo] = field(default_factory=OrderedDict[str, HistoryMemo])
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def covers(self, governor: Governor) -> bool:
+        """Whether calls of this run already go through `governor`, or through one with the very same policy."""
+        run: GovernedRun | None = self
+        while run is not None:
+            if run.governor is governor or run.governor.policy.hash == governor.policy.hash:
+                return True
+            run = run.outer.run if run.outer else None
+        return False
+
+    def memo(self, lane: str, render: Callable[[Message], object]) -> HistoryMemo:
+        """The converted history of a lane. Call with `lock` held."""
+        memo = self.lanes.get(lane)
+        if memo is None:
+            memo = self.lanes[lane] = HistoryMemo(render=render)
+            while len(self.lanes) > LANES:
+                self.lanes.popitem(last=False)
+        else:
+            self.lanes.move_to_end(lane)
+        return memo
+
+
+@dataclass(eq=False, slots=True, kw_only=True)
+class GovernedStep:
+    """One node execution being governed; or, for code outside of nodes, what stands in for one."""
+
+    ref: StepRef
+    run: GovernedRun
+    control: RunControl | None
+    otel: Context
+    span: Span
+    outer: GovernedStep | None = None
+    """The step of another governor around this one, whose policy applies to every call as well."""
+    recall: bool = False
+    """Whether the step's own graph holds a ToolNode that answers the recall tool."""
+    soft: bool = False
+    """Whether a stop is turned into an answer right here (`GovernorMiddleware`), so that nothing needs draining."""
+    calls: itertools.count[int] = field(default_factory=itertools.count)
+
+
+run_var: ContextVar[GovernedRun | None] = ContextVar("governor_run", default=None)
+step_var: ContextVar[GovernedStep | None] = ContextVar("governor_step", default=None)
+model_taken: ContextVar[bool] = ContextVar("governor_model_taken", default=False)
+"""True while the provider is being called for a governed call: whatever the client does inside is that same call."""
+tool_taken: ContextVar[str | None] = ContextVar("governor_tool_taken", default=None)
+"""Name of the tool that a ToolNode is about to run for a governed call; taken off before the tool's body runs."""
+
+
+class Active:
+    """Make a run and its step the current ones, and their span the current span, for the length of a `with` block."""
+
+    __slots__ = ("_run", "_span", "_step", "otel", "run", "step")
+
+    def __init__(self, run: GovernedRun, step: GovernedStep | None = None) -> None:
+        """Without a step, code in the block counts to the run alone (branches, reducers)."""
+        self.run = run
+        self.step = step
+        self.otel = step.otel if step else run.otel
+
+    def __enter__(self) -> None:
+        """Set all three; nested use is fine."""
+        self._run: Token[GovernedRun | None] = run_var.set(self.run)
+        self._step: Token[GovernedStep | None] | None = step_var.set(self.step) if self.step else None
+        self._span = otel_context.attach(self.otel)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Put back what was there, error or not."""
+        otel_context.detach(self._span)
+        if self._step is not None:
+            step_var.reset(self._step)
+        run_var.reset(self._run)
+
+
+def within(config: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    """The `configurable` part of a config, never None."""
+    return (config or {}).get("configurable") or {}
+
+
+def step_ref(run: RunRef, ns: str, *, attempt: int = 1) -> StepRef:
+    """The step that LangGraph's checkpoint namespace names: `orders:<task>|worker:<task>` is `orders/worker`."""
+    names = [part.partition(":")[0] for part in ns.split("|") if part and not part.isdigit()]
+    return StepRef(
+        run=run,
+        node=names[-1] if names else "",
+        path="/".join(names),
+        ns=ns,
+        depth=max(0, len(names) - 1),
+        attempt=attempt,
+    )
+
+
+def current_step() -> GovernedStep | None:
+    """The step to which a call made right here belongs; None outside of governed runs.
+
+    Code between nodes (branches, reducers) has a run only, and code in a graph that was started inside a node has that node's
+    step: both get a step of their own from the config they run under.
+    """
+    run = run_var.get()
+    if run is None:
+        return None
+    step = step_var.get()
+    if step is not None and step.run is not run:
+        step = None
+    config = var_child_runnable_config.get()
+    ns = within(config).get("checkpoint_ns") or ""
+    if step is not None and (not ns or ns == step.ref.ns):
+        return step
+    runtime = within(config).get("__pregel_runtime")
+    control = step.control if step else getattr(runtime, "control", None)
+    return GovernedStep(
+        ref=step_ref(run.ref, ns) if ns or step is None else step.ref,
+        run=run,
+        control=control,
+        otel=step.otel if step else run.otel,
+        span=step.span if step else run.span,
+        outer=step.outer if step else run.outer,
+        soft=step is not None and step.soft,
+    )

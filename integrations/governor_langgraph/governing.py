@@ -1,0 +1,240 @@
+"""One policy at work around one graph: its runtime, its tiers' clients, and how a run of it is opened and closed."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from opentelemetry import trace
+
+from governor.calls import RunRef
+from governor.drive import drive, drive_async
+from governor.errors import ConfigurationError
+from governor.policy.load import LoadedPolicy, load
+from governor.runtime import Runtime
+from governor_langgraph.toolspec import CannotCarry, carry_over
+from governor_langgraph.context import GovernedRun, within
+from governor_langgraph.stops import RunReport, publish, watched
+
+from governor_langgraph.vendors import vendor_named
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from os import PathLike
+
+    from langchain_core.language_models import BaseChatModel
+    from opentelemetry.trace import Span
+
+    from governor.controls import Controls
+    from governor.effects import Flow
+    from governor.runs import RunState
+    from governor.stores.contract import Store
+    from governor_langgraph.context import GovernedStep
+
+__all__ = ["Governor", "ready"]
+
+T = TypeVar("T")
+
+CARRIES = 256
+"""Sets of bound arguments for which it is remembered whether the tiers can take them over."""
+AMBIENT_RUNS = 1024
+"""Runs remembered that no governed root opened (middleware alone); a fresh run starts when one of more is forgotten."""
+
+
+class Governor:
+    """What every governed node of a graph holds. Safe to share between threads and runs."""
+
+    def __init__(
+        self,
+        policy: str | PathLike[str] | Mapping[str, Any] | LoadedPolicy,
+        *,
+        store: Store | None = None,
+        runtime: Runtime | None = None,
+        name: str = "graph",
+        on_report: Callable[[RunReport], None] | None = None,
+    ) -> None:
+        """Load the policy, unless a `runtime` that already has one is given. Raises PolicyError."""
+        self.runtime = runtime or Runtime(load(policy), store=store)
+        self.policy = self.runtime.policy
+        self.name = name
+        self.on_report = on_report
+        self._clients: dict[str, BaseChatModel] = {}
+        self._ambient: OrderedDict[int | str, tuple[object, GovernedRun]] = OrderedDict()
+        self._carries: dict[tuple[type[Any], str], bool] = {}
+        self._lock = threading.Lock()
+
+    @property
+    def controls(self) -> Controls:
+        """The policy's controls."""
+        return self.runtime.controls
+
+    @property
+    def caps_results(self) -> bool:
+        """Whether long tool results are cut and a recall tool has to be offered for them."""
+        results = self.policy.policy.context.tool_results
+        return results.cap is not None and results.recall and self.policy.policy.mode == "enforce"
+
+    def client(self, tier: str) -> BaseChatModel:
+        """The client of a tier, built when first needed and kept. Raises ConfigurationError when it cannot be built."""
+        with self._lock:
+            client = self._clients.get(tier)
+            if client is None:
+                settings = self.policy.policy.tiers[tier]
+                client = self._clients[tier] = vendor_named(settings.provider).build(settings)
+            return client
+
+    def can_carry(self, model: BaseChatModel, kwargs: Mapping[str, Any]) -> bool:
+        """Whether every tier could take over a call with these bound arguments. If not, the call stays with its own model.
+
+        Asked before a tier is chosen, because once the money is held for a tier it is too late to find out.
+        """
+        tiers = self.policy.policy.tiers
+        if not tiers or not kwargs:
+            return True
+        key = (type(model), repr(sorted(kwargs.items(), key=lambda item: item[0])))
+        known = self._carries.get(key)
+        if known is None:
+            known = all(self._takes_over(tier, model, kwargs) for tier in tiers)
+            if len(self._carries) < CARRIES:
+                self._carries[key] = known
+        return known
+
+    def _takes_over(self, tier: str, model: BaseChatModel, kwargs: Mapping[str, Any]) -> bool:
+        try:
+            client = self.client(tier)
+        except ConfigurationError:
+            return True  # it says so itself, with its remedy, when the tier is chosen
+        try:
+            carry_over(kwargs, model, client)
+        except CannotCarry:
+            return False
+        return True
+
+    # --- flows --------------------------------------------------------------------------------------------------------
+
+    def drive(self, flow: Flow[T], span: Span, invoke: Callable[[Any], Any] | None = None) -> T:
+        """Run a flow of the path, blocking."""
+        return drive(flow, partial(self.runtime.perform, span=span, invoke=invoke or _nothing_to_invoke))
+
+    async def drive_async(self, flow: Flow[T], span: Span, invoke: Callable[[Any], Any] | None = None) -> T:
+        """Run a flow of the path on the event loop."""
+        return await drive_async(
+            flow, partial(self.runtime.perform_async, span=span, invoke=invoke or _nothing_to_invoke)
+        )
+
+    # --- runs ---------------------------------------------------------------------------------------------------------
+
+    def open(
+        self, config: Mapping[str, Any], *, resume: bool, nested: bool, outer: GovernedStep | None = None
+    ) -> GovernedRun:
+        """Begin a run, or take up the one that `config`'s thread was interrupted in.
+
+        Who resumes has seen why the run stopped: the mark is taken off, and limits that still hold stop it again.
+        """
+        conf = within(config)
+        thread = conf.get("thread_id")
+        fresh = self.runtime.new_id()
+        key = None if thread is None else f"{self.name}/{thread}"
+        if nested and key is not None:
+            key = f"{key}/{_without_ids(conf.get('checkpoint_ns') or '')}"
+        identifier = self.runtime.store.open_run(key, fresh, resume=resume)
+        if identifier != fresh:
+            self.runtime.store.change(identifier, lambda state: (replace(state, stopped=None), None))
+        ref = RunRef(
+            id=identifier,
+            thread=None if thread is None else str(thread),
+            scopes=self.scopes(config),
+            policy_hash=self.policy.hash,
+            started_ms=self.runtime.clock(),
+        )
+        span = self.runtime.telemetry.run(ref, self.name)
+        return GovernedRun(ref=ref, governor=self, outer=outer, otel=trace.set_span_in_context(span), span=span)
+
+    def ambient(self, config: Mapping[str, Any]) -> GovernedRun:
+        """The run of code that no governed root opened.
+
+        In a graph that is one per LangGraph run, told apart by its `RunControl`; elsewhere one per thread that the config names, or one
+        for this governor's whole life.
+        """
+        conf = within(config)
+        control = getattr(conf.get("__pregel_runtime"), "control", None)
+        key = id(control) if control is not None else f"thread {conf.get('thread_id')}"
+        with self._lock:
+            known = self._ambient.get(key)
+            if known is not None:
+                self._ambient.move_to_end(key)
+                return known[1]
+            run = self.open(config, resume=bool(conf.get("__pregel_resuming")), nested=False)
+            run.span.end()  # nobody will tell when this run ends; its steps and calls have spans of their own
+            self._ambient[key] = (control, run)  # holding the control keeps its id from being given again
+            while len(self._ambient) > AMBIENT_RUNS:
+                self._ambient.popitem(last=False)
+            return run
+
+    def scopes(self, config: Mapping[str, Any]) -> dict[str, str]:
+        """Whom a run works for, by the policy's `identity`: `config.<key>` from the run's config, other text as it stands."""
+        conf, metadata = within(config), config.get("metadata") or {}
+        identity = self.policy.policy.identity
+        found: dict[str, str] = {"agent": self.name}
+        for scope in ("org", "tenant", "user", "agent"):
+            written: str | None = getattr(identity, scope)
+            if written is None:
+                continue
+            if written.startswith("config."):
+                key = written.removeprefix("config.")
+                value = conf.get(key, metadata.get(key))
+                if value is None:
+                    found.pop(scope, None)
+                    continue
+                written = str(value)
+            found[scope] = written
+        return found
+
+    def report(self, run: GovernedRun) -> None:
+        """Tell who asked what became of a run, from the store."""
+        if self.on_report is None and not watched():
+            return
+        state = self.runtime.store.change(run.ref.id, _read)
+        self._tell(RunReport(run=run.ref, state=state))
+
+    async def areport(self, run: GovernedRun) -> None:
+        """The async twin of `report`."""
+        if self.on_report is None and not watched():
+            return
+        state = await self.runtime.store.achange(run.ref.id, _read)
+        self._tell(RunReport(run=run.ref, state=state))
+
+    def _tell(self, report: RunReport) -> None:
+        publish(report)
+        if self.on_report is not None:
+            self.on_report(report)
+
+
+def ready(
+    policy: str | PathLike[str] | Mapping[str, Any] | LoadedPolicy | Governor,
+    *,
+    store: Store | None = None,
+    runtime: Runtime | None = None,
+    name: str = "graph",
+    on_report: Callable[[RunReport], None] | None = None,
+) -> Governor:
+    """A governor for a policy, or the one that is given."""
+    if isinstance(policy, Governor):
+        return policy
+    return Governor(policy, store=store, runtime=runtime, name=name, on_report=on_report)
+
+
+def _read(state: RunState) -> tuple[RunState, RunState]:
+    return state, state
+
+
+def _without_ids(ns: str) -> str:
+    return "|".join(part.partition(":")[0] for part in ns.split("|"))
+
+
+def _nothing_to_invoke(effect: object) -> Any:
+    message = f"{type(effect).__name__} outside of a call"
+    raise TypeError(message)

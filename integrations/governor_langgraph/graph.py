@@ -1,0 +1,140 @@
+"""`govern`: a governed copy of a graph. The graph it was given stays as it is."""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
+
+from langgraph.constants import START
+from langgraph.graph import StateGraph
+from langgraph.graph.state import CompiledStateGraph
+from langgraph.prebuilt import ToolNode
+from langgraph.pregel import Pregel
+
+from governor.errors import ConfigurationError
+from governor_langgraph import hooks
+from governor_langgraph.governing import Governor, ready
+from governor_langgraph.nodes import GovernedPregelNode
+from governor_langgraph.root import governed_class
+from governor_langgraph.tool_node import governed_tool_node
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from os import PathLike
+
+    from governor.policy.load import LoadedPolicy
+    from governor.runtime import Runtime
+    from governor.stores.contract import Store
+    from governor_langgraph.stops import RunReport
+
+__all__ = ["govern"]
+
+GraphT = TypeVar("GraphT", bound=Pregel[Any, Any, Any, Any])
+StateT = TypeVar("StateT")
+ContextT = TypeVar("ContextT")
+InputT = TypeVar("InputT")
+OutputT = TypeVar("OutputT")
+
+
+@overload
+def govern(
+    graph: GraphT,
+    policy: str | PathLike[str] | Mapping[str, Any] | LoadedPolicy | Governor,
+    *,
+    store: Store | None = None,
+    runtime: Runtime | None = None,
+    on_report: Callable[[RunReport], None] | None = None,
+) -> GraphT: ...
+
+
+@overload
+def govern(
+    graph: StateGraph[StateT, ContextT, InputT, OutputT],
+    policy: str | PathLike[str] | Mapping[str, Any] | LoadedPolicy | Governor,
+    *,
+    store: Store | None = None,
+    runtime: Runtime | None = None,
+    on_report: Callable[[RunReport], None] | None = None,
+) -> CompiledStateGraph[StateT, ContextT, InputT, OutputT]: ...
+
+
+def govern(
+    graph: Any,
+    policy: str | PathLike[str] | Mapping[str, Any] | LoadedPolicy | Governor,
+    *,
+    store: Store | None = None,
+    runtime: Runtime | None = None,
+    on_report: Callable[[RunReport], None] | None = None,
+) -> Any:
+    """A copy of `graph` in which every node, model call and tool call goes through the policy.
+
+    Args:
+        graph: A compiled graph (`StateGraph.compile()`, `create_agent`, `create_react_agent`, an `@entrypoint`), or a
+            `StateGraph`, which is compiled first.
+        policy: A policy file, the name of a bundled policy, the policy as a mapping, a loaded one, or the `Governor` of another graph
+            with which this one shares its ledgers.
+        store: Where ledgers and run state live. Absent: in memory, for this process alone.
+        runtime: Clock, prices, telemetry and store in one; replaces `policy` and `store`.
+        on_report: Called at the end of every run with what became of it; `watch` does the same for a block of code.
+
+    Returns:
+        A graph of the same class. A graph that is governed by the same policy already is returned as it is.
+
+    Raises:
+        ConfigurationError: `graph` is not a graph.
+        PolicyError: The policy cannot be used.
+    """
+    if isinstance(graph, StateGraph):
+        graph = cast("Any", graph).compile()
+    if not isinstance(graph, Pregel):
+        raise ConfigurationError(_not_a_graph(graph))
+    governor = ready(
+        policy, store=store, runtime=runtime, name=cast("Any", graph).get_name() or "graph", on_report=on_report
+    )
+    hooks.install()
+    return _governed(cast("Pregel[Any, Any, Any, Any]", graph), governor, {})
+
+
+def _governed(
+    graph: Pregel[Any, Any, Any, Any], governor: Governor, seen: dict[int, Pregel[Any, Any, Any, Any]]
+) -> Pregel[Any, Any, Any, Any]:
+    """The governed copy of a graph and of the graphs in its nodes. `seen` keeps shared and self-referencing graphs one."""
+    if id(graph) in seen:
+        return seen[id(graph)]
+    if any(isinstance(node, GovernedPregelNode) for node in graph.nodes.values()):
+        seen[id(graph)] = graph
+        return graph
+    new = seen[id(graph)] = copy.copy(graph)
+    new.__class__ = governed_class(type(graph))
+    recall = any(isinstance(node.bound, ToolNode) for node in graph.nodes.values())
+    new.nodes = {
+        name: node if name == START else _governed_node(node, governor, seen, recall=recall)
+        for name, node in graph.nodes.items()
+    }
+    return new
+
+
+def _governed_node(
+    node: Any, governor: Governor, seen: dict[int, Pregel[Any, Any, Any, Any]], *, recall: bool
+) -> GovernedPregelNode:
+    bound = node.bound
+    if isinstance(bound, Pregel):
+        bound = _governed(cast("Pregel[Any, Any, Any, Any]", bound), governor, seen)
+    elif isinstance(bound, ToolNode):
+        bound = governed_tool_node(bound)
+    # Named explicitly, or PregelNode looks for subgraphs again and finds the ungoverned one.
+    subgraphs = [bound if graph is node.bound else graph for graph in node.subgraphs]
+    return GovernedPregelNode.of(node, governor, recall=recall, bound=bound, subgraphs=subgraphs)
+
+
+def _not_a_graph(thing: object) -> str:
+    given = f"{type(thing).__module__}.{type(thing).__qualname__}"
+    if callable(thing) and not isinstance(thing, type):
+        return (
+            f"govern() was given {given}, not a graph. Decorate a function that builds a graph with @governed(policy), "
+            "an @entrypoint function with @governed(policy) above @entrypoint, and a chat model with wrap_model()."
+        )
+    return (
+        f"govern() was given {given}, not a graph. Give it a StateGraph, a compiled graph, what create_agent returned, "
+        "or an @entrypoint."
+    )

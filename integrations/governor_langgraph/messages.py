@@ -1,0 +1,125 @@
+"""Messages of LangChain as values of the core, and views of the core as messages again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING, Any, cast
+
+from langchain_core.messages import (
+    AIMessage,
+    BaseMessage,
+    ChatMessage,
+    FunctionMessage,
+    HumanMessage,
+    SystemMessage,
+    ToolMessage,
+)
+
+from governor.calls import Message, ToolUse
+from governor.tokens import estimate, estimate_message
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from governor.calls import View
+
+__all__ = ["convert", "render", "shown", "tool_uses_of"]
+
+BINARY_BLOCK_TOKENS = 1_600
+"""Tokens of a block whose size says nothing (images, files): what Claude bills for the largest image it does not scale down
+(vendor's vision page); the calibration learns what a model really counts."""
+BINARY_TYPES = frozenset(
+    {"image", "image_url", "input_image", "audio", "input_audio", "video", "file", "document", "media"}
+)
+CALL_TYPES = frozenset({"tool_use", "tool_call", "tool_call_chunk", "function_call", "toolUse", "input_json_delta"})
+"""Blocks that repeat what `tool_calls` already says."""
+CHAT_ROLES: Mapping[str, str] = {"system": "system", "developer": "system", "assistant": "assistant", "tool": "tool"}
+
+
+def convert(source: object) -> Message:
+    """A LangChain message in the core's words. Its id is its key; without one, a digest of what it says."""
+    message = cast("BaseMessage", source)
+    text = str(message.text)
+    uses = tool_uses_of(message)
+    content = cast("str | list[Any]", message.content)
+    others = [] if isinstance(content, str) else [block for block in content if not _says_nothing_new(block)]
+    tool = message if isinstance(message, ToolMessage) else None
+    return Message(
+        key=message.id or _digest(message, text, uses),
+        role=cast("Any", _role(message)),
+        text=text,
+        tokens=estimate_message(text, uses) + sum(map(_block_tokens, others)),
+        blocks=(1 if isinstance(content, str) else max(1, len(content)))
+        + (len(uses) if isinstance(content, str) else 0),
+        tool_uses=uses,
+        answers=tool.tool_call_id if tool else None,
+        name=tool.name if tool else None,
+        failed=tool is not None and tool.status == "error",
+        opaque=bool(others),
+        source=message,
+    )
+
+
+def render(message: Message) -> BaseMessage:
+    """The message to send: the graph's own object, or a copy with the shortened text. The graph's own is never changed."""
+    source = cast("BaseMessage", message.source)
+    return source.model_copy(update={"content": message.text}) if message.edited else source
+
+
+def shown(view: View, rendered: Sequence[object]) -> list[BaseMessage]:
+    """The messages of a view, without its notes. `rendered` is in step with the view's history."""
+    count = len(view.history.messages)
+    own = cast("Sequence[BaseMessage]", rendered)
+    if not view.cut:
+        return list(own[:count])
+    inserted = [HumanMessage(content=message.text) for message in view.inserted]
+    return [*(own[position] for position in view.pinned), *inserted, *own[view.start : count]]
+
+
+def tool_uses_of(message: BaseMessage) -> tuple[ToolUse, ...]:
+    """Tool calls of an answer. Those whose arguments did not parse have `args` None."""
+    if not isinstance(message, AIMessage):
+        return ()
+    valid = [ToolUse(id=call["id"] or "", name=call["name"], args=call["args"]) for call in message.tool_calls]
+    invalid = [
+        ToolUse(id=call.get("id") or "", name=call.get("name") or "", args=None) for call in message.invalid_tool_calls
+    ]
+    return (*valid, *invalid)
+
+
+def _role(message: BaseMessage) -> str:
+    match message:
+        case SystemMessage():
+            return "system"
+        case AIMessage():
+            return "assistant"
+        case ToolMessage() | FunctionMessage():
+            return "tool"
+        case ChatMessage():
+            return CHAT_ROLES.get(message.role, "user")
+        case _:
+            return "user"
+
+
+def _says_nothing_new(block: object) -> bool:
+    """Whether a content block is text or a repetition of a tool call, both of which are read elsewhere."""
+    if isinstance(block, str):
+        return True
+    kind = cast("Mapping[str, Any]", block).get("type") if isinstance(block, dict) else None
+    return kind in CALL_TYPES or kind == "text"
+
+
+def _block_tokens(block: object) -> int:
+    fields = cast("Mapping[str, Any]", block) if isinstance(block, dict) else {}
+    if fields.get("type") in BINARY_TYPES:
+        return BINARY_BLOCK_TOKENS
+    return estimate(json.dumps(block, default=str, ensure_ascii=False))
+
+
+def _digest(message: BaseMessage, text: str, uses: tuple[ToolUse, ...]) -> str:
+    calls = [(use.id, use.name, use.args) for use in uses]
+    answers = getattr(message, "tool_call_id", None)
+    content = text if isinstance(message.content, str) else json.dumps(message.content, default=str)
+    said = json.dumps([message.type, content, calls, answers], default=str, ensure_ascii=False)
+    return "d-" + hashlib.blake2b(said.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()

@@ -1,0 +1,228 @@
+"""The way of one model call: from what user code asked for, through the path of the core, to one call of the provider."""
+
+from __future__ import annotations
+
+import json
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, cast
+
+from langchain_core.globals import get_llm_cache
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
+from opentelemetry import context as otel_context
+from opentelemetry import trace
+
+from governor.calls import CachePlan, ModelCall, ModelResponse, ToolSpec
+from governor.errors import Refused, RunStopped
+from governor.tokens import estimate_tool
+from governor_langgraph.toolspec import carry_over
+from governor_langgraph.context import model_taken
+from governor_langgraph.messages import convert, render, shown, tool_uses_of
+from governor_langgraph.recall import can_answer, offered, tool_name
+from governor_langgraph.stops import GovernorStop, stop
+from governor_langgraph.usage import usage_of
+from governor_langgraph.vendors import vendor_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from langchain_core.language_models import BaseChatModel
+    from opentelemetry.trace import Span
+
+    from governor.calls import History, Meter, ModelRequest
+    from governor_langgraph.context import GovernedStep
+
+__all__ = ["Outgoing", "Prepared", "governed_call", "prepare", "provider", "response_of"]
+
+NO_CACHE = CachePlan()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outgoing:
+    """What is sent: to which client, which messages, with which arguments."""
+
+    model: BaseChatModel
+    messages: list[BaseMessage]
+    kwargs: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """A model call in the core's words, and what is needed to send what the path makes of it."""
+
+    step: GovernedStep
+    call: ModelCall
+    model: BaseChatModel
+    kwargs: dict[str, Any]
+    rendered: Sequence[object]
+
+    def outgoing(self, request: ModelRequest) -> Outgoing:
+        """The request as the chosen client takes it. User code's model, messages and arguments are not touched.
+
+        Raises ConfigurationError when the tier's client cannot be built, CannotCarry when bound tools have no form there.
+        """
+        model = (
+            self.model if request.tier is None else _dressed(self.step.run.governor.client(request.tier), self.model)
+        )
+        vendor = vendor_of(model)
+        messages, kwargs = shown(request.view, self.rendered), dict(self.kwargs)
+        if tools := kwargs.get("tools"):
+            order = self.step.run.governor.controls.order.sort_tools(self.call.tools)
+            if order != tuple(range(len(tools))):
+                kwargs["tools"] = [tools[position] for position in order]
+        if model is not self.model:
+            kwargs = carry_over(kwargs, self.model, model)
+            if vendor.FAMILY != vendor_of(self.model).FAMILY:
+                messages = vendor.strip_foreign(messages)
+        if request.max_output_tokens is not None and request.max_output_tokens != self._own_maximum(request):
+            kwargs = vendor.with_max_output(model, kwargs, request.max_output_tokens)
+        if request.cache != NO_CACHE:
+            messages, kwargs = vendor.mark(model, messages, kwargs, request.cache)
+        notes = [HumanMessage(content=note) for note in request.view.notes]
+        return Outgoing(model=model, messages=[*messages, *notes], kwargs=kwargs)
+
+    def _own_maximum(self, request: ModelRequest) -> int | None:
+        return self.call.max_output_tokens if request.tier is None else None
+
+
+def prepare(
+    step: GovernedStep,
+    model: BaseChatModel,
+    messages: Sequence[BaseMessage],
+    kwargs: Mapping[str, Any],
+    *,
+    streaming: bool,
+) -> Prepared:
+    """Read a model call. Only messages that the lane has not seen before are converted."""
+    ref = vendor_of(model).model_ref(model)
+    arguments = offered(step, model, kwargs) or dict(kwargs)
+    recall = can_answer(step, arguments)
+    lane = _lane(step, messages, recall=recall)
+    history, elided, rendered = _history(step, lane, messages, recall=recall)
+    tools = tuple(map(_spec, cast("Sequence[Any]", arguments.get("tools") or ())))
+    call = ModelCall(
+        step=step.ref,
+        ordinal=next(step.calls),
+        history=history,
+        model=ref,
+        tools=tools,
+        max_output_tokens=_maximum(model, kwargs),
+        streaming=streaming,
+        lane=lane,
+        recall=recall,
+        elided=elided,
+        locked=bool(kwargs.get("previous_response_id")) or not step.run.governor.can_carry(model, arguments),
+    )
+    return Prepared(step=step, call=call, model=model, kwargs=arguments, rendered=rendered)
+
+
+def _history(
+    step: GovernedStep, lane: str, messages: Sequence[BaseMessage], *, recall: bool
+) -> tuple[History, tuple[tuple[str, str], ...], Sequence[object]]:
+    show = partial(step.run.governor.controls.compact.show, recall=recall)
+    with step.run.lock:
+        memo = step.run.memo(lane, render)
+        history, elided = memo.extend(messages, convert, show)
+        return history, elided, memo.rendered  # the list only grows, or is replaced: it stays in step with this history
+
+
+def _lane(step: GovernedStep, messages: Sequence[BaseMessage], *, recall: bool) -> str:
+    first = next((message for message in messages if message.type != "system"), None)
+    key = convert(first).key if first is not None else ""
+    return f"{step.ref.path}#{key}" + ("" if recall else "#whole")
+
+
+def _spec(item: Any) -> ToolSpec:
+    text = json.dumps(item, default=str, ensure_ascii=False) if isinstance(item, dict) else str(item)
+    return ToolSpec(name=tool_name(item), tokens=estimate_tool(text), source=cast("object", item))
+
+
+def _maximum(model: BaseChatModel, kwargs: Mapping[str, Any]) -> int | None:
+    """The output limit that user code set, on the call or on the client."""
+    for name in ("max_tokens", "max_completion_tokens", "max_output_tokens"):
+        if isinstance(kwargs.get(name), int):
+            return kwargs[name]
+    limit = model._get_ls_params(**dict(kwargs)).get("ls_max_tokens")  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - what tracing reads
+    return limit if isinstance(limit, int) else None
+
+
+def _dressed(client: BaseChatModel, model: BaseChatModel) -> BaseChatModel:
+    """A tier's client with the tags, metadata and callbacks that user code put on its own model (`nostream` is one)."""
+    if not (model.tags or model.metadata or model.callbacks):
+        return client
+    return client.model_copy(update={"tags": model.tags, "metadata": model.metadata, "callbacks": model.callbacks})
+
+
+# --- around the provider's call ---------------------------------------------------------------------------------------
+
+
+@contextmanager
+def governed_call(prepared: Prepared) -> Iterator[Span]:
+    """The span of a model call; a stop of the path leaves it as a bubble-up."""
+    telemetry = prepared.step.run.governor.runtime.telemetry
+    span = telemetry.model(prepared.call, prepared.step.otel)
+    error: BaseException | None = None
+    try:
+        yield span
+    except GovernorStop as raised:
+        error = raised
+        raise
+    except RunStopped as raised:
+        error = raised
+        stop(prepared.step, raised.reason)
+    except BaseException as raised:
+        error = raised
+        raise
+    finally:
+        telemetry.end(span, error, expected=isinstance(error, (Refused, GeneratorExit)))
+
+
+@contextmanager
+def provider(meter: Meter, model: BaseChatModel, span: Span) -> Iterator[None]:
+    """Mark the call as taken while the provider works, and note in `meter` whether a failure can have been billed.
+
+    Never held across a `yield` of user code's stream: each `next` has its own.
+    """
+    taken = model_taken.set(True)
+    active = otel_context.attach(trace.set_span_in_context(span))
+    meter.dispatched = True
+    try:
+        yield
+    except (StopIteration, StopAsyncIteration):
+        raise
+    except Refused:
+        meter.rejected = True  # another governor's refusal: the request never left
+        raise
+    except Exception as error:
+        meter.rejected = vendor_of(model).classify(error).rejected
+        raise
+    finally:
+        otel_context.detach(active)
+        model_taken.reset(taken)
+
+
+def response_of(message: BaseMessage, model: BaseChatModel, source: object) -> ModelResponse:
+    """What an answer says, in the core's words. `source` is handed back to user code untouched."""
+    vendor = vendor_of(model)
+    uses = tool_uses_of(message)
+    metadata = cast("Mapping[str, Any]", message.response_metadata)
+    answered = metadata.get("model_name") or metadata.get("model") or metadata.get("model_id")
+    return ModelResponse(
+        text=str(message.text),
+        tool_uses=uses,
+        usage=usage_of(message, vendor.model_ref(model).provider),
+        finish=vendor.finish(message),
+        model=str(answered) if answered else None,
+        cached=_from_cache(message, model),
+        invalid=any(use.args is None for use in uses),
+        source=source,
+    )
+
+
+def _from_cache(message: BaseMessage, model: BaseChatModel) -> bool:
+    """Whether LangChain's own LLM cache answered: it alone writes a total cost of 0 into the usage."""
+    if model.cache is False or (model.cache is None and get_llm_cache() is None) or not isinstance(message, AIMessage):
+        return False
+    usage = cast("Mapping[str, Any]", message.usage_metadata or {})
+    return usage.get("total_cost") == 0

@@ -1,0 +1,207 @@
+"""Nodes: a copy of the compiled graph whose nodes run inside a governed step.
+
+`PregelNode.bound` stays the user's own object: drawings, cache keys, subgraph detection and timeout checks read it. The only thing that
+Pregel executes is the cached property `node`, so that alone is replaced.
+"""
+
+from __future__ import annotations
+
+import copy
+from contextlib import aclosing, asynccontextmanager, closing, contextmanager
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, cast
+
+from langchain_core.runnables import Runnable, RunnableConfig, RunnableSequence
+from langgraph._internal._runnable import RunnableSeq
+from langgraph.errors import GraphBubbleUp, ParentCommand
+from langgraph.pregel._read import DEFAULT_BOUND, PregelNode
+from opentelemetry import trace
+
+from governor.errors import RunStopped
+from governor.pipeline import step_entry, step_exit
+from governor_langgraph.context import Active, GovernedStep, current_step, run_var, step_ref, within
+from governor_langgraph.stops import GovernorStop, stop
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator, Mapping
+    from contextlib import AbstractAsyncContextManager, AbstractContextManager
+
+    from governor_langgraph.governing import Governor
+
+__all__ = ["GovernedNode", "GovernedPregelNode", "aentered", "begin", "entered"]
+
+
+class GovernedNode(Runnable[Any, Any]):
+    """A node's runnable inside a governed step. Sync stays sync, async stays async, and chunks pass one by one."""
+
+    def __init__(self, inner: Runnable[Any, Any], governor: Governor, *, recall: bool) -> None:
+        """`recall`: the node's graph holds a ToolNode that answers the recall tool."""
+        self.inner = inner
+        self.name = inner.name if hasattr(inner, "name") else None
+        self.governor = governor
+        self.recall = recall
+
+    def invoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:  # noqa: A002 - Runnable's name
+        """Run the node once, as one attempt of its step."""
+        with self._entered(config) as active, active:
+            return self.inner.invoke(input, config, **kwargs)
+
+    async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:  # noqa: A002 - same
+        """The async twin of `invoke`."""
+        async with self._aentered(config) as active:
+            with active:
+                return await self.inner.ainvoke(input, config, **kwargs)
+
+    def stream(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Iterator[Any]:  # noqa: A002 - same
+        """Run the node, passing its chunks. The step is the current one only while the node itself runs."""
+        with self._entered(config) as active, closing(_closable(self.inner.stream(input, config, **kwargs))) as chunks:
+            while True:
+                with active:
+                    try:
+                        chunk = next(chunks)
+                    except StopIteration:
+                        return
+                yield chunk
+
+    async def astream(
+        self,
+        input: Any,  # noqa: A002 - Runnable's name
+        config: RunnableConfig | None = None,
+        **kwargs: Any,
+    ) -> AsyncIterator[Any]:
+        """The async twin of `stream`."""
+        async with (
+            self._aentered(config) as active,
+            aclosing(cast("Any", self.inner.astream(input, config, **kwargs))) as chunks,
+        ):
+            while True:
+                with active:
+                    try:
+                        chunk = await anext(chunks)
+                    except StopAsyncIteration:
+                        return
+                yield chunk
+
+    def _entered(self, config: RunnableConfig | None) -> AbstractContextManager[Active]:
+        return entered(begin(self.governor, config, recall=self.recall))
+
+    def _aentered(self, config: RunnableConfig | None) -> AbstractAsyncContextManager[Active]:
+        return aentered(begin(self.governor, config, recall=self.recall))
+
+
+def begin(governor: Governor, config: RunnableConfig | None, *, recall: bool = False) -> GovernedStep:
+    """A step of the run that this code belongs to, or of a run of its own when nothing here is governed by `governor` yet."""
+    given = cast("Mapping[str, Any]", config or {})
+    current = run_var.get()
+    if current is not None and current.covers(governor):
+        run, outer = current, current.outer
+    else:
+        run, outer = governor.ambient(given), current_step()
+    conf = within(given)
+    runtime = conf.get("__pregel_runtime")
+    info = getattr(runtime, "execution_info", None)
+    ref = step_ref(run.ref, conf.get("checkpoint_ns") or "", attempt=getattr(info, "node_attempt", 1))
+    span = run.governor.runtime.telemetry.step(ref, run.otel)
+    return GovernedStep(
+        ref=ref,
+        run=run,
+        control=getattr(runtime, "control", None),
+        otel=trace.set_span_in_context(span, run.otel),
+        span=span,
+        outer=outer,
+        recall=recall and run.governor.caps_results,
+    )
+
+
+@contextmanager
+def entered(step: GovernedStep) -> Iterator[Active]:
+    """Enter the step by the path's rules, and leave it when the node has ended for good. Raises GovernorStop."""
+    governor, error = step.run.governor, None
+    try:
+        try:
+            governor.drive(step_entry(step.ref, governor.controls), step.span)
+        except RunStopped as refused:
+            stop(step, refused.reason)
+        yield Active(step.run, step)
+    except BaseException as raised:
+        error = raised
+        raise
+    finally:
+        if _for_good(error):
+            governor.drive(step_exit(step.ref, governor.controls), step.span)
+        governor.runtime.telemetry.end(step.span, error, expected=_expected(error))
+
+
+@asynccontextmanager
+async def aentered(step: GovernedStep) -> AsyncIterator[Active]:
+    """The async twin of `entered`."""
+    governor, error = step.run.governor, None
+    try:
+        try:
+            await governor.drive_async(step_entry(step.ref, governor.controls), step.span)
+        except RunStopped as refused:
+            stop(step, refused.reason)
+        yield Active(step.run, step)
+    except BaseException as raised:
+        error = raised
+        raise
+    finally:
+        if _for_good(error):
+            await governor.drive_async(step_exit(step.ref, governor.controls), step.span)
+        governor.runtime.telemetry.end(step.span, error, expected=_expected(error))
+
+
+def _closable(chunks: Iterator[Any]) -> Any:
+    """`stream` promises an iterator only; generators are closed at once, others have nothing to close."""
+    return chunks if hasattr(chunks, "close") else (chunk for chunk in chunks)
+
+
+def _for_good(error: BaseException | None) -> bool:
+    """Whether the step is over: it returned, or handed over to another node. Errors may be retried, interrupts resumed."""
+    return error is None or isinstance(error, ParentCommand)
+
+
+def _expected(error: BaseException | None) -> bool:
+    """Whether an error is LangGraph's control flow (interrupts, handovers, stops) rather than a failure."""
+    return isinstance(error, (GraphBubbleUp, GovernorStop, GeneratorExit))
+
+
+class GovernedPregelNode(PregelNode):
+    """A node that runs inside a governed step and is its user's own node in every other respect."""
+
+    governor: Governor
+    recall: bool
+
+    @classmethod
+    def of(cls, node: PregelNode, governor: Governor, *, recall: bool, **changed: Any) -> GovernedPregelNode:
+        """A governed copy of `node`; `changed` replaces attributes (a nested graph by its governed copy)."""
+        cached = ("node", "flat_writers", "input_cache_key", "governor", "recall")
+        attributes = {name: value for name, value in node.__dict__.items() if name not in cached}
+        new = cls(**{**attributes, **changed})
+        new.governor, new.recall = governor, recall
+        return new
+
+    @cached_property
+    def node(self) -> Runnable[Any, Any] | None:
+        """What Pregel executes: the user's runnable inside a governed step, then the writers."""
+        build = cast("Any", PregelNode.node).func  # the plain property: it knows what RunnableSeq takes in this version
+        plain = build(self)
+        if plain is None or self.bound is DEFAULT_BOUND:
+            return plain
+        if isinstance(self.bound, (RunnableSequence, RunnableSeq)):
+            return GovernedNode(plain, self.governor, recall=self.recall)  # its steps are spliced in: keep that
+        stand_in = copy.copy(self)
+        stand_in.__dict__.pop("node", None)
+        stand_in.bound = GovernedNode(self.bound, self.governor, recall=self.recall)
+        return build(stand_in)
+
+    def copy(self, update: dict[str, Any]) -> PregelNode:
+        """A governed copy, as LangGraph makes when it changes an attribute."""
+        return GovernedPregelNode.of(PregelNode.copy(_plain(self), update), self.governor, recall=self.recall)
+
+
+def _plain(node: GovernedPregelNode) -> PregelNode:
+    attributes = {name: value for name, value in node.__dict__.items() if name not in ("governor", "recall")}
+    plain = object.__new__(PregelNode)
+    plain.__dict__.update(attributes)
+    return plain

@@ -1,0 +1,106 @@
+"""How a refusal travels through a graph, and what a user learns of it.
+
+Inside a graph a stop is a LangGraph bubble-up: retry policies, error handlers, `handle_tool_errors` and the retry and fallback
+middlewares let it pass, state is saved, and a resume repeats nothing that was done. Only the outermost governed graph turns it into what
+the policy's `on_exhausted` says. A denied call is no stop: it is answered (tools) or raised as `CallDenied` (models).
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NoReturn
+
+from langgraph.errors import GraphBubbleUp
+
+from governor.decisions import Reason
+from governor.errors import RunStopped
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from governor.calls import RunRef
+    from governor.runs import RunState, Stopped
+    from governor_langgraph.context import GovernedRun, GovernedStep
+
+__all__ = ["GovernorStop", "RunReport", "stop", "watch"]
+
+
+class GovernorStop(GraphBubbleUp, RunStopped):
+    """The run must end, on its way up through the graph.
+
+    Caught by the outermost governed graph. Where there is none (`GovernorMiddleware` alone, a governed graph as a node of an
+    ungoverned one) it reaches the caller, who can catch it as `governor.RunStopped`.
+    """
+
+    def __init__(self, reason: Reason, run: GovernedRun | None = None) -> None:
+        """`run` is the run that must end; an outer run lets the stop of an inner one pass to whoever called that."""
+        self.run = run
+        super().__init__(reason)
+
+
+def stop(step: GovernedStep, reason: Reason) -> NoReturn:
+    """End the run of `step`: ask LangGraph to drain, which holds even if user code swallows the exception, then raise."""
+    step.run.stopped = step.run.stopped or reason
+    if step.control is not None and not step.soft:
+        step.control.request_drain(reason.text)
+    raise GovernorStop(reason, step.run)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunReport:
+    """What became of one run, read from the store after it ended, so that swallowed refusals are in it too."""
+
+    run: RunRef
+    state: RunState
+
+    @property
+    def stopped(self) -> Reason | None:
+        """Why the run was stopped; None when it ended by itself (or waits for an answer to an interrupt)."""
+        return reason_of(self.state.stopped) if self.state.stopped else None
+
+
+def reason_of(stopped: Stopped) -> Reason:
+    """The reason that a run's state remembers."""
+    return Reason(
+        code=stopped.code,
+        rule=stopped.rule,
+        text=stopped.text,
+        limit=stopped.limit,
+        seen=stopped.seen,
+        remedy=stopped.remedy,
+    )
+
+
+_watchers: ContextVar[tuple[list[RunReport], ...]] = ContextVar("governor_watchers", default=())
+
+
+@contextmanager
+def watch() -> Iterator[list[RunReport]]:
+    """Collect a report of every governed run that ends inside the block.
+
+    A stopped run under `on_exhausted: finish` returns its partial result like any other; this is how to tell::
+
+        with watch() as runs:
+            result = app.invoke(question)
+        if runs[-1].stopped:
+            print(runs[-1].stopped.text)
+    """
+    reports: list[RunReport] = []
+    token = _watchers.set((*_watchers.get(), reports))
+    try:
+        yield reports
+    finally:
+        _watchers.reset(token)
+
+
+def watched() -> bool:
+    """Whether anyone wants a report, so that the store is only asked for a reader."""
+    return bool(_watchers.get())
+
+
+def publish(report: RunReport) -> None:
+    """Hand a report to every open `watch` block."""
+    for reports in _watchers.get():
+        reports.append(report)

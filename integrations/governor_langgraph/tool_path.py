@@ -1,0 +1,261 @@
+"""The way of one tool call: through the path, then through ToolNode or the tool itself.
+
+A call that the policy refuses is answered, so that every tool call of the model keeps its answer; a stop of the run is answered too and
+the graph drained behind it, so that no state is saved with an open tool call. Code that calls a tool directly has no model to answer
+and gets the exception.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, cast
+
+from langchain_core.messages import ToolMessage
+from langgraph.errors import GraphBubbleUp
+from langgraph.types import Command
+from opentelemetry import context as otel_context
+from opentelemetry import trace
+
+from governor.calls import ToolCall, ToolResult
+from governor.decisions import Reason
+from governor.effects import Approve, InvokeTool
+from governor.errors import CallDenied, Refused, RunStopped
+from governor.pipeline import tool_call
+from governor_langgraph import recall
+from governor_langgraph.approval import answer_to
+from governor_langgraph.context import current_step, tool_taken
+from governor_langgraph.stops import GovernorStop, stop
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterator, Mapping
+
+    from langchain_core.tools import BaseTool
+    from langgraph.prebuilt.tool_node import ToolCallRequest
+    from opentelemetry.trace import Span
+
+    from governor.calls import Meter
+    from governor_langgraph.context import GovernedStep
+
+__all__ = ["arun", "awrap", "run", "wrap"]
+
+
+# --- the path, around whatever runs the tool --------------------------------------------------------------------------
+
+
+def governed(step: GovernedStep, call: ToolCall, execute: Callable[[], Any]) -> ToolResult:
+    """One governed tool call. `execute` runs the tool once; an outer governor's policy applies inside of this one's."""
+    governor, outer = step.run.governor, step.outer
+    with _spanned(step, call) as span:
+
+        def invoke(effect: InvokeTool | Approve) -> ToolResult | bool:
+            if isinstance(effect, Approve):
+                return answer_to(effect, governor.policy.policy)
+            if _recalls(step, call):
+                return recall.read(governor.runtime, step.run.ref.id, call.args)
+            with _executing(effect.meter, call, span):
+                return _result(execute()) if outer is None else governed(outer, _of(outer, call), execute)
+
+        return governor.drive(tool_call(call, governor.controls), span, invoke)
+
+
+async def agoverned(step: GovernedStep, call: ToolCall, execute: Callable[[], Awaitable[Any]]) -> ToolResult:
+    """The async twin of `governed`."""
+    governor, outer = step.run.governor, step.outer
+    with _spanned(step, call) as span:
+
+        async def invoke(effect: InvokeTool | Approve) -> ToolResult | bool:
+            if isinstance(effect, Approve):
+                return answer_to(effect, governor.policy.policy)
+            if _recalls(step, call):
+                return await recall.aread(governor.runtime, step.run.ref.id, call.args)
+            with _executing(effect.meter, call, span):
+                return _result(await execute()) if outer is None else await agoverned(outer, _of(outer, call), execute)
+
+        return await governor.drive_async(tool_call(call, governor.controls), span, invoke)
+
+
+@contextmanager
+def _spanned(step: GovernedStep, call: ToolCall) -> Iterator[Span]:
+    telemetry = step.run.governor.runtime.telemetry
+    span = telemetry.tool(call, step.otel)
+    error: BaseException | None = None
+    try:
+        yield span
+    except BaseException as raised:
+        error = raised
+        raise
+    finally:
+        telemetry.end(span, error, expected=isinstance(error, (GraphBubbleUp, Refused)))
+
+
+@contextmanager
+def _executing(meter: Meter, call: ToolCall, span: Span) -> Iterator[None]:
+    """Mark the call as taken, for the hook on the tool itself. An interrupt before the tool's work costs nothing."""
+    taken = tool_taken.set(call.id or call.name)
+    active = otel_context.attach(trace.set_span_in_context(span))
+    meter.dispatched = True
+    try:
+        yield
+    except (GraphBubbleUp, Refused):
+        meter.rejected = True
+        raise
+    finally:
+        otel_context.detach(active)
+        tool_taken.reset(taken)
+
+
+def _of(step: GovernedStep, call: ToolCall) -> ToolCall:
+    return ToolCall(step=step.ref, name=call.name, args=call.args, id=call.id, known=call.known)
+
+
+def _recalls(step: GovernedStep, call: ToolCall) -> bool:
+    return call.name == recall.RECALL and not call.known and step.recall
+
+
+# --- ToolNode ---------------------------------------------------------------------------------------------------------
+
+
+def wrap(request: ToolCallRequest, execute: Callable[[Any], Any]) -> Any:
+    """`wrap_tool_call`, governed. Outside of governed runs it just executes."""
+    step = current_step()
+    if step is None:
+        return execute(request)
+    call = _requested(step, request)
+    try:
+        return _message(call, governed(step, call, lambda: execute(request)))
+    except GovernorStop:
+        raise
+    except (RunStopped, CallDenied) as refused:
+        return _refused(step, call, refused)
+
+
+async def awrap(request: ToolCallRequest, execute: Callable[[Any], Awaitable[Any]]) -> Any:
+    """`awrap_tool_call`, governed."""
+    step = current_step()
+    if step is None:
+        return await execute(request)
+    call = _requested(step, request)
+    try:
+        return _message(call, await agoverned(step, call, lambda: execute(request)))
+    except GovernorStop:
+        raise
+    except (RunStopped, CallDenied) as refused:
+        return _refused(step, call, refused)
+
+
+def _requested(step: GovernedStep, request: ToolCallRequest) -> ToolCall:
+    asked = request.tool_call
+    return ToolCall(
+        step=step.ref, name=asked["name"], args=asked["args"], id=asked["id"] or "", known=request.tool is not None
+    )
+
+
+def _message(call: ToolCall, result: ToolResult) -> Any:
+    """What ToolNode gets: the tool's own answer untouched, or governor's in its place."""
+    if result.source is not None:
+        return result.source
+    status = "error" if result.failed else "success"
+    return ToolMessage(content=result.text, name=call.name, tool_call_id=call.id, status=status)
+
+
+def _refused(step: GovernedStep, call: ToolCall, refused: Refused) -> ToolMessage:
+    """The answer to a call that was not made. If the run must end, LangGraph drains it once this superstep is saved."""
+    if isinstance(refused, RunStopped) and not step.soft:
+        if step.control is None:
+            stop(step, refused.reason)
+        step.run.stopped = step.run.stopped or refused.reason
+        step.control.request_drain(refused.reason.text)
+    return ToolMessage(content=f"Not done: {refused.reason.text}", name=call.name, tool_call_id=call.id, status="error")
+
+
+def _result(answer: Any) -> ToolResult:
+    """What a tool gave back, in the core's words."""
+    return ToolResult(text="\n".join(_texts(answer)), failed=getattr(answer, "status", None) == "error", source=answer)
+
+
+def _texts(answer: Any) -> Iterator[str]:
+    if isinstance(answer, ToolMessage):
+        yield str(answer.text)
+    elif isinstance(answer, Command):
+        update = cast("Any", answer).update
+        messages = cast("Mapping[str, Any]", update).get("messages", ()) if isinstance(update, dict) else ()
+        for message in messages if isinstance(messages, list) else [messages]:
+            yield from _texts(message)
+    elif isinstance(answer, list):
+        for each in cast("list[Any]", answer):
+            yield from _texts(each)
+    elif answer is not None:
+        yield str(answer)
+
+
+# --- tools that node code calls itself --------------------------------------------------------------------------------
+
+
+def run(tool: BaseTool, given: Any, args: tuple[Any, ...], kwargs: dict[str, Any], original: Callable[..., Any]) -> Any:
+    """`BaseTool.run`, governed unless ToolNode took the call. Raises CallDenied when there is no model to tell."""
+    step = current_step()
+    identifier = kwargs.get("tool_call_id")
+    if step is None or _is_taken(tool, identifier):
+        with _untaken():
+            return original(tool, given, *args, **kwargs)
+    call = _direct(step, tool, given, identifier)
+
+    def execute() -> Any:
+        with _untaken():
+            return original(tool, given, *args, **kwargs)
+
+    try:
+        return _value(call, governed(step, call, execute), identifier)
+    except GovernorStop:
+        raise
+    except RunStopped as refused:
+        stop(step, refused.reason)
+
+
+async def arun(
+    tool: BaseTool, given: Any, args: tuple[Any, ...], kwargs: dict[str, Any], original: Callable[..., Awaitable[Any]]
+) -> Any:
+    """`BaseTool.arun`, governed likewise."""
+    step = current_step()
+    identifier = kwargs.get("tool_call_id")
+    if step is None or _is_taken(tool, identifier):
+        with _untaken():
+            return await original(tool, given, *args, **kwargs)
+    call = _direct(step, tool, given, identifier)
+
+    async def execute() -> Any:
+        with _untaken():
+            return await original(tool, given, *args, **kwargs)
+
+    try:
+        return _value(call, await agoverned(step, call, execute), identifier)
+    except GovernorStop:
+        raise
+    except RunStopped as refused:
+        stop(step, refused.reason)
+
+
+def _is_taken(tool: BaseTool, identifier: str | None) -> bool:
+    return tool_taken.get() is not None and tool_taken.get() in (identifier, tool.name)
+
+
+@contextmanager
+def _untaken() -> Iterator[None]:
+    """Tools that a tool calls are calls of their own."""
+    token = tool_taken.set(None)
+    try:
+        yield
+    finally:
+        tool_taken.reset(token)
+
+
+def _direct(step: GovernedStep, tool: BaseTool, given: Any, identifier: str | None) -> ToolCall:
+    fields = cast("dict[str, Any]", given) if isinstance(given, dict) else {"input": given}
+    args = cast("Any", tool)._filter_injected_args(fields) if isinstance(given, dict) else fields  # noqa: SLF001 - state is no argument
+    return ToolCall(step=step.ref, name=tool.name, args=args, id=identifier or step.run.governor.runtime.new_id())
+
+
+def _value(call: ToolCall, result: ToolResult, identifier: str | None) -> Any:
+    if result.synthetic and identifier is None:
+        raise CallDenied(Reason(code="tool.refused", rule=call.name, text=result.text))
+    return result.source if not result.synthetic else _message(call, result)
