@@ -2,7 +2,7 @@
 #   make demo      run the main job, offline
 #   make test      all tests
 #   make check     format, lint, types, architecture, then the tests
-#   make bench     overhead of governor, without a provider (JSON=1 for numbers only, CORPUS=dir for recorded conversations)
+#   make bench     overhead of governor, without a provider (JSON=file writes its figures)
 
 VENV ?= .venv
 PY := $(VENV)/bin/python
@@ -37,7 +37,7 @@ check: $(READY)
 	$(PYTEST) $(ARGS)
 
 bench: $(READY)
-	CORPUS="$(CORPUS)" $(PY) -m tests.bench.overhead $(if $(JSON),--json)
+	$(PY) -m tests.bench.overhead $(if $(JSON),--json "$(JSON)")
 
 $(READY): pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "governor needs Python 3.11 or newer with the venv module: none found. Install one, or: make PYTHON=/path/to/python3" >&2; exit 1; }

@@ -1,0 +1,115 @@
+"""`governor policy check | explain | schema`: everything a security author needs, without Python."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from governor.cli.output import USAGE, VIOLATIONS, JsonOption, emit, errors
+from governor.errors import PolicyError, PolicyErrors
+from governor.policy.explain import explain as explained
+from governor.policy.findings import Finding
+from governor.policy.jsonschema import json_schema
+from governor.policy.lint import check as lint
+from governor.policy.load import load
+
+__all__ = ["app"]
+
+app = typer.Typer(help="Check, explain and describe policy files.", no_args_is_help=True)
+_STYLE = {"error": "red", "warning": "yellow", "info": "cyan"}
+_stdout = Console(highlight=False, soft_wrap=True)
+
+
+@app.command()
+def check(
+    files: Annotated[list[str], typer.Argument(help="Policy files, or names of bundled policies.")],
+    *,
+    strict: Annotated[bool, typer.Option("--strict", help="Warnings fail too.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Read policies as a governed graph would and remark on them. Exit 0 clean, 1 findings, 2 a file that cannot be loaded."""
+    reports = [_checked(file) for file in files]
+    if as_json:
+        emit(reports)
+    else:
+        for report in reports:
+            _print(report)
+    if any(report["errors"] for report in reports):
+        raise typer.Exit(USAGE)
+    failing = {"error", "warning"} if strict else {"error"}
+    if any(finding["severity"] in failing for report in reports for finding in report["findings"]):
+        raise typer.Exit(VIOLATIONS)
+
+
+@app.command()
+def explain(
+    file: Annotated[str, typer.Argument(help="A policy file, or the name of a bundled one.")],
+    *,
+    as_json: JsonOption = False,
+) -> None:
+    """Say in plain English what a policy does."""
+    with errors(as_json=as_json):
+        lines = explained(load(file))
+    if as_json:
+        emit(
+            [
+                dataclasses.asdict(line) if dataclasses.is_dataclass(line) and not isinstance(line, type) else line
+                for line in lines
+            ]
+        )
+        return
+    for line in lines:
+        _stdout.print(str(line), markup=False)
+
+
+@app.command()
+def schema(
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="Write to this file.")] = None,
+    *,
+    as_json: JsonOption = True,
+) -> None:
+    """Print the JSON schema that editors complete policy files from."""
+    del as_json  # the schema is JSON either way
+    text = json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n"
+    if output is None:
+        typer.echo(text, nl=False)
+        return
+    with errors():
+        output.write_text(text, encoding="utf-8")
+
+
+def _checked(file: str) -> dict[str, Any]:
+    try:
+        loaded = load(file)
+    except PolicyError as error:
+        found = error.errors if isinstance(error, PolicyErrors) else (error,)
+        return {"file": file, "hash": None, "findings": [], "errors": [_error(one) for one in found]}
+    return {"file": file, "hash": loaded.hash, "findings": _findings(lint(loaded)), "errors": []}
+
+
+def _error(error: PolicyError) -> dict[str, Any]:
+    fields = ("message", "file", "line", "column", "rule", "remedy")
+    return {"text": str(error)} | {field: getattr(error, field) for field in fields}
+
+
+def _findings(findings: Sequence[Finding]) -> list[dict[str, Any]]:
+    return [{"text": str(finding)} | dataclasses.asdict(finding) for finding in findings]
+
+
+def _print(report: dict[str, Any]) -> None:
+    for error in report["errors"]:
+        _stdout.print(error["text"], style="red", markup=False)
+    for finding in report["findings"]:
+        _stdout.print(finding["text"], style=_STYLE[finding["severity"]], markup=False)
+    if report["errors"]:
+        _stdout.print(
+            f"{report['file']}: cannot be used: {len(report['errors'])} error(s)", style="bold red", markup=False
+        )
+    else:
+        _stdout.print(f"{report['file']}: ok, {report['hash']}", style="green", markup=False)
