@@ -125,10 +125,7 @@ def _rule_at(document: Document, path: Path) -> str | None:
     value: Any = document.data
     found: object = None
     for part in path:
-        if isinstance(value, dict):
-            value = cast("dict[Any, Any]", value).get(part)
-        else:
-            value = cast("list[Any]", value)[int(part)]
+        value = value.get(part) if isinstance(value, dict) else cast("list[Any]", value)[int(part)]  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType] - whatever the author wrote
         if isinstance(value, dict):
             found = cast("dict[str, Any]", value).get("id", found)
     return found if isinstance(found, str) else None
