@@ -47,7 +47,7 @@ class Judgement:
     """What the answer was worth: a signal to remember, and perhaps another tier to ask at once."""
 
     signal: str | None = None
-    """`invalid_output`, `refusal`, `empty`, `truncated`; None when the answer passes."""
+    """`invalid_output`, `refusal`, `empty`, `cut_off` (the words of `routing.escalate.after`); None when the answer passes."""
     decision: Decision = ALLOWED
     again: Routed | None = None
     """Ask this tier now (at most once a call; never for a stream, whose chunks are already with the reader)."""

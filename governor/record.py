@@ -54,7 +54,7 @@ def after_model(
 
     def apply(state: RunState) -> tuple[RunState, RunState]:
         state = controls.loop.observe_model(state, request.call, response, now)
-        state = controls.route.observe_model(state, judged)
+        state = controls.route.observe_model(state, request, judged)
         state = replace(state, lanes={**state.lanes, request.call.lane: lane})
         return state, state
 

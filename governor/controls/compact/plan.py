@@ -1,0 +1,87 @@
+"""What a cut would leave, and how large a prompt may be."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from governor.controls.compact.span import pinned_at, tail_start, whole_pairs
+from governor.decisions import Decision, Reason, Verdict
+
+if TYPE_CHECKING:
+    from governor.calls import History
+    from governor.controls.compact.span import Standing
+
+__all__ = ["Limit", "Plan", "fitting", "plan_cut", "too_long"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """A cut that could be made now. Tokens are without the tools'."""
+
+    start: int
+    head: tuple[int, ...]
+    kept: tuple[int, ...]
+    prefix: int
+    """Tokens of the head, whose cached prefix survives the cut."""
+    tokens: int
+    """Tokens of the view it leaves, with a ledger of full size."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limit:
+    """A bound on the prompt, tools included: beyond `force` tokens it is cut whatever that costs, beyond `refuse` it is not sent."""
+
+    rule: str
+    written: str
+    force: int
+    refuse: int
+
+
+def plan_cut(history: History, standing: Standing, *, keep: int, ledger: int) -> Plan | None:
+    """The cut that keeps a tail of at most `keep` tokens, or None when it would leave nothing out.
+
+    The tail is longer than `keep` when its last message, or the calls that its results answer, are.
+    """
+    start = tail_start(history, keep)
+    if start > standing.start:
+        start = whole_pairs(history, start)
+    if start <= standing.start:
+        return None
+    head, kept = pinned_at(history, standing, start)
+    if len(head) + len(kept) >= start:
+        return None
+    tokens = [sum(history.messages[position].tokens for position in positions) for positions in (head, kept)]
+    tail = history.between(start, len(history.messages))
+    return Plan(start=start, head=head, kept=kept, prefix=tokens[0], tokens=sum(tokens) + ledger + tail)
+
+
+def fitting(history: History, standing: Standing, *, keep: int, ledger: int, room: int) -> Plan | None:
+    """The cut with the longest tail, of a few lengths up to `keep`, that leaves at most `room` tokens; the shortest if none does."""
+    plan: Plan | None = None
+    for share in (1, 2, 4, 8, keep + 1):
+        plan = plan_cut(history, standing, keep=keep // share, ledger=ledger) or plan
+        if plan is not None and plan.tokens <= room:
+            break
+    return plan
+
+
+def too_long(limit: Limit | None, tokens: int, *, observed: bool, off: bool) -> Decision | None:
+    """The refusal of a prompt that does not fit, or None when it does."""
+    if limit is None or tokens <= limit.refuse:
+        return None
+    remedy = (
+        "Set context.compact so that old history may be cut, or raise the limit."
+        if off
+        else "Shorten the system text, the task or the latest messages, cap tool results (context.tool_results.cap), or raise the limit."
+    )
+    reason = Reason(
+        code="context.too_long",
+        rule=limit.rule,
+        text=f"The prompt has about {tokens:,} tokens and cannot be cut below that; {limit.rule} allows {limit.written}. {remedy}",
+        limit=limit.written,
+        seen=str(tokens),
+        remedy=remedy,
+        evidence={"tokens": tokens, "limit": limit.refuse},
+    )
+    return Decision(control="compact", verdict=Verdict.DENY, reason=reason, observed=observed)

@@ -1,0 +1,201 @@
+"""How a long tool result is shown: in a shape that depends on the result alone, so that the cached prefix never changes.
+
+JSON keeps its keys and its nesting with long lists cut; everything else keeps its beginning, its end and lines that report errors.
+What is left out is counted, and named by a handle that the recall tool reads.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from typing import TYPE_CHECKING, cast
+
+from governor.tokens import estimate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+__all__ = ["RECALL_TOOL", "handle_of", "page", "shorten"]
+
+RECALL_TOOL = "recall"
+"""Name of the tool that reads what was left out. Its own results are never shortened."""
+
+_KEPT = 500
+_TAIL_SHARE = 5
+"""The default shape: the first 400 and the last 100 tokens, a fifth of what is kept (design notes, ingest cap)."""
+_ERROR_SHARE = 5
+"""Lines that report errors may take as much as the end, from the beginning's share."""
+_POINTER = 60
+"""Tokens that the pointer line may take."""
+_LINE = 160
+"""Longest quoted error line, characters."""
+_JSON_LIMIT = 2_000_000
+"""Characters beyond which a result is not parsed as JSON."""
+_SHAPES = ((20, 400), (10, 200), (6, 120), (4, 80), (3, 60), (2, 40), (1, 24), (1, 8))
+"""Items kept of a list and characters kept of a text, from roomy to tight; the first that fits is used."""
+
+_ERROR = re.compile(
+    r"\b(?:\w*error|\w*exception|traceback|fatal|fail(?:ed|ures?)?|panic|denied|time(?:d )?out)\b", re.IGNORECASE
+)
+
+
+def handle_of(text: str) -> str:
+    """The recall handle of a text: the same text always has the same one."""
+    return "r-" + hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+
+
+def shorten(text: str, cap: int, *, handle: str | None) -> str | None:
+    """`text` in at most `cap` estimated tokens, or None when no shorter form of it exists.
+
+    Args:
+        text: The whole result.
+        cap: Most tokens of the answer. Below about 30 the pointer line alone may be longer.
+        handle: What the recall tool reads the rest by; None when there is no such tool.
+    """
+    whole = estimate(text)
+    budget = min(_KEPT, max(cap - _POINTER, cap // 2))
+    for shape in _shapes(text, whole, budget, handle):
+        if estimate(shape) <= cap:
+            return shape if estimate(shape) < whole else None
+    pointer = _pointer(whole, handle)
+    return pointer if estimate(pointer) < whole else None
+
+
+def page(text: str, offset: int, size: int) -> str:
+    """One page of a kept text: `size` estimated tokens from character `offset` on. Ends in a line that says how to read on."""
+    offset = min(max(0, offset), len(text))
+    if offset == len(text):
+        return f"[nothing left: the text has {len(text):,} characters]"
+    piece = _first(text[offset : offset + 4 * size], size)
+    follows = len(text) - offset - len(piece)
+    if not follows:
+        return piece
+    return f"{piece}\n[... {follows:,} of {len(text):,} characters follow; offset={len(text) - follows} reads on]"
+
+
+def _shapes(text: str, whole: int, budget: int, handle: str | None) -> Iterator[str]:
+    """Shorter forms of a text, the best first; each is made only if the one before it was too long."""
+    for kept in (budget, budget // 2, budget // 4, budget // 8):
+        pruned = _pruned_json(text, kept)
+        if pruned is not None:
+            yield f"{pruned}\n{_pointer(whole - estimate(pruned), handle)}"
+        else:
+            yield _ends(text, whole, kept, handle)
+
+
+def _pointer(left_out: int, handle: str | None) -> str:
+    reads = f'; {RECALL_TOOL}(handle="{handle}") reads them' if handle else ""
+    return f"[... {max(0, left_out):,} tokens left out{reads}]"
+
+
+def _ends(text: str, whole: int, budget: int, handle: str | None) -> str:
+    """Beginning, error lines and end."""
+    tail = _last(text, budget // _TAIL_SHARE)
+    head = _first(text, budget - budget // _TAIL_SHARE)
+    errors = _error_lines(text, len(head), len(text) - len(tail), budget // _ERROR_SHARE)
+    if errors:
+        head = _first(text, budget - budget // _TAIL_SHARE - budget // _ERROR_SHARE)
+    pieces = [head, tail, *errors]
+    lines = [head.rstrip("\n"), _pointer(whole - sum(map(estimate, pieces)), handle)]
+    if errors:
+        lines += ["[lines among them that report errors:]", *errors]
+    return "\n".join([*lines, tail.lstrip("\n")])
+
+
+def _first(text: str, tokens: int) -> str:
+    """The first tokens of a text, ended at a line or a word where one is near."""
+    piece = _within(text[: tokens * 4], tokens, lambda part, size: part[:size])
+    if len(piece) == len(text):
+        return piece
+    for separator, share in (("\n", 2), (" ", 8)):
+        end = piece.rfind(separator)
+        if end > len(piece) - len(piece) // share:
+            return piece[:end]
+    return piece
+
+
+def _last(text: str, tokens: int) -> str:
+    """The last tokens of a text, begun at a line or a word where one is near."""
+    size = tokens * 4
+    piece = _within(text[-size:] if size else "", tokens, lambda part, size: part[len(part) - size :])
+    if len(piece) == len(text):
+        return piece
+    for separator, share in (("\n", 2), (" ", 8)):
+        start = piece.find(separator)
+        if 0 <= start < len(piece) // share:
+            return piece[start + 1 :]
+    return piece
+
+
+def _within(piece: str, tokens: int, clip: Callable[[str, int], str]) -> str:
+    """A piece clipped until its estimate fits. Callers pass at most 4 characters a token: no text is thinner to the estimator."""
+    while (count := estimate(piece)) > tokens:
+        piece = clip(piece, len(piece) * tokens // count)
+    return piece
+
+
+def _error_lines(text: str, start: int, stop: int, tokens: int) -> list[str]:
+    """Distinct lines between two positions that report errors, oldest first, as many as fit."""
+    found: dict[str, None] = {}
+    left = tokens
+    position = start
+    while left > 0 and (match := _ERROR.search(text, position, stop)):
+        begin = max(text.rfind("\n", 0, match.start()) + 1, match.start() - _LINE // 2, start)
+        end = text.find("\n", match.end(), begin + _LINE)
+        line = text[begin : end if end >= 0 else min(begin + _LINE, stop)].strip()
+        position = max(match.end(), begin + len(line))
+        left -= estimate(line) + 1
+        if line in found or left < 0:
+            continue
+        found[line] = None
+    return list(found)
+
+
+class _Number(str):
+    """A number as it was written: 1.10 must not become 1.1 where it is an identifier."""
+
+    __slots__ = ()
+
+
+def _pruned_json(text: str, budget: int) -> str | None:
+    """A JSON object or list with its shape kept and its bulk cut, or None when it is neither or does not fit."""
+    if len(text) > _JSON_LIMIT or text.lstrip()[:1] not in ("{", "["):
+        return None
+    try:
+        value = json.loads(text, parse_float=_Number, parse_int=_Number, parse_constant=_Number)
+        for items, characters in _SHAPES:
+            rendered = _render(value, items, characters)
+            if estimate(rendered) <= budget:
+                return rendered
+    except (ValueError, RecursionError):
+        return None
+    return None
+
+
+def _render(value: object, items: int, characters: int) -> str:
+    match value:
+        case _Number():
+            return str(value)
+        case str():
+            rest = len(value) - characters
+            shown = value if rest <= 0 else f"{value[:characters]}... ({rest:,} more characters)"
+            return json.dumps(shown, ensure_ascii=False)
+        case list():
+            listed = cast("list[object]", value)
+            parts = [_render(item, items, characters) for item in listed[:items]]
+            if len(listed) > items:
+                parts.append(f'"... {len(listed) - items:,} more items"')
+            return f"[{', '.join(parts)}]"
+        case dict():
+            pairs = list(cast("dict[str, object]", value).items())
+            keys = max(8, 4 * items)
+            parts = [
+                f"{json.dumps(key, ensure_ascii=False)}: {_render(item, items, characters)}"
+                for key, item in pairs[:keys]
+            ]
+            if len(pairs) > keys:
+                parts.append(f'"...": "{len(pairs) - keys:,} more keys"')
+            return f"{{{', '.join(parts)}}}"
+        case _:
+            return json.dumps(value)
