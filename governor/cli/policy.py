@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -55,17 +56,19 @@ def explain(
 ) -> None:
     """Say in plain English what a policy does."""
     with errors(as_json=as_json):
-        lines = explained(load(file))
+        sentences = explained(load(file))
     if as_json:
-        emit(
-            [
-                dataclasses.asdict(line) if dataclasses.is_dataclass(line) and not isinstance(line, type) else line
-                for line in lines
-            ]
-        )
+        emit([dataclasses.asdict(sentence) for sentence in sentences])
         return
-    for line in lines:
-        _stdout.print(str(line), markup=False)
+    for topic, group in groupby(sentences, key=lambda sentence: sentence.topic):
+        _stdout.print(topic, style="bold", markup=False)
+        for sentence in group:
+            note = "" if sentence.enforced else " (accepted, not yet enforced)"
+            place = f"  [{sentence.file}:{sentence.line}]" if sentence.line else ""
+            _stdout.print(
+                f"  - {sentence.text}{note}", style=None if sentence.enforced else "yellow", markup=False, end=""
+            )
+            _stdout.print(place, style="dim", markup=False)
 
 
 @app.command()
