@@ -129,7 +129,7 @@ def _history(
 
 def _lane(step: GovernedStep, messages: Sequence[BaseMessage], *, recall: bool) -> str:
     first = next((message for message in messages if message.type != "system"), None)
-    key = convert(first).key if first is not None else ""
+    key = (first.id or convert(first).key) if first is not None else ""
     return f"{step.ref.path}#{key}" + ("" if recall else "#whole")
 
 
