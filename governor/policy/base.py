@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, StringConstraints, WithJsonSchema
 
-__all__ = ["Globs", "Mode", "Name", "Number", "Section", "Text", "Words", "one_or_many"]
+__all__ = [
+    "Globs",
+    "Mode",
+    "Name",
+    "Number",
+    "Section",
+    "Text",
+    "Words",
+    "also_written_as",
+    "number_text",
+    "one_or_many",
+]
 
 Mode = Literal["observe", "enforce"]
 """`enforce` acts; `observe` walks the same path and records what would have happened."""
@@ -27,6 +39,17 @@ class Section(BaseModel):
 def one_or_many(value: Any) -> Any:
     """Let an author write one value where a list is meant."""
     return (value,) if isinstance(value, (str, int, Decimal)) else value
+
+
+def also_written_as(*shapes: dict[str, Any]) -> Callable[[dict[str, Any]], None]:
+    """Tell editors that a section may also be written in these shorter shapes."""
+
+    def extend(schema: dict[str, Any]) -> None:
+        whole = dict(schema)
+        schema.clear()
+        schema.update({"anyOf": [whole, *shapes], "description": whole.pop("description", "")})
+
+    return extend
 
 
 def _listed(items: dict[str, Any]) -> WithJsonSchema:

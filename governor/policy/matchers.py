@@ -13,11 +13,11 @@ import fnmatch
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import TYPE_CHECKING, Annotated, Any, Self, cast
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self, cast
 
-from pydantic import BeforeValidator, Field, StrictBool, model_serializer, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, StrictBool, model_serializer, model_validator
 
-from governor.policy.base import Globs, Number, Section, number_text
+from governor.policy.base import Globs, Number, Section, also_written_as, number_text
 from governor.policy.regex import Pattern
 from governor.policy.scalars import Milliseconds, ScalarError
 
@@ -71,7 +71,8 @@ def _scalars(value: Any) -> Any:
 class Test(Section):
     """Tests on one fact; all that are given must hold. A plain value means `equals`."""
 
-    __test__ = False
+    model_config = ConfigDict(json_schema_extra=also_written_as({"type": ["string", "number", "boolean"]}))
+    __test__: ClassVar[bool] = False
 
     equals: Scalar | None = None
     """Exactly this value; the text "100" is not the number 100."""

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, StrictBool, StringConstraints, WithJsonSchema, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, StrictBool, StringConstraints, WithJsonSchema, model_validator
 
-from governor.policy.base import Globs, Mode, Name, Section
+from governor.policy.base import Globs, Mode, Name, Section, also_written_as
 from governor.policy.scalars import Count, Milliseconds, PerRun, Price, ScalarError, Share, Steps, Tokens
 
 __all__ = [
@@ -165,6 +165,8 @@ EstimatorKind = Literal["off", "hashed", "encoder", "judge"]
 
 class Estimator(Section):
     """Predicts how hard a step is. Written as one word, or as a mapping with settings."""
+
+    model_config = ConfigDict(json_schema_extra=also_written_as({"enum": ["off", "hashed", "encoder", "judge"]}))
 
     kind: EstimatorKind = "off"
     """`off`: rules and default only. `hashed`: built in. `encoder`: needs a local model. `judge`: asks a model."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import date
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Discriminator, Field, StrictBool, Tag, WithJsonSchema, model_validator
+from pydantic import BeforeValidator, ConfigDict, Discriminator, Field, StrictBool, Tag, WithJsonSchema, model_validator
 
-from governor.policy.base import Globs, Mode, Name, Section, Text, Words, one_or_many
+from governor.policy.base import Globs, Mode, Name, Section, Text, Words, also_written_as, one_or_many
 from governor.policy.scalars import Count, Milliseconds, NanoUsd, ScalarError, Share, Tokens
 
 __all__ = [
@@ -54,12 +54,16 @@ def _off_as(field: str) -> Any:
 class Cache(Section):
     """Prompt caching at the provider; governor places the breakpoints."""
 
+    model_config = ConfigDict(json_schema_extra=also_written_as({"const": "off"}))
+
     ttl: Literal["5m", "1h", "off"] = "5m"
     """How long a cached prefix lives."""
 
 
 class Compact(Section):
     """How old history is shortened in what the model sees. The graph's own state keeps all of it."""
+
+    model_config = ConfigDict(json_schema_extra=also_written_as({"const": "off"}))
 
     strategy: Literal["off", "ledger", "mask", "summarise"] = "ledger"
     """`ledger` keeps the task, a list of identifiers and the latest messages, without a model call."""
