@@ -113,9 +113,10 @@ def tool_call(call: ToolCall, controls: Controls) -> Flow[ToolResult]:
 
 
 def approve(call: ToolCall, decision: Decision, controls: Controls, now: int) -> Flow[Decision]:
-    """Ask a person about exactly these arguments; the answer becomes allow or deny."""
+    """Ask a person about exactly these arguments; the answer becomes allow or deny, and is used up by this call."""
     digest = controls.access.digest(call)
     asked = yield from ask(Change(call.step.run, lambda before: controls.access.remember(before, digest, now)))
     approved = yield from ask(Approve(call, decision, digest))
     answered = yield from ask(Now())
+    yield from ask(Change(call.step.run, lambda before: (controls.access.forget(before, digest, answered), None)))
     return controls.access.approved(decision, approved=approved, waited_ms=answered - asked)

@@ -1,0 +1,130 @@
+"""Which tool may be called: nothing that no rule allows, and of all matching rules the strongest decides.
+
+Deny > ask > nudge > allow > default, whatever the order of rules or files. Every matching rule is looked at and recorded. A rule that
+cannot be evaluated, or that needs an identity the run does not have, denies.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, cast
+
+from governor.calls import ToolResult
+from governor.controls.access.rules import RuleIndex
+from governor.controls.access.wording import by_default, by_rule, told, unknown_tool
+from governor.decisions import ALLOWED, Decision, Reason, Verdict
+
+if TYPE_CHECKING:
+    from governor.calls import ToolCall
+    from governor.policy.schema import Policy
+    from governor.runs import RunState
+
+__all__ = ["Access"]
+
+_RECALL = "recall"
+"""Governor's own tool, by which the model reads back what compaction left out."""
+
+_APPROVALS = 256
+
+
+class Access:
+    """The `tools` part of one policy. Pure: the clock's reading comes in as `now`."""
+
+    def __init__(self, policy: Policy) -> None:
+        """Compile the rules."""
+        self._index = RuleIndex(policy)
+        self._tells = {rule.id: rule.tell for rule in policy.tools.rules}
+        self._default = policy.tools.default
+        self._observed = policy.mode == "observe"
+        self._recall = policy.context.tool_results.recall and not self._index.names(_RECALL)
+
+    def decide(self, state: RunState, call: ToolCall, now: int) -> Decision:
+        """Whether this call may be made. `now` is milliseconds since the epoch, for rules about recent calls.
+
+        A rule in observe mode neither allows nor denies: where it is stronger than what is enforced, the answer is what it would have
+        said, marked as observed.
+        """
+        if call.name == _RECALL and self._recall:
+            return ALLOWED  # only a rule that names it outright can take it away
+        if not call.known:
+            return unknown_tool(call, observed=self._observed)
+        matches = self._index.matches(state, call, now)
+        enforced = next((match for match in matches if not match.observed), None)
+        if enforced is not None and enforced.decide != "allow":
+            return by_rule(call, enforced, matches)
+        if enforced is None and self._default == "deny" and not self._observed:
+            return by_default(call, matches, observed=False)
+        would = next((match for match in matches if match.observed and match.decide != "allow"), None)
+        if would is not None:
+            return replace(by_rule(call, would, matches), observed=True)
+        if matches:
+            return by_rule(call, enforced or matches[0], matches)
+        return ALLOWED if self._default == "allow" else by_default(call, matches, observed=True)
+
+    def answer(self, call: ToolCall, decision: Decision) -> ToolResult:
+        """What the model is told in place of the result: that the call was not made, which rule says so, what to do instead."""
+        code, rule = (decision.reason.code, decision.reason.rule) if decision.reason else ("access.deny", "tools")
+        return ToolResult(text=told(call.name, code, rule, self._tells.get(rule)), failed=True, synthetic=True)
+
+    # --- approvals
+
+    def digest(self, call: ToolCall) -> str:
+        """SHA-256 of the tool's name and its arguments as canonical JSON. One changed character is another call."""
+        text = json.dumps(_canonical({"tool": call.name, "args": call.args}), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def remember(self, state: RunState, digest: str, now: int) -> tuple[RunState, int]:
+        """Note that approval was asked for; answers when it was first asked, which a resume does not move."""
+        asked = state.approvals.get(digest)
+        if asked is not None:
+            return state, asked
+        kept = dict(list(state.approvals.items())[-(_APPROVALS - 1) :])
+        return replace(state, approvals={**kept, digest: now}), now
+
+    def forget(self, state: RunState, digest: str, now: int) -> RunState:
+        """Use up an approval, given or refused. The time the run waited for it does not count as the run's own."""
+        asked = state.approvals.get(digest)
+        if asked is None:
+            return state
+        pending = {other: at for other, at in state.approvals.items() if other != digest}
+        waited = 0 if pending else max(0, now - asked)  # answers come together: the last one ends the waiting
+        return replace(state, approvals=pending, started_ms=min(now, state.started_ms + waited))
+
+    def approved(self, decision: Decision, *, approved: bool, waited_ms: int) -> Decision:
+        """The person's answer as a decision. An answer after the rule's `expires` is a denial."""
+        asked = decision.reason or Reason(code="access.ask", rule="tools", text="This call needs approval.")
+        expires = asked.evidence.get("expires_ms")
+        if not approved:
+            text = f"A person rejected this call, which rule {asked.rule} asks about."
+            reason = replace(
+                asked, code="access.rejected", text=text, remedy="Do something else, or ask again in other terms."
+            )
+        elif isinstance(expires, int) and waited_ms > expires:
+            reason = replace(
+                asked,
+                code="access.approval_expired",
+                text=f"The approval that rule {asked.rule} asks for came too late.",
+                seen=f"{waited_ms // 1_000}s",
+                remedy=f"Ask again and answer within {asked.limit}, or raise `expires` of rule {asked.rule}.",
+            )
+        else:
+            text = f"A person approved this call, which rule {asked.rule} asks about."
+            return replace(
+                decision, verdict=Verdict.ALLOW, reason=replace(asked, code="access.approved", text=text, remedy=None)
+            )
+        return replace(decision, verdict=Verdict.DENY, reason=reason)
+
+
+def _canonical(value: object) -> Any:
+    """A value as JSON can hold it without two different ones becoming equal."""
+    if isinstance(value, Mapping):
+        items = cast("Mapping[object, object]", value).items()
+        return {name if isinstance(name, str) else f"\0{name!r}": _canonical(item) for name, item in items}
+    if isinstance(value, (list, tuple)):
+        return [_canonical(item) for item in cast("list[object]", value)]
+    if value is None or isinstance(value, (str, bool, int, float)):
+        return value
+    return [f"\0{type(value).__name__}", repr(value)]
