@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
     from os import PathLike
 
+    from langchain_core.language_models import BaseChatModel
+
     from governor.policy.load import LoadedPolicy
     from governor.runtime import Runtime
     from governor.stores.contract import Store
@@ -55,6 +57,7 @@ def governed(
     store: Store | None = None,
     runtime: Runtime | None = None,
     on_report: Callable[[RunReport], None] | None = None,
+    clients: Mapping[str, BaseChatModel] | None = None,
 ) -> _Governing:
     """Govern what the decorated function builds; above `@entrypoint(...)`, the workflow itself.
 
@@ -73,7 +76,8 @@ def governed(
         with lock:
             if not made:
                 name = cast("Any", graph).get_name() if isinstance(graph, Pregel) else "graph"
-                made.append(ready(policy, store=store, runtime=runtime, name=name or "graph", on_report=on_report))
+                options = {"store": store, "runtime": runtime, "on_report": on_report, "clients": clients}
+                made.append(ready(policy, name=name or "graph", **cast("Any", options)))
         return govern(cast("Any", graph), made[0])
 
     def decorate(target: Any) -> Any:

@@ -55,13 +55,17 @@ class Governor:
         runtime: Runtime | None = None,
         name: str = "graph",
         on_report: Callable[[RunReport], None] | None = None,
+        clients: Mapping[str, BaseChatModel] | None = None,
     ) -> None:
-        """Load the policy, unless a `runtime` that already has one is given. Raises PolicyError."""
+        """Load the policy, unless a `runtime` that already has one is given. Raises PolicyError.
+
+        `clients` are ready-made clients of tiers by name; the others are built from the policy when first needed.
+        """
         self.runtime = runtime or Runtime(load(policy), store=store)
         self.policy = self.runtime.policy
         self.name = name
         self.on_report = on_report
-        self._clients: dict[str, BaseChatModel] = {}
+        self._clients: dict[str, BaseChatModel] = dict(clients or {})
         self._ambient: OrderedDict[int | str, tuple[object, GovernedRun]] = OrderedDict()
         self._carries: dict[tuple[type[Any], str], bool] = {}
         self._lock = threading.Lock()
@@ -220,11 +224,12 @@ def ready(
     runtime: Runtime | None = None,
     name: str = "graph",
     on_report: Callable[[RunReport], None] | None = None,
+    clients: Mapping[str, BaseChatModel] | None = None,
 ) -> Governor:
     """A governor for a policy, or the one that is given."""
     if isinstance(policy, Governor):
         return policy
-    return Governor(policy, store=store, runtime=runtime, name=name, on_report=on_report)
+    return Governor(policy, store=store, runtime=runtime, name=name, on_report=on_report, clients=clients)
 
 
 def _read(state: RunState) -> tuple[RunState, RunState]:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from os import PathLike
 
+    from langchain_core.language_models import BaseChatModel
+
     from governor.policy.load import LoadedPolicy
     from governor.runtime import Runtime
     from governor.stores.contract import Store
@@ -44,6 +46,7 @@ def govern(
     store: Store | None = None,
     runtime: Runtime | None = None,
     on_report: Callable[[RunReport], None] | None = None,
+    clients: Mapping[str, BaseChatModel] | None = None,
 ) -> GraphT: ...
 
 
@@ -55,6 +58,7 @@ def govern(
     store: Store | None = None,
     runtime: Runtime | None = None,
     on_report: Callable[[RunReport], None] | None = None,
+    clients: Mapping[str, BaseChatModel] | None = None,
 ) -> CompiledStateGraph[StateT, ContextT, InputT, OutputT]: ...
 
 
@@ -65,6 +69,7 @@ def govern(
     store: Store | None = None,
     runtime: Runtime | None = None,
     on_report: Callable[[RunReport], None] | None = None,
+    clients: Mapping[str, BaseChatModel] | None = None,
 ) -> Any:
     """A copy of `graph` in which every node, model call and tool call goes through the policy.
 
@@ -76,6 +81,7 @@ def govern(
         store: Where ledgers and run state live. Absent: in memory, for this process alone.
         runtime: Clock, prices, telemetry and store in one; replaces `policy` and `store`.
         on_report: Called at the end of every run with what became of it; `watch` does the same for a block of code.
+        clients: Ready-made clients of tiers, by tier name. Absent: built from the policy when first needed.
 
     Returns:
         A graph of the same class. A graph that is governed by the same policy already is returned as it is.
@@ -89,7 +95,12 @@ def govern(
     if not isinstance(graph, Pregel):
         raise ConfigurationError(_not_a_graph(graph))
     governor = ready(
-        policy, store=store, runtime=runtime, name=cast("Any", graph).get_name() or "graph", on_report=on_report
+        policy,
+        store=store,
+        runtime=runtime,
+        name=cast("Any", graph).get_name() or "graph",
+        on_report=on_report,
+        clients=clients,
     )
     hooks.install()
     return _governed(cast("Pregel[Any, Any, Any, Any]", graph), governor, {})

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
     from os import PathLike
 
+    from langchain_core.language_models import BaseChatModel
+
     from governor.policy.load import LoadedPolicy
     from governor.runtime import Runtime
     from governor.stores.contract import Store
@@ -44,11 +46,12 @@ class GovernorMiddleware(AgentMiddleware[Any, Any, Any]):
         *,
         store: Store | None = None,
         runtime: Runtime | None = None,
+        clients: Mapping[str, BaseChatModel] | None = None,
         agent: str = "agent",
     ) -> None:
         """`agent` is the name that the `agent` scope and the spans get. Raises PolicyError."""
         super().__init__()
-        self.governor = ready(policy, store=store, runtime=runtime, name=agent)
+        self.governor = ready(policy, store=store, runtime=runtime, name=agent, clients=clients)
         self.tools = [recall_tool] if self.governor.caps_results else []
         hooks.install()
 

@@ -132,6 +132,7 @@ def wrap_model(
     *,
     store: Store | None = None,
     runtime: Runtime | None = None,
+    clients: Mapping[str, BaseChatModel] | None = None,
     name: str = "model",
 ) -> GovernedChatModel:
     """A chat model whose calls go through the policy.
@@ -139,7 +140,7 @@ def wrap_model(
     All its calls are one run; a `thread_id` in a call's config makes one run per thread. A stop raises `governor.RunStopped`, a denied
     call `governor.CallDenied`.
     """
-    governor = ready(policy, store=store, runtime=runtime, name=name)
+    governor = ready(policy, store=store, runtime=runtime, name=name, clients=clients)
     return GovernedChatModel(
         inner=model,
         governor=governor,
