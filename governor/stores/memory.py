@@ -96,7 +96,8 @@ class MemoryStore(Store):
             entry = self._leases.get(charge.lease)
             if entry is None or entry.state in (LeaseState.SETTLED, LeaseState.RELEASED):
                 return
-            for hold, amount in zip(entry.holds, charge.amounts, strict=True):
+            pairs = list(zip(entry.holds, charge.amounts, strict=True))  # all or nothing, also when they do not match
+            for hold, amount in pairs:
                 ledger = self._ledgers.get(hold.ledger)
                 if ledger is None:  # its window is long over
                     continue

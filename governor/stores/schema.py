@@ -22,11 +22,10 @@ CREATE = (
         spent INTEGER NOT NULL DEFAULT 0, reserved INTEGER NOT NULL DEFAULT 0, lim INTEGER, expires_ms INTEGER
     ) STRICT, WITHOUT ROWID""",
     # Rows are appended and found by a narrow index: keyed by their random ids themselves, each would touch a page of its own.
-    # `due_ms`: until then a dispatched lease may settle, and an ended one is remembered.
     """CREATE TABLE leases (
         seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, state TEXT NOT NULL, due_ms INTEGER NOT NULL, holds TEXT NOT NULL
     ) STRICT""",
-    "CREATE INDEX leases_by_due ON leases (due_ms)",
+    "CREATE INDEX leases_live ON leases (due_ms) WHERE state = 'dispatched'",
     """CREATE TABLE runs (
         seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, version INTEGER NOT NULL, state BLOB NOT NULL
     ) STRICT""",

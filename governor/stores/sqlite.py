@@ -41,8 +41,11 @@ T = TypeVar("T")
 WAIT_S = 10.0
 """How long another process's transaction is waited for. One takes well under a millisecond: longer means that it hangs."""
 _CACHED_RUNS = 512
-_LEDGER_SWEEP_MS = 60_000
-"""How often a process looks for ledgers whose window is long over."""
+_FORGET_LEASES_MS = 1_000
+_FORGET_LEASES = 2_000
+"""How often, and how many at a time, a process drops leases that ended a day ago."""
+_FORGET_LEDGERS_MS = 3_600_000
+"""How often a process looks through all ledgers for those whose window is long over."""
 
 _CHECKPOINT_PAGES = 4_000
 """Size of the log at which a commit copies it into the file, and waits for the disk: 16 MB, four times SQLite's default."""
@@ -66,7 +69,7 @@ class SqliteStore(Store):
         self._connection: sqlite3.Connection | None = None
         self._inherited: list[sqlite3.Connection] = []
         self._states: OrderedDict[str, tuple[int, RunState]] = OrderedDict()
-        self._swept_ms = 0
+        self._forgot_leases_ms = self._forgot_ledgers_ms = 0
 
     def change(self, run: str, apply: Callable[[RunState], tuple[RunState, T]]) -> T:
         """Replace the state of `run` in one transaction. `apply` runs once, while other writers wait: it must be quick."""
@@ -303,18 +306,29 @@ class SqliteStore(Store):
         db.executemany("DELETE FROM threads WHERE run = ?", old)
 
     def _sweep(self, db: sqlite3.Connection, now_ms: int) -> None:
-        """Forfeit what was dispatched and never settled, forget what is long ended; at most `SWEEP` leases."""
-        due = db.execute("SELECT id, state, holds FROM leases WHERE due_ms <= ? LIMIT ?", (now_ms, SWEEP)).fetchall()
-        for lease, state, holds in due:
-            if state == LeaseState.DISPATCHED:
-                moves = [(held, -held, ledger) for ledger, held in read_amounts(holds)]
-                self._end(db, lease, LeaseState.FORFEIT, moves)
-                db.execute("UPDATE leases SET due_ms = due_ms + ? WHERE id = ?", (KEEP_MS, lease))
-            else:
-                db.execute("DELETE FROM leases WHERE id = ?", (lease,))
-        if now_ms - self._swept_ms > _LEDGER_SWEEP_MS:
+        """Forfeit what was dispatched and never settled, at most `SWEEP` leases; now and then forget what is long over."""
+        due = db.execute(
+            "SELECT id, holds FROM leases WHERE state = 'dispatched' AND due_ms <= ? LIMIT ?", (now_ms, SWEEP)
+        ).fetchall()
+        for lease, holds in due:
+            moves = [(held, -held, ledger) for ledger, held in read_amounts(holds)]
+            self._end(db, lease, LeaseState.FORFEIT, moves)
+        if now_ms - self._forgot_leases_ms >= _FORGET_LEASES_MS:
+            self._forgot_leases_ms = now_ms
+            self._forget_leases(db, now_ms - KEEP_MS)
+        if now_ms - self._forgot_ledgers_ms >= _FORGET_LEDGERS_MS:
+            self._forgot_ledgers_ms = now_ms
             db.execute("DELETE FROM ledgers WHERE expires_ms <= ? AND reserved = 0", (now_ms,))
-            self._swept_ms = now_ms
+
+    def _forget_leases(self, db: sqlite3.Connection, before_ms: int) -> None:
+        """Drop ended leases that were due before then, oldest first. They were appended about in the order they are due."""
+        oldest = db.execute("SELECT due_ms FROM leases ORDER BY seq LIMIT 1").fetchone()
+        if oldest and oldest[0] <= before_ms:
+            db.execute(
+                "DELETE FROM leases WHERE seq IN (SELECT seq FROM leases ORDER BY seq LIMIT ?)"
+                " AND due_ms <= ? AND state != 'dispatched'",
+                (_FORGET_LEASES, before_ms),
+            )
 
     def _end(self, db: sqlite3.Connection, lease: str, state: LeaseState, moves: list[tuple[int, int, str]]) -> None:
         """Move (spent, reserved) of each ledger and note where the lease stands now."""
