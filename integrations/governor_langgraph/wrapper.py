@@ -77,7 +77,7 @@ class GovernedChatModel(BaseChatModel, SelfGoverned):
 
         with_reader = calling.streams_to_a_reader(self.inner, None, kwargs)
         return _as_chat_result(
-            calling.generate(self._step(), self.inner, messages, kwargs, call, streaming=with_reader)
+            calling.generate(self._step(run_manager), self.inner, messages, kwargs, call, streaming=with_reader)
         )
 
     async def _agenerate(
@@ -88,7 +88,7 @@ class GovernedChatModel(BaseChatModel, SelfGoverned):
             return _as_llm_result(await out.model._agenerate(out.messages, stop=stop, **options, **out.kwargs))  # noqa: SLF001
 
         with_reader = calling.streams_to_a_reader(self.inner, None, kwargs)
-        result = await calling.agenerate(self._step(), self.inner, messages, kwargs, call, streaming=with_reader)
+        result = await calling.agenerate(self._step(run_manager), self.inner, messages, kwargs, call, streaming=with_reader)
         return _as_chat_result(result)
 
     def _stream(
@@ -101,7 +101,7 @@ class GovernedChatModel(BaseChatModel, SelfGoverned):
             options = _options(out.model._stream, run_manager)  # noqa: SLF001
             yield from out.model._stream(out.messages, stop=stop, **options, **out.kwargs)  # noqa: SLF001
 
-        yield from cast("Any", calling.stream(self._step(), self.inner, messages, kwargs, call))
+        yield from cast("Any", calling.stream(self._step(run_manager), self.inner, messages, kwargs, call))
 
     async def _astream(
         self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
@@ -115,15 +115,21 @@ class GovernedChatModel(BaseChatModel, SelfGoverned):
             async for chunk in out.model._astream(out.messages, stop=stop, **options, **out.kwargs):  # noqa: SLF001
                 yield chunk
 
-        async for chunk in calling.astream(self._step(), self.inner, messages, kwargs, call):
+        async for chunk in calling.astream(self._step(run_manager), self.inner, messages, kwargs, call):
             yield cast("Any", chunk)
 
-    def _step(self) -> GovernedStep:
-        """The step to count this call to: the one it is made in, or one of this model's own run."""
+    def _step(self, run_manager: Any) -> GovernedStep:
+        """The step to count this call to: the one it is made in, or one of this model's own run.
+
+        A call's config reaches a model as metadata only, so that is where the thread and the scopes are read.
+        """
         step = current_step()
         if step is not None and step.run.covers(self.governor):
             return step
-        return begin(self.governor, ensure_config())
+        config = ensure_config()
+        metadata = {**(config.get("metadata") or {}), **(getattr(run_manager, "metadata", None) or {})}
+        given = {"thread_id": metadata["thread_id"]} if "thread_id" in metadata else {}
+        return begin(self.governor, {"metadata": metadata, "configurable": {**given, **config.get("configurable", {})}})
 
 
 def wrap_model(
@@ -137,7 +143,7 @@ def wrap_model(
 ) -> GovernedChatModel:
     """A chat model whose calls go through the policy.
 
-    All its calls are one run; a `thread_id` in a call's config makes one run per thread. A stop raises `governor.RunStopped`, a denied
+    All its calls are one run; a `thread_id` in a call's metadata makes one run per thread, and scopes are read there as well. A stop raises `governor.RunStopped`, a denied
     call `governor.CallDenied`.
     """
     governor = ready(policy, store=store, runtime=runtime, name=name, clients=clients)

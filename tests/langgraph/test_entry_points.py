@@ -1,0 +1,408 @@
+"""The other front doors: `@governed`, `GovernorMiddleware`, `wrap_model`, and the hooks behind all of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from governor_langgraph import (
+    Governor,
+    GovernorMiddleware,
+    GovernorStop,
+    govern,
+    governed,
+    hooks,
+    install,
+    uninstall,
+    watch,
+    wrap_model,
+)
+from langchain.agents import create_agent
+from langchain.agents.middleware import AgentMiddleware
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessage, ToolMessage
+from langchain_core.tools import BaseTool
+from langgraph.func import entrypoint
+from langgraph.graph import START, MessagesState, StateGraph
+from langgraph.pregel import Pregel
+
+from governor import ConfigurationError, RunStopped
+from governor.stores.memory import MemoryStore
+from tests.langgraph import graphs, modes
+from tests.langgraph.fakes import Runs, Streaming, Whole, once, policy, times
+from tests.langgraph.test_enforcement import GIVEN, Bodies, calls
+
+
+# --- @governed ---------------------------------------------------------------------------------------------------------
+
+
+def test_governed_on_a_building_function_governs_what_it_builds() -> None:
+    model = Streaming(rule=lambda messages: "an answer")
+
+    @governed(policy(budgets=calls(1)))
+    def build(text: str, *, twice: bool) -> Any:
+        """Build it."""
+        return graphs.function_node(model)
+
+    app = build("x", twice=True)
+    app.invoke(GIVEN)
+
+    assert "Build it." == build.__doc__
+    assert isinstance(app, Pregel)
+    assert 1 == len(model.calls)
+
+
+async def test_governed_takes_async_builders() -> None:
+    model = Streaming(rule=once("search", {"q": "x"}))
+
+    @governed(policy(budgets=calls(1)))
+    async def build() -> Any:
+        return graphs.agent(model)
+
+    await (await build()).ainvoke(GIVEN)
+
+    assert 1 == len(model.calls)
+
+
+def test_governed_goes_above_entrypoint() -> None:
+    model = Streaming(rule=lambda messages: "an answer")
+
+    @governed(policy(budgets=calls(1)))
+    @entrypoint()
+    def flow(question: str) -> str:
+        return str(model.invoke(question).text) + str(model.invoke(question).text)
+
+    with watch() as runs:
+        assert flow.invoke("x") is None
+
+    assert 1 == len(model.calls)
+    assert runs[0].stopped is not None
+
+
+def test_governed_below_entrypoint_says_where_it_belongs() -> None:
+    @governed(policy())
+    def flow(question: str) -> Any:
+        return question
+
+    with pytest.raises(ConfigurationError, match="above @entrypoint"):
+        flow("x")
+
+
+def test_graphs_of_one_builder_share_their_ledgers() -> None:
+    model = Streaming(rule=lambda messages: "an answer")
+    budget = {"id": "org", "scope": "org", "limit": {"model_calls": 3}}
+
+    @governed(policy(identity={"org": "acme"}, budgets=[budget]))
+    def build() -> Any:
+        return graphs.function_node(model)
+
+    for _ in range(5):
+        build().invoke(GIVEN)
+
+    assert 3 == len(model.calls)
+
+
+# --- GovernorMiddleware ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", list(modes.ALL_MODES))
+async def test_middleware_alone_governs_model_and_tool_calls(mode: str) -> None:
+    bodies, model, seen = Bodies(), Streaming(rule=once("search", {"q": "x"})), Runs()
+    middleware = GovernorMiddleware(policy(tools={"default": "deny"}))
+    app = create_agent(model, [bodies.tool], middleware=[middleware])
+
+    await modes.ALL_MODES[mode](app, GIVEN, {"callbacks": [seen]})
+
+    assert [] == bodies.ran
+    assert len(model.calls) == len(seen.starts)
+    told = model.calls.seen[-1][1][-1]
+    assert isinstance(told, ToolMessage)
+    assert "error" == told.status
+
+
+@pytest.mark.parametrize("mode", ["invoke", "ainvoke"])
+async def test_middleware_ends_the_loop_with_a_message_that_says_why(mode: str) -> None:
+    model = Streaming(rule=times("search", 99, lambda n: {"q": str(n)}))
+    app = create_agent(model, [graphs.search], middleware=[GovernorMiddleware(policy(budgets=calls(2)))])
+
+    result = (await modes.ALL_MODES[mode](app, GIVEN, {}))[0]
+
+    assert 2 == len(model.calls)
+    assert ("ai", []) == (result["messages"][-1][0], result["messages"][-1][2])
+    assert "calls" in result["messages"][-1][1]
+
+
+def test_middleware_raises_when_the_policy_says_stop() -> None:
+    model = Streaming(rule=times("search", 99, lambda n: {"q": str(n)}))
+    app = create_agent(
+        model, [graphs.search], middleware=[GovernorMiddleware(policy(budgets=calls(2), on_exhausted="stop"))]
+    )
+
+    with pytest.raises(RunStopped) as stopped:
+        app.invoke(GIVEN)
+
+    assert "calls" == stopped.value.reason.rule
+    assert 2 == len(model.calls)
+
+
+def test_middleware_counts_each_invocation_as_a_run() -> None:
+    model = Streaming(rule=once("search", {"q": "x"}))
+    app = create_agent(model, [graphs.search], middleware=[GovernorMiddleware(policy(budgets=calls(2)))])
+
+    for _ in range(3):
+        assert "the end" == app.invoke(GIVEN)["messages"][-1].text
+
+
+def test_middleware_in_a_governed_graph_of_the_same_policy_counts_nothing_twice() -> None:
+    rules, store = (
+        policy(budgets=[{"id": "t", "scope": "run", "limit": {"tool_calls": 99, "model_calls": 99}}]),
+        MemoryStore(),
+    )
+    model = Streaming(rule=once("search", {"q": "x"}))
+    app = govern(create_agent(model, [graphs.search], middleware=[GovernorMiddleware(rules)]), rules, store=store)
+
+    with watch() as runs:
+        app.invoke(GIVEN)
+
+    assert (2, 1) == (runs[0].state.model_calls, runs[0].state.tool_calls)
+    assert [2, 1] == [balance.spent for balance in store.balances()]
+
+
+def test_two_policies_around_one_agent_both_apply() -> None:
+    outer_store, inner_store = MemoryStore(), MemoryStore()
+    bodies, model = Bodies(), Streaming(rule=once("search", {"q": "x"}))
+    budget = {"id": "t", "scope": "run", "limit": {"tool_calls": 99, "model_calls": 99}}
+    middleware = GovernorMiddleware(
+        policy(name="inner", tools={"default": "deny"}, budgets=[budget]), store=inner_store
+    )
+    agent = create_agent(model, [bodies.tool], middleware=[middleware])
+    app = govern(agent, policy(name="outer", budgets=[budget]), store=outer_store)
+
+    app.invoke(GIVEN)
+
+    assert [] == bodies.ran
+    assert 2 == len(model.calls)
+    assert [2] == [balance.spent for balance in inner_store.balances()]
+    assert [2, 1] == [balance.spent for balance in outer_store.balances()]
+
+
+def test_other_middleware_works_inside_of_it() -> None:
+    class Shout(AgentMiddleware[Any, Any, Any]):
+        def wrap_tool_call(self, request: Any, handler: Any) -> Any:
+            answer = handler(request)
+            return answer.model_copy(update={"content": answer.content.upper()})
+
+    model = Streaming(rule=once("search", {"q": "x"}))
+    app = govern(create_agent(model, [graphs.search], middleware=[Shout()]), policy())
+
+    assert "FOUND X" == app.invoke(GIVEN)["messages"][-2].text
+
+
+async def test_a_sync_only_tool_wrapper_of_user_code_works_async_as_ever() -> None:
+    from langgraph.prebuilt import ToolNode
+
+    def wrapper(request: Any, execute: Any) -> Any:
+        answer = execute(request)
+        return answer.model_copy(update={"content": f"<{answer.content}>"})
+
+    graph = StateGraph(MessagesState)
+    graph.add_node("tools", ToolNode([graphs.search], wrap_tool_call=wrapper))
+    graph.add_edge(START, "tools")
+    app = govern(graph, policy())
+    given = {"messages": [AIMessage("", tool_calls=[{"name": "search", "args": {"q": "x"}, "id": "c1"}])]}
+
+    with watch() as runs:
+        result = await app.ainvoke(given)
+
+    assert "<found x>" == result["messages"][-1].text
+    assert 1 == runs[0].state.tool_calls
+
+
+# --- nested governors ---------------------------------------------------------------------------------------------------
+
+
+def test_a_governed_graph_in_a_governed_graph_obeys_both_policies() -> None:
+    inner_model = Streaming(rule=lambda messages: "an answer")
+    inner = govern(graphs.function_node(inner_model), policy(name="inner", budgets=calls(2)))
+
+    def loop(state: MessagesState) -> dict[str, Any]:
+        for _ in range(9):
+            inner.invoke({"messages": state["messages"]})
+        return {"messages": []}
+
+    graph = StateGraph(MessagesState)
+    graph.add_node("loop", loop)
+    graph.add_edge(START, "loop")
+    app = govern(graph, policy(name="outer", budgets=calls(4)))
+
+    with watch() as runs:
+        app.invoke(GIVEN)
+
+    assert 4 == len(inner_model.calls)
+    assert runs[-1].stopped is not None
+
+
+def test_a_governed_graph_as_a_node_of_an_ungoverned_one_tells_the_caller() -> None:
+    model = Streaming(rule=times("search", 99, lambda n: {"q": str(n)}))
+    graph = StateGraph(MessagesState)
+    graph.add_node("child", govern(graphs.tool_loop(model), policy(budgets=calls(2))))
+    graph.add_edge(START, "child")
+    app = graph.compile()
+
+    with pytest.raises(GovernorStop) as stopped:
+        app.invoke(GIVEN)
+
+    assert isinstance(stopped.value, RunStopped)
+    assert 2 == len(model.calls)
+
+
+def test_governing_again_by_the_same_governor_changes_nothing() -> None:
+    governor = Governor(policy())
+    app = govern(graphs.function_node(Streaming(rule=None)), governor)
+
+    assert app is govern(app, governor)
+
+
+# --- wrap_model ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", [Whole, Streaming])
+async def test_a_wrapped_model_is_called_once_and_streams_every_token_once(kind: type[Whole]) -> None:
+    bare, model = kind(rule=lambda messages: "one two three"), kind(rule=lambda messages: "one two three")
+    wrapped = wrap_model(model, policy())
+
+    async def everything(chat: BaseChatModel) -> Any:
+        seen = Runs()
+        options: Any = {"callbacks": [seen]}
+        texts = [
+            str(chat.invoke("x", options).text),
+            str((await chat.ainvoke("x", options)).text),
+            [str(chunk.text) for chunk in chat.stream("x", options)],
+            [str(chunk.text) async for chunk in chat.astream("x", options)],
+            [str(answer.text) for answer in chat.batch(["x", "y"], options)],
+        ]
+        return texts, len(seen.starts), seen.ends, seen.tokens
+
+    assert await everything(bare) == await everything(wrapped)
+    assert len(bare.calls) == len(model.calls)
+
+
+async def test_a_wrapped_models_budget_holds_in_every_way_of_calling_it() -> None:
+    model = Streaming(rule=lambda messages: "an answer")
+    wrapped = wrap_model(model, policy(budgets=calls(4)))
+    wrapped.invoke("x")
+    await wrapped.ainvoke("x")
+    list(wrapped.stream("x"))
+    [chunk async for chunk in wrapped.astream("x")]
+
+    for call in (lambda: wrapped.invoke("x"), lambda: list(wrapped.stream("x"))):
+        with pytest.raises(RunStopped):
+            call()
+
+    assert 4 == len(model.calls)
+
+
+def test_a_wrapped_model_binds_tools_without_leaving_the_policy() -> None:
+    model = Streaming(rule=once("search", {"q": "x"}))
+    wrapped = wrap_model(model, policy(budgets=calls(1))).bind_tools([graphs.search])
+
+    answer = wrapped.invoke("x")
+
+    assert "search" == answer.tool_calls[0]["name"]
+    assert "search" == model.calls.seen[0][2]["tools"][0]["function"]["name"]
+    with pytest.raises(RunStopped):
+        wrapped.invoke("x")
+
+
+def test_a_wrapped_model_has_a_run_per_thread() -> None:
+    model = Streaming(rule=lambda messages: "an answer")
+    wrapped = wrap_model(model, policy(budgets=calls(1)))
+
+    for thread in ("a", "b"):
+        wrapped.invoke("x", {"metadata": {"thread_id": thread}})
+
+    assert 2 == len(model.calls)
+    with pytest.raises(RunStopped):
+        wrapped.invoke("x", {"metadata": {"thread_id": "a"}})
+
+
+def test_a_wrapped_model_in_a_governed_graph_counts_once_per_policy() -> None:
+    model, outer = Streaming(rule=lambda messages: "an answer"), MemoryStore()
+    seen = Runs()
+    wrapped = wrap_model(model, policy(name="inner", budgets=calls(9)), store=(inner := MemoryStore()))
+    app = govern(graphs.function_node(wrapped), policy(name="outer", budgets=calls(9)), store=outer)
+
+    app.invoke(GIVEN, {"callbacks": [seen]})
+
+    assert 1 == len(model.calls) == len(seen.starts)
+    assert [1] == [balance.spent for balance in inner.balances()]
+    assert [1] == [balance.spent for balance in outer.balances()]
+
+
+# --- hooks --------------------------------------------------------------------------------------------------------------
+
+
+def test_hooks_are_installed_once_and_come_out_whole() -> None:
+    uninstall()
+    originals = (BaseChatModel.generate, BaseChatModel.stream, BaseTool.run)
+    install()
+    first = BaseChatModel.generate
+    install()
+
+    assert first is BaseChatModel.generate
+    assert originals[0] is not first
+    uninstall()
+    assert originals == (BaseChatModel.generate, BaseChatModel.stream, BaseTool.run)
+    assert not hooks.installed()
+    install()
+
+
+def test_an_instrumentation_that_came_later_survives_uninstall() -> None:
+    install()
+    ours = BaseChatModel.generate
+
+    def theirs(self: Any, *args: Any, **kwargs: Any) -> Any:
+        return ours(self, *args, **kwargs)
+
+    original = hooks._installed[BaseChatModel, "generate"][0]
+    BaseChatModel.generate = theirs  # pyright: ignore[reportAttributeAccessIssue] - as instrumentors do
+    try:
+        uninstall()
+        assert BaseChatModel.generate is theirs
+        assert "an answer" == Whole(rule=lambda messages: "an answer").invoke("x").text
+    finally:
+        BaseChatModel.generate = original
+        install()
+
+
+def test_a_batch_of_message_lists_is_one_call_each_and_one_result() -> None:
+    from langchain_core.messages import HumanMessage
+
+    model, seen = Whole(rule=lambda messages: f"re {messages[0].text}"), Runs()
+
+    def node(state: MessagesState) -> dict[str, Any]:
+        result = model.generate([[HumanMessage("a")], [HumanMessage("b")]], callbacks=[seen])
+        return {"messages": [generation[0].message for generation in result.generations]}
+
+    graph = StateGraph(MessagesState)
+    graph.add_node("node", node)
+    graph.add_edge(START, "node")
+    with watch() as runs:
+        result = govern(graph, policy()).invoke(GIVEN)
+
+    assert ["re a", "re b"] == [message.text for message in result["messages"][1:]]
+    assert (2, 2) == (len(seen.starts), seen.ends)
+    assert 2 == runs[0].state.model_calls
+
+
+def test_a_call_for_a_user_whom_nobody_named_is_not_made() -> None:
+    model = Whole(rule=lambda messages: "an answer")
+    budget = {"id": "per-user", "scope": "user", "limit": {"model_calls": 9}}
+    app = govern(graphs.function_node(model), policy(budgets=[budget], identity={"user": "config.user"}))
+
+    with watch() as runs:
+        app.invoke(GIVEN)
+
+    assert 0 == len(model.calls)
+    assert runs[0].stopped is not None
+    assert "per-user" == runs[0].stopped.rule
