@@ -181,11 +181,12 @@ def _between(layout: _Layout, before: int | None) -> int | None:
     blocks = sum(layout.message(position).blocks for position in range(before + 1, layout.length))
     if blocks <= _SPACING:
         return None
-    seen, position = 0, before
-    while position < layout.length - 1 and seen + layout.message(position + 1).blocks <= _SPACING:
+    position = before + 1
+    seen = layout.message(position).blocks
+    while position < layout.length - 2 and seen + layout.message(position + 1).blocks <= _SPACING:
         position += 1
         seen += layout.message(position).blocks
-    return position if position > before else None
+    return position
 
 
 def _cache_key(call: ModelCall) -> str:

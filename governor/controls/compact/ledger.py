@@ -25,8 +25,9 @@ _HANDLE = 2
 """A handle of the recall tool is worth more than the one message that mentions it: it stands for a whole result."""
 _MESSAGE_CHARACTERS = 20_000
 """Read of one message."""
-_TOTAL_CHARACTERS = 1_500_000
-"""Read of all that is cut, latest first; this bounds the time that a cut takes to some 100 ms."""
+_TOTAL_CHARACTERS = 600_000
+"""Read of all that is cut, latest first: some 150k tokens, so that a cut takes at most about 100 ms. Of what is older, the values
+that the ledger before this one listed are still there."""
 _CANDIDATES = 2_000
 _LONGEST = 80
 
@@ -124,7 +125,7 @@ def _latest_first(removed: Sequence[Message]) -> Iterator[tuple[int, Message]]:
 
 def _runs(text: str) -> set[str]:
     """Distinct runs of characters that identifiers are made of, without the punctuation of a sentence around them."""
-    return {run.rstrip(".,:;-/+~").lstrip("-+") for run in _RUN.findall(text[:_MESSAGE_CHARACTERS])}
+    return {run.rstrip(".,:;-/+~").lstrip("-+") for run in set(_RUN.findall(text[:_MESSAGE_CHARACTERS]))}
 
 
 def _is_atom(run: str) -> bool:

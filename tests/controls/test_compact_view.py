@@ -1,0 +1,396 @@
+"""What the model sees of a long history: when it is cut, and what a cut never does."""
+
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from governor.calls import History, Message, ModelRef
+from governor.controls.compact import Compact
+from governor.decisions import Verdict
+from governor.models import facts
+from governor.runs import Lane, RunState
+from tests.controls.histories import (
+    GPT,
+    LANE,
+    LOCAL,
+    NOVA,
+    RATES,
+    SONNET,
+    Seen,
+    answer,
+    asks,
+    compacting,
+    history,
+    lane_state,
+    model_call,
+    policy,
+    replay,
+    routed,
+    runs,
+    shown,
+    system,
+    tool,
+    turns,
+    use,
+    user,
+    words,
+)
+
+KEEP = 4_000
+LEDGER = 1_000
+
+
+def cuts(seen: list[Seen]) -> list[Seen]:
+    return [one for one in seen if one.viewed.decision.reason is not None]
+
+
+def bill(requests: list[list[Message]], model: ModelRef, tools: int = 0) -> int:
+    """Nano-USD of a run's input: the longest prefix that an earlier request had is read, the rest is written."""
+    rates, seen, total = RATES[model], list[list[Message]](), 0
+    for request in requests:
+        sizes = [message.tokens for message in request]
+        read = max((_common(request, before) for before in seen), default=0)
+        cached = tools + sum(sizes[:read]) if read else 0
+        total += cached * rates.cache_read + (tools + sum(sizes) - cached) * rates.cache_write_5m
+        seen = [*seen[-1:], request] if len(seen) < 2 else [seen[0], seen[-1], request]
+    return total
+
+
+def _common(left: list[Message], right: list[Message]) -> int:
+    pairs = zip(left, right, strict=False)
+    return next((i for i, (a, b) in enumerate(pairs) if (a.key, a.text) != (b.key, b.text)), min(len(left), len(right)))
+
+
+def test_a_history_is_shown_whole_when_the_policy_says_nothing() -> None:
+    seen = replay(Compact(policy()), turns(60, 1_000))
+
+    assert [one.call.history.tokens for one in seen] == [one.viewed.view.tokens for one in seen]
+    assert [] == cuts(seen)
+
+
+def test_a_short_history_is_never_cut() -> None:
+    seen = replay(Compact(compacting()), turns(60, 100))
+
+    assert seen[-1].call.history.tokens < 15_000
+    assert [] == cuts(seen)
+
+
+def test_a_long_run_is_cut_when_rereading_has_cost_as_much_as_the_cut() -> None:
+    compact = Compact(compacting())
+    first = cuts(replay(compact, turns(60, 1_000)))[0]
+    reason = first.viewed.decision.reason
+
+    assert reason is not None
+    assert ("context.cut", Verdict.MODIFY) == (reason.code, first.viewed.decision.verdict)
+    assert int(reason.evidence["cost_nano_usd"]) <= int(reason.evidence["rent_nano_usd"])
+    assert reason.evidence["tokens_after"] == first.viewed.view.tokens
+    assert reason.evidence["tokens_before"] == first.call.history.tokens
+
+
+def test_a_cut_costs_less_than_keeping_everything_on_every_price_model() -> None:
+    messages = turns(80, 800)
+    for model in (SONNET, NOVA, GPT):
+        seen = replay(Compact(compacting()), messages, model)
+        plain = [list(one.call.history.messages) for one in seen]
+
+        assert bill([one.messages for one in seen], model) < 0.9 * bill(plain, model), model
+
+
+def test_dear_rereading_cuts_more_often_than_cheap_rereading() -> None:
+    messages = turns(40, 3_000)
+    cheap, dear = (cuts(replay(Compact(compacting()), messages, model)) for model in (SONNET, LOCAL_PRICED))
+
+    assert len(cheap) < len(dear)
+
+
+LOCAL_PRICED = replace(SONNET, provider="openai_compatible")
+"""Claude behind a gateway without cache markers: every token is paid in full every time."""
+RATES[LOCAL_PRICED] = RATES[SONNET]
+
+
+def test_a_model_without_a_price_is_cut_as_rarely_as_one_with_cheap_reads() -> None:
+    messages = turns(80, 800)
+    unpriced = ModelRef(provider="bedrock_converse", model="anthropic.claude-sonnet-4-5-20250929-v2:0")
+
+    assert [one.messages for one in replay(Compact(compacting()), messages, unpriced)] == [
+        one.messages for one in replay(Compact(compacting()), messages, SONNET)
+    ]
+
+
+def test_free_rereading_is_no_reason_to_cut() -> None:
+    free = replace(RATES[SONNET], input=0, cache_read=0, cache_write_5m=0, output=0)
+    lane = Lane(calls=30, model=str(LOCAL), last_at_ms=1_000)
+
+    viewed = Compact(compacting()).view(
+        lane_state(lane), model_call(turns(60, 1_000), LOCAL), routed(LOCAL, rates=free), 2_000
+    )
+
+    assert (False, 0) == (viewed.view.cut, viewed.lane.rent)
+
+
+def test_the_same_call_gives_the_same_view() -> None:
+    messages = turns(60, 1_000)
+
+    assert replay(Compact(compacting()), messages) == replay(Compact(compacting()), messages)
+
+
+def test_a_cut_names_what_it_left_out_and_keeps_the_identifiers_that_were_used() -> None:
+    messages = turns(30, 1_000)
+    messages[2:2] = [
+        asks("b", use("b1", order="ORD-77231", path="src/billing/retry.py")),
+        answer("bt", "b1", "status of ORD-77231 is late; see src/billing/retry.py"),
+    ]
+    seen = cuts(replay(Compact(compacting()), messages))[0]
+    ledger = seen.viewed.view.inserted[0]
+
+    assert "user" == ledger.role
+    assert "earlier messages are left out" in ledger.text
+    assert {"ORD-77231", "src/billing/retry.py"} <= set(ledger.text.split("\n"))
+
+
+def test_a_cut_is_free_once_the_cache_has_expired() -> None:
+    messages = turns(20, 1_000)
+    lane = Lane(calls=10, model=str(SONNET), last_at_ms=1_000)
+    compact = Compact(compacting())
+
+    warm = compact.view(lane_state(lane), model_call(messages), routed(), 300_000)
+    cold = compact.view(lane_state(lane), model_call(messages), routed(), 301_001)
+
+    assert (False, True) == (warm.view.cut, cold.view.cut)
+
+
+def test_a_cut_is_free_when_another_model_answers() -> None:
+    lane = Lane(calls=10, model=str(NOVA), last_at_ms=1_000)
+
+    viewed = Compact(compacting()).view(lane_state(lane), model_call(turns(20, 1_000)), routed(), 2_000)
+
+    assert viewed.view.cut
+    assert viewed.decision.reason is not None
+    assert "model changed" in str(viewed.decision.reason.evidence["cause"])
+
+
+def test_nothing_is_cut_while_a_tool_call_is_open() -> None:
+    messages = [*turns(20, 1_000), asks("open", use("x1"), use("x2")), answer("half", "x1", "found")]
+    lane = Lane(calls=10, model=str(SONNET), last_at_ms=1_000)
+    compact = Compact(compacting())
+
+    still_open = compact.view(lane_state(lane), model_call(messages), routed(), 10**9)
+    closed = compact.view(lane_state(lane), model_call([*messages, answer("rest", "x2", "ok")]), routed(), 10**9)
+
+    assert (False, True) == (still_open.view.cut, closed.view.cut)
+
+
+def test_the_latest_message_of_the_user_is_kept_when_it_is_long_past() -> None:
+    messages = turns(5, 500)
+    messages += [user("Now look at invoices only.", "u2"), *turns(40, 1_000)[2:]]
+    messages = [replace(message, key=f"{i}") for i, message in enumerate(messages)]
+    seen = replay(Compact(compacting()), messages)
+
+    after = [one for one in seen if one.viewed.view.cut]
+    assert after
+    assert all("Now look at invoices only." in [m.text for m in one.messages] for one in after)
+
+
+def test_a_prompt_above_the_policys_bound_is_cut_at_once() -> None:
+    compact = Compact(compacting(max_input_tokens="9k"))
+    messages = turns(10, 1_000)
+
+    viewed = compact.view(RunState(), model_call(messages, tools=(tool("t", 500),)), routed(), 1)
+
+    assert viewed.view.tokens + 500 <= 9_000
+    assert viewed.decision.reason is not None
+    assert "context.max_input_tokens" == viewed.decision.reason.evidence["cause"]
+
+
+def test_a_prompt_that_cannot_be_cut_below_the_bound_is_denied_with_numbers_and_remedy() -> None:
+    compact = Compact(compacting(max_input_tokens="9k"))
+    messages = [system(), user(words(12_000))]
+
+    viewed = compact.view(RunState(), model_call(messages), routed(), 1)
+    reason = viewed.decision.reason
+
+    assert Verdict.DENY is viewed.decision.verdict
+    assert reason is not None
+    assert ("context.too_long", "context.max_input_tokens", "9k tokens") == (reason.code, reason.rule, reason.limit)
+    assert str(viewed.view.tokens) == reason.seen
+    assert "context.tool_results.cap" in str(reason.remedy)
+
+
+def test_without_compaction_the_policys_bound_denies_and_the_models_window_is_the_providers_to_enforce() -> None:
+    messages = turns(300, 1_000)
+
+    bounded = Compact(policy(context={"max_input_tokens": "150k"})).view(RunState(), model_call(messages), routed(), 1)
+    unbounded = Compact(policy()).view(RunState(), model_call(messages), routed(), 1)
+
+    assert (Verdict.DENY, Verdict.ALLOW) == (bounded.decision.verdict, unbounded.decision.verdict)
+
+
+def test_the_window_of_the_model_forces_a_cut() -> None:
+    messages = turns(200, 1_000)
+    window = facts(SONNET).context_window
+
+    viewed = Compact(compacting()).view(RunState(), model_call(messages), routed(), 1)
+
+    assert history(messages).tokens > 0.85 * window
+    assert viewed.view.cut
+
+
+def test_a_tier_may_say_how_much_it_reads() -> None:
+    tiers = {"small": {"model": str(SONNET), "context_window": "8k", "max_output_tokens": "1k"}}
+    compact = Compact(policy(tiers=tiers, context={"compact": {"strategy": "ledger", "keep_tail": "4k"}}))
+
+    viewed = compact.view(RunState(), model_call(turns(10, 1_000)), routed(tier="small"), 1)
+
+    assert viewed.view.cut
+    assert viewed.view.tokens <= 7_000
+
+
+def test_observing_changes_nothing_and_says_what_would_have_happened() -> None:
+    messages = turns(60, 1_000)
+    observing = policy(mode="observe", context={"compact": {"strategy": "ledger"}, "cache": {"ttl": "5m"}})
+
+    seen = replay(Compact(observing), messages)
+    enforced = replay(Compact(compacting()), messages)
+
+    assert [one.call.history.tokens for one in seen] == [one.viewed.view.tokens for one in seen]
+    assert [one.viewed.lane for one in enforced] == [one.viewed.lane for one in seen]
+    assert len(cuts(enforced)) == len([one for one in cuts(seen) if one.viewed.decision.observed])
+
+
+def test_a_fork_from_before_a_cut_is_not_bound_by_it() -> None:
+    messages = turns(60, 1_000)
+    seen = replay(Compact(compacting()), messages)
+    first = cuts(seen)[0]
+    last = seen[-1].viewed.lane
+    assert len(last.cuts) > 1
+    fork = history(first.call.history.messages)
+
+    viewed = Compact(compacting()).view(lane_state(replace(last, rent=0)), model_call(fork), routed(), 10)
+
+    assert first.viewed.lane.cuts[-1].text == viewed.view.inserted[0].text
+    assert first.messages == shown(viewed)
+
+
+def test_a_system_text_that_changes_from_call_to_call_does_not_undo_a_cut() -> None:
+    messages = turns(60, 1_000)
+    lane = replay(Compact(compacting()), messages)[-1].viewed.lane
+    changed = [system("It is 12:01.", "s-other"), *messages[1:]]
+
+    viewed = Compact(compacting()).view(lane_state(lane), model_call(changed), routed(), 10)
+
+    assert viewed.view.cut
+    assert ["It is 12:01.", "Find the cause."] == [m.text for m in shown(viewed)[:2]]
+
+
+CASES = st.tuples(
+    runs(),
+    st.sampled_from([SONNET, NOVA, GPT, LOCAL_PRICED]),
+    st.sampled_from([4_000, 400_000]),
+    st.sampled_from([None, "6k", "12k"]),
+    st.integers(0, 3_000),
+)
+
+
+def _replayed(case: tuple[list[Message], ModelRef, int, str | None, int]) -> list[Seen]:
+    messages, model, gap, bound, tools = case
+    compact = Compact(compacting(max_input_tokens=bound) if bound else compacting())
+    return replay(compact, messages, model, gap, tools)
+
+
+@given(CASES)
+def test_a_view_never_loses_the_task_or_an_instruction_and_never_orphans_a_tool_message(
+    case: tuple[list[Message], ModelRef, int, str | None, int],
+) -> None:
+    for one in _replayed(case):
+        texts = {message.text for message in one.messages}
+        called: set[str] = set()
+        for message in one.messages:
+            called |= {each.id for each in message.tool_uses}
+            assert message.role != "tool" or message.answers in called
+        answered = {message.answers for message in one.messages}
+        assert called <= answered | _unanswered(one.call.history)
+        assert next(m.text for m in one.call.history.messages if m.role == "user") in texts
+        assert {m.text for m in one.call.history.messages if m.role == "system"} <= texts
+        users = [m.text for m in one.call.history.messages if m.role == "user"]
+        assert users[-1] in texts
+
+
+def _unanswered(whole: History) -> set[str]:
+    answered = {message.answers for message in whole.messages}
+    return {each.id for message in whole.messages for each in message.tool_uses if each.id not in answered}
+
+
+@given(CASES)
+def test_between_cuts_every_request_extends_the_one_before(
+    case: tuple[list[Message], ModelRef, int, str | None, int],
+) -> None:
+    seen = _replayed(case)
+    for before, after in pairwise(seen):
+        if after.viewed.decision.reason is None or after.viewed.decision.refuses:
+            assert before.messages == after.messages[: len(before.messages)]
+
+
+@given(CASES)
+def test_a_cut_keeps_no_more_than_the_tail_the_ledger_and_what_is_pinned(
+    case: tuple[list[Message], ModelRef, int, str | None, int],
+) -> None:
+    for one in _replayed(case):
+        if one.viewed.decision.reason is None or one.viewed.decision.refuses:
+            continue
+        view, whole = one.viewed.view, one.call.history
+        tail = whole.messages[view.start :]
+        last_call = max((i for i, m in enumerate(tail) if m.role == "assistant"), default=0)
+        assert sum(m.tokens for m in tail) <= KEEP or _needs_whole(tail, last_call)
+        assert view.inserted[0].tokens <= LEDGER
+        assert view.tokens < whole.tokens
+
+
+def _needs_whole(tail: tuple[Message, ...] | list[Message] | object, last_call: int) -> bool:
+    """Whether a tail longer than asked for is so because calls and results must stay together."""
+    assert isinstance(tail, tuple)
+    shorter = tail[1:]
+    called = {each.id for message in shorter for each in message.tool_uses}
+    orphans = [m for m in shorter if m.role == "tool" and m.answers not in called]
+    return not shorter or bool(orphans) or last_call == 0
+
+
+@given(runs())
+def test_replaying_any_recorded_history_gives_the_same_bytes(messages: list[Message]) -> None:
+    first = replay(Compact(compacting(max_input_tokens="7k")), messages)
+    second = replay(Compact(compacting(max_input_tokens="7k")), messages)
+
+    assert [[(m.key, m.text) for m in one.messages] for one in first] == [
+        [(m.key, m.text) for m in one.messages] for one in second
+    ]
+
+
+@settings(max_examples=20)
+@given(st.integers(20, 40), st.integers(400, 1_500))
+def test_identifiers_that_calls_were_made_with_stay_in_view(count: int, tokens: int) -> None:
+    """Argument provenance: what the agent passed around before is still verbatim in every later prompt."""
+    messages = turns(count, tokens)
+    used = {"invoice_2024_118", "customers/eu/4471", "a1b2c3d4e5"}
+    messages[2:2] = [
+        asks("x", *(use(f"x{i}", value=value) for i, value in enumerate(sorted(used)))),
+        *(answer(f"xt{i}", f"x{i}", f"{value} found") for i, value in enumerate(sorted(used))),
+    ]
+    for one in replay(Compact(compacting()), messages)[1:]:
+        text = "\n".join(message.text for message in one.messages)
+        assert {value for value in used if value in text} == used
+
+
+@pytest.mark.bench
+def test_a_call_between_cuts_takes_as_long_at_two_thousand_messages_as_at_two_hundred() -> None:
+    from timeit import repeat
+
+    def fastest(count: int) -> float:
+        messages = turns(count, 20)
+        calm = Lane(calls=10, model=str(SONNET), last_at_ms=1)
+        call, compact = model_call(messages), Compact(compacting(compact={"strategy": "ledger", "keep_tail": "2k"}))
+        state = RunState(lanes={LANE: calm})
+        return min(repeat(lambda: compact.view(state, call, routed(), 2), number=20, repeat=10)) / 20
+
+    assert fastest(1_000) < 3 * fastest(100) + 150e-6
