@@ -94,11 +94,12 @@ class Scripted:
 
     def answer(self, talk: Conversation) -> Answer:
         """Whatever the function says; a string is a reply's text."""
-        said = self._function(talk)
-        return Answer(
-            reply=Reply(text=said) if isinstance(said, str) else said,
-            rule=getattr(self._function, "__name__", "callable"),
-        )
+        name = getattr(self._function, "__name__", "callable")
+        try:
+            said = self._function(talk)
+        except Exception as error:  # whatever a test's function does wrong, the client must hear of it
+            raise ScenarioError(f"{error!r}", source=name) from error
+        return Answer(reply=Reply(text=said) if isinstance(said, str) else said, rule=name)
 
     def reset(self) -> None:
         """Nothing to forget: a function keeps its own state."""

@@ -162,7 +162,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.server.control(self.path, None) if self.path.startswith("/_sandbox/") else _no_such_path(self.path)
         )
 
-    def log_message(self, format: str, *args: Any) -> None:
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class names it so
         """Silence: the meter is the log."""
 
     def send(self, answer: Answered) -> None:

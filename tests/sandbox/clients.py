@@ -5,6 +5,7 @@ from collections.abc import Callable
 from http.client import HTTPConnection
 from typing import Any
 
+import boto3
 from botocore.config import Config
 from langchain_anthropic import ChatAnthropic
 from langchain_aws import ChatBedrockConverse
@@ -21,9 +22,15 @@ NOVA_MICRO = "amazon.nova-micro-v1:0"
 Build = Callable[..., BaseChatModel]
 
 
+_SESSION: Any = boto3.Session("sandbox", "sandbox", region_name="us-east-1")
+_CONTROL: Any = _SESSION.client("bedrock", endpoint_url="http://127.0.0.1:1")
+
+
 def bedrock(box: Sandbox, model: str = SONNET, *, read_timeout: float = 20, **settings: Any) -> ChatBedrockConverse:
+    """From a shared session, since reading botocore's models anew costs half a second per client."""
     config = Config(retries={"total_max_attempts": 1}, read_timeout=read_timeout)
-    return ChatBedrockConverse(model=model, config=config, **box.bedrock_kwargs(), **settings)
+    client = _SESSION.client("bedrock-runtime", endpoint_url=box.url, config=config)
+    return ChatBedrockConverse(model=model, client=client, bedrock_client=_CONTROL, **settings)
 
 
 def openai(box: Sandbox, model: str = "gpt-4o", **settings: Any) -> ChatOpenAI:
@@ -31,7 +38,14 @@ def openai(box: Sandbox, model: str = "gpt-4o", **settings: Any) -> ChatOpenAI:
 
 
 def anthropic(box: Sandbox, model: str = "claude-sonnet-4-6", **settings: Any) -> ChatAnthropic:
-    return ChatAnthropic(model=model, **{"max_retries": 0, "max_tokens": 1000, **box.anthropic_kwargs(), **settings})
+    chosen: dict[str, Any] = {
+        "model": model,
+        "max_retries": 0,
+        "max_tokens": 1000,
+        **box.anthropic_kwargs(),
+        **settings,
+    }
+    return ChatAnthropic(**chosen)
 
 
 ALL: dict[str, Build] = {"bedrock": bedrock, "openai": openai, "anthropic": anthropic}

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
-from governor_sandbox import Sandbox, Scenario
+from governor_sandbox import Conversation, Reply, Sandbox, Scenario
 from tests.sandbox.clients import ALL, Build
 
+Answerer = Callable[[Conversation], Reply | str]
 Serve = Callable[..., Sandbox]
 
 
@@ -21,8 +22,8 @@ def serve() -> Iterator[Serve]:
             if isinstance(scenario, str):
                 scenario = Scenario.from_text(scenario)
             elif callable(scenario):
-                scenario = Scenario.from_callable(scenario)
-            return stack.enter_context(Sandbox(scenario, **{"clock": lambda: 0.0, **settings}))
+                scenario = Scenario.from_callable(cast("Answerer", scenario))
+            return stack.enter_context(Sandbox(scenario, clock=lambda: 0.0, **settings))
 
         yield start
 

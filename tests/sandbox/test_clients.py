@@ -1,8 +1,9 @@
 """Unmodified LangChain clients talk to the sandbox over HTTP, in every way they can call."""
 
+from collections.abc import Sequence
 from typing import Any
 
-from langchain_core.messages import AIMessageChunk, BaseMessage, HumanMessage, SystemMessage, ToolMessage
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
 from langchain_core.tools import tool
 
 from governor_sandbox import Conversation, Reply, Sandbox, ScriptedCall
@@ -25,8 +26,8 @@ def _looks_up_first(talk: Conversation) -> Reply:
     return Reply(text="Let me look.", tool_calls=(call,))
 
 
-def _joined(chunks: list[AIMessageChunk]) -> AIMessageChunk:
-    whole = chunks[0]
+def _joined(chunks: Sequence[AIMessage]) -> AIMessage:
+    whole: Any = chunks[0]
     for chunk in chunks[1:]:
         whole += chunk
     return whole
@@ -177,7 +178,21 @@ def test_clients_can_be_configured_by_environment_alone(box: Sandbox, monkeypatc
 
     assert "ok" == ChatBedrockConverse(model=SONNET).invoke("hi").text
     assert "ok" == ChatOpenAI(model="gpt-4o").invoke("hi").text
-    assert "ok" == ChatAnthropic(model="claude-sonnet-4-6", max_tokens=10).invoke("hi").text
+    assert "ok" == ChatAnthropic(model_name="claude-sonnet-4-6", timeout=None, stop=None).invoke("hi").text
+
+
+def test_each_client_needs_no_more_than_the_sandboxs_arguments(box: Sandbox) -> None:
+    from langchain_anthropic import ChatAnthropic
+    from langchain_aws import ChatBedrockConverse
+    from langchain_openai import ChatOpenAI
+
+    models = [
+        ChatBedrockConverse(model=SONNET, **box.bedrock_kwargs()),
+        ChatOpenAI(model="gpt-4o", **box.openai_kwargs()),
+        ChatAnthropic(model_name="claude-sonnet-4-6", **box.anthropic_kwargs()),
+    ]
+
+    assert ["ok"] * 3 == [model.invoke("hi").text for model in models]
 
 
 def test_request_tags_are_on_record(box: Sandbox) -> None:

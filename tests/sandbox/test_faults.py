@@ -36,7 +36,7 @@ def test_throttling_has_each_providers_shape(box: Sandbox) -> None:
 
     assert "ThrottlingException" == bedrock_error.value.response["Error"]["Code"]
     assert "rate_limit_exceeded" == openai_error.value.code
-    assert "rate_limit_error" == anthropic_error.value.body["error"]["type"]  # pyright: ignore[reportIndexIssue]
+    assert "rate_limit_error" == anthropic_error.value.type
     assert [(429, "faulted", 0)] * 3 == [(r.status, r.outcome, r.nano_usd) for r in box.meter.records]
 
 

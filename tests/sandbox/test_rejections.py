@@ -225,7 +225,7 @@ MESSAGES: dict[str, tuple[Body, str]] = {
         },
         "must not come after a ttl='5m'",
     ),
-    "too many output tokens": ({"max_tokens": 64_001}, "max_tokens: 64001 > 64000"),
+    "too many output tokens": ({"max_tokens": 128_001}, "max_tokens: 128001 > 128000"),
     "a prompt beyond the window": (
         {"messages": [said(" abc" * 1_000_001)]},
         "prompt is too long: 1000005 tokens > 1000000 maximum",
@@ -355,7 +355,7 @@ def test_an_unknown_model_is_not_found(box: Sandbox) -> None:
 
     assert "ResourceNotFoundException" == bedrock_error.value.response["Error"]["Code"]
     assert "model_not_found" == openai_error.value.code
-    assert "not_found_error" == anthropic_error.value.body["error"]["type"]  # pyright: ignore[reportIndexIssue]
+    assert "not_found_error" == anthropic_error.value.type
     assert [404, 404, 404] == [record.status for record in box.meter.records]
 
 
