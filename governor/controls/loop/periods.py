@@ -44,8 +44,8 @@ def extend(window: tuple[T, ...], item: T) -> tuple[T, ...]:
 
 
 def halve(runs: Sequence[int]) -> tuple[int, ...]:
-    """Half the suspicion, for when something new came from outside."""
-    return tuple(run // 2 for run in runs)
+    """Half the suspicion, and no more than one repetition of it: what is asked for anew gets its chance."""
+    return tuple(min(run // 2, period) for period, run in enumerate(runs, start=1))
 
 
 def strongest(runs: Sequence[int]) -> Cycle | None:
