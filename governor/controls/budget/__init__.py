@@ -17,7 +17,7 @@ from governor.ledger import Unit
 from governor.models import facts
 from governor.plans import Quote, ToolQuote
 from governor.policy.matchers import matches_glob
-from governor.tokens import MESSAGE_FRAMING, TOOLS_PREAMBLE, estimate, estimate_message
+from governor.tokens import MESSAGE_FRAMING, REQUEST_FRAMING, TOOLS_PREAMBLE, estimate, estimate_message
 from governor.usage import Usage
 
 if TYPE_CHECKING:
@@ -203,7 +203,7 @@ def _estimated(request: ModelRequest) -> int:
     tools = request.call.tools
     offered = TOOLS_PREAMBLE + sum(tool.tokens for tool in tools) if tools else 0
     notes = sum(MESSAGE_FRAMING + estimate(note) for note in request.view.notes)
-    return request.view.tokens + offered + notes
+    return REQUEST_FRAMING + request.view.tokens + offered + notes
 
 
 def _needed(unit: Unit, prompt: int, output: int, cost: int) -> int:
