@@ -118,7 +118,7 @@ _BEGIN = "Begin it with `governor: 1` and `name: ...`."
 
 def _yaml_error(error: yaml.MarkedYAMLError, file: str) -> PolicyError:
     mark = error.problem_mark or error.context_mark
-    problem = error.problem or error.context or "this is not YAML"
+    problem = ", ".join(part for part in (error.context, error.problem) if part)
     remedy = "Indent with spaces, never tabs." if "'\\t'" in problem else "Check indentation, quotes and brackets here."
     if "another document" in problem or "single document" in (error.context or ""):
         remedy = "Keep one policy per file: remove `---` and what follows."

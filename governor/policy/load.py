@@ -152,8 +152,13 @@ def load(source: str | FilePath | Mapping[str, Any] | Policy) -> LoadedPolicy:
 
     Raises PolicyErrors with every mistake found. `source` is never executed and never fetched.
     """
-    document, folder, key = _open(source)
-    return _load(document, folder, chain=(key,))
+    try:
+        document, folder, key = _open(source)
+        return _load(document, folder, chain=(key,))
+    except PolicyErrors:
+        raise
+    except PolicyError as error:
+        raise PolicyErrors((error,)) from error
 
 
 def _open(source: str | FilePath | Mapping[str, Any] | Policy) -> tuple[Document, FilePath, str]:

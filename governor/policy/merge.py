@@ -113,9 +113,8 @@ def _context(merge: Tightening, parent: Context, child: Context) -> Context:
 def _loops(merge: Tightening, parent: Loops, child: Loops) -> Loops:
     thresholds = {"nudge_at", "block_at", "stop_at"}
     merged = merge.replaced(parent, child)
-    updates: dict[str, Any] = {
-        name: getattr(merge.smallest(("loops",), parent, child, only=thresholds), name) for name in thresholds
-    }
+    lowered = merge.smallest(("loops",), parent, child, only=thresholds)
+    updates: dict[str, Any] = {name: getattr(lowered, name) for name in thresholds}
     if parent.mode == "enforce" and child.mode == "observe":
         merge.loosen(("loops", "mode"), "`observe` would switch off loop protection that is enforced")
         updates["mode"] = "enforce"

@@ -35,6 +35,7 @@ MAX_AMOUNT = 9_000_000_000_000_000
 """Largest amount, in the smallest unit: a store may count in 64-bit floats (Lua), exact below 2**53."""
 
 _MAX_TEXT = 64
+_FINEST_SHARE = Decimal("1e-9")
 _EXACT = Context(prec=80, traps=[InvalidOperation, Inexact])
 _DECIMAL_TEXT = r"[0-9](?:[0-9_]*[0-9])?(?:\.[0-9]+)?"
 
@@ -302,7 +303,7 @@ class Share(Decimal):
             value = Decimal(match[1].replace("_", "")).scaleb(-2 if match[2] else 0)
         else:
             value = Decimal(text) if text is not None else Decimal(raw)
-        if not value.is_finite() or not 0 < value <= 1:
+        if not value.is_finite() or not _FINEST_SHARE <= value <= 1:
             cls._refuse(raw)
         return cls(value, text if text is not None else str(raw))
 

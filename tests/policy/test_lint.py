@@ -1,0 +1,157 @@
+"""`governor policy check`: what is not enforced yet, what can never act, what a reviewer should know."""
+
+from pathlib import Path
+
+import pytest
+
+from governor.policy import Finding, check, load
+from governor.policy.not_yet import NOT_YET_ENFORCED
+
+HEAD = "governor: 1\nname: test\nlimits: {steps: 5, time: 1m}\nbudgets: [{id: run, scope: run, limit: {usd: 1}}]\n"
+
+
+def codes(text: str) -> list[tuple[str, str]]:
+    return [(finding.code, finding.path) for finding in check(load(HEAD + text))]
+
+
+def rules(*written: str) -> str:
+    return "tools:\n  rules:\n" + "".join(f"    - {rule}\n" for rule in written)
+
+
+@pytest.mark.parametrize(
+    ("text", "path"),
+    [
+        ("routing: {estimator: hashed}", "routing.estimator.kind"),
+        ("routing: {frontier_share: 20%}", "routing.frontier_share"),
+        ("routing: {quality: {max_loss: 2%}}", "routing.quality"),
+        ("context: {compact: {strategy: mask}}", "context.compact.strategy"),
+        ("loops: {progress: state.done}", "loops.progress"),
+        ("ladder: [{at: 60%, do: compact}]", "ladder"),
+        ("on_exhausted: ask", "on_exhausted"),
+        ("tiers: {a: {model: 'x:y'}}\nrates: [{tier: a, requests_per_minute: 5}]", "rates"),
+        (rules("{id: a, tool: x, decide: allow, when: args.x < 5}"), "tools.rules.0.when.cel"),
+        ("trace: {redact: [email]}", "trace.redact"),
+        ("exceptions: [{id: e, rules: run, owner: o, reason: r, expires: 2030-01-01}]", "exceptions"),
+    ],
+    ids=lambda value: repr(value)[:40],
+)
+def test_a_part_without_an_engine_is_reported_where_it_is_used(text: str, path: str) -> None:
+    assert ("not-yet-enforced", path) in codes(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "routing: {estimator: off}",
+        "context: {compact: {strategy: ledger}, order: auto, cache: {ttl: 1h}, tool_results: {cap: 2k}}",
+        "loops: {respond: [nudge, stop], nudge_at: 2}",
+        "on_exhausted: stop",
+        rules("{id: a, tool: x, decide: allow, when: {after: {tool: y}}}"),
+        "trace: {content: none}",
+    ],
+    ids=repr,
+)
+def test_a_part_that_is_enforced_is_not_reported(text: str) -> None:
+    assert "not-yet-enforced" not in [code for code, _ in codes(text)]
+
+
+def test_every_line_of_the_table_is_a_path_of_the_schema() -> None:
+    from governor.policy.schema import Policy
+
+    for pattern in NOT_YET_ENFORCED:
+        assert pattern.split(".")[0] in Policy.model_fields
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "path"),
+    [
+        (
+            rules("{id: a, tool: get_x, decide: allow}", "{id: b, tool: 'get_*', decide: deny}"),
+            "shadowed-rule",
+            "tools.rules.0",
+        ),
+        (
+            rules("{id: b, tool: 'get_*', decide: deny}", "{id: a, tool: get_x, decide: ask, expires: 5m}"),
+            "shadowed-rule",
+            "tools.rules.1",
+        ),
+        (
+            rules("{id: a, tool: ['get_*', x], decide: allow}", "{id: b, tool: [x, y], decide: deny}"),
+            "overlap",
+            "tools.rules.1",
+        ),
+        (rules("{id: a, tool: '*', decide: allow}"), "allow-everything", "tools.rules.0.tool"),
+        (rules("{id: a, tool: x, decide: nudge}"), "nudge-without-words", "tools.rules.0"),
+        (rules("{id: a, tool: x, decide: ask}"), "ask-without-end", "tools.rules.0"),
+        (rules("{id: a, tool: x, decide: deny, mode: observe}"), "observe", "tools.rules.0.mode"),
+        ("tools: {default: allow, rules: [{id: a, tool: x, decide: allow}]}", "rule-without-effect", "tools.rules.0"),
+        ("tools: {default: allow}", "default-allow", "tools.default"),
+        ("mode: observe", "observe", "mode"),
+        (
+            "tiers: {a: {model: 'x:y'}}\nrouting:\n  rules:\n    - {id: r, when: {node: 'p*'}, tier: a}\n"
+            "    - {id: s, when: {node: plan}, tier: a}\n",
+            "shadowed-rule",
+            "routing.rules.1",
+        ),
+        (
+            "tiers: {a: {model: 'x:y'}}\nrouting: {escalate: {after: loop}}",
+            "nowhere-to-escalate",
+            "tiers",
+        ),
+        (
+            "tiers: {a: {model: 'x:y', headers: {Authorization: Bearer abc}}}",
+            "secret-in-policy",
+            "tiers.a.headers",
+        ),
+    ],
+    ids=lambda value: repr(value)[:50],
+)
+def test_a_policy_that_may_not_do_what_it_says_is_remarked_on(text: str, code: str, path: str) -> None:
+    assert (code, path) in codes(text)
+
+
+def test_rules_that_complete_each_other_are_not_remarked_on() -> None:
+    text = rules(
+        "{id: small, tool: refund, when: {args.n: {at_most: 5}}, decide: allow}",
+        "{id: big, tool: refund, when: {args.n: {above: 5}}, decide: ask, expires: 5m}",
+        "{id: seen, tool: 'get_*', decide: deny, mode: observe}",
+        "{id: reads, tool: get_x, decide: allow}",
+    )
+
+    assert {("observe", "tools.rules.2.mode")} == {each for each in codes(text) if each[0] != "overlap"}
+
+
+def test_a_header_that_reads_the_environment_is_no_secret() -> None:
+    assert [] == [
+        c for c, _ in codes("tiers: {a: {model: 'x:y', headers: {Authorization: '${KEY}'}}}") if c.startswith("secret")
+    ]
+
+
+def test_a_policy_without_bounds_is_remarked_on() -> None:
+    findings = check(load("governor: 1\nname: test\nbudgets: [{id: u, scope: user, limit: {usd: 1}, hard: false}]\n"))
+
+    assert {"no-hard-budget", "no-step-limit", "no-time-limit", "no-tools", "scope-without-name"} == {
+        finding.code for finding in findings
+    }
+
+
+def test_a_finding_has_a_place_and_reads_like_a_compiler_message() -> None:
+    (finding,) = [each for each in check(load(HEAD + "mode: observe\n")) if each.code == "observe"]
+
+    assert "<text>:5:1: warning: this policy only observes: every call goes through [observe]" == str(finding)
+
+
+def test_warnings_of_a_loaded_policy_leave_out_what_is_only_for_reading() -> None:
+    loaded = load(HEAD + "mode: observe\n")
+
+    assert {"info"} == {finding.severity for finding in check(loaded)} - {each.severity for each in loaded.warnings}
+    assert all(isinstance(finding, Finding) for finding in loaded.warnings)
+
+
+def test_what_a_parent_uses_is_reported_in_the_parent(tmp_path: Path) -> None:
+    (tmp_path / "p.yaml").write_text("governor: 1\nname: p\nlimits: {fan_out: 5}\n", encoding="utf-8")
+    (tmp_path / "c.yaml").write_text("governor: 1\nname: c\nextends: ./p.yaml\nlimits: {steps: 5}\n", encoding="utf-8")
+
+    (finding,) = [each for each in load(tmp_path / "c.yaml").warnings if each.code == "not-yet-enforced"]
+
+    assert ("p.yaml", 3, 10) == (Path(finding.file).name, finding.line, finding.column)

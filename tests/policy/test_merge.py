@@ -1,0 +1,296 @@
+"""`extends`: a child may tighten and never loosen."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from governor.errors import PolicyError, PolicyErrors
+from governor.policy import Policy, evaluate, load, matches_glob, tighten
+from governor.policy.merge_rules import globs_within
+from governor.policy.rules import STRENGTH
+from tests.policy.strategies import policies
+
+PARENT = """governor: 1
+name: parent
+mode: enforce
+tiers: {big: {model: "a:b", max_output_tokens: 4k, price: {input: 3, output: 15}}}
+routing:
+  rules: [{id: pinned, when: {node: legal}, tier: big, lock: true}]
+  escalate: {after: [loop], for: 6 steps, at_most: 2 per run}
+  frontier_share: 20%
+context: {max_input_tokens: 100k, tool_results: {cap: 2k}}
+loops: {respond: [nudge, stop], nudge_at: 3, stop_at: 8, mode: enforce}
+limits: {steps: 200, time: 15m}
+budgets:
+  - {id: run, scope: run, limit: {usd: 0.50}, fee: 0.02, tool: search}
+  - {id: day, scope: org, per: 1d, limit: {usd: 25}}
+ladder: [{at: 60%, do: compact}]
+on_exhausted: finish
+rates: [{tier: big, requests_per_minute: 100}]
+identity: {tenant: config.tenant}
+tools:
+  default: deny
+  rules:
+    - {id: reads, tool: "get_*", decide: allow}
+    - {id: no-sql, tool: run_sql, decide: deny}
+    - {id: refunds, tool: issue_refund, decide: ask, expires: 15m}
+trace: {content: redacted}
+"""
+HEAD = "governor: 1\nname: child\nextends: ./parent.yaml\n"
+
+
+@pytest.fixture
+def child(tmp_path: Path) -> Path:
+    (tmp_path / "parent.yaml").write_text(PARENT, encoding="utf-8")
+    return tmp_path / "child.yaml"
+
+
+def errors_of(path: Path, text: str) -> list[PolicyError]:
+    path.write_text(HEAD + text, encoding="utf-8")
+    with pytest.raises(PolicyErrors) as caught:
+        load(path)
+    return list(caught.value.errors)
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "parent_line"),
+    [
+        ("mode: observe", "`mode` is `observe`, weaker than `enforce`", 3),
+        ("limits: {steps: 300}", "`limits.steps` is 300, above the 200 it may only lower", 11),
+        ("limits: {time: 1h}", "`limits.time` is 1h, above the 15m", 11),
+        ("budgets: [{id: day, scope: org, per: 1d, limit: {usd: 26}}]", "`budgets.0.limit.usd` is 26, above the 25", 14),
+        ("budgets: [{id: day, scope: org, per: 2d, limit: {usd: 5}}]", "budget `day` must keep its `scope`, `per` and", 14),
+        ("budgets: [{id: day, scope: org, per: 1d, limit: {usd: 5}, hard: false}]", "is hard and cannot become soft", 14),
+        ("budgets: [{id: day, scope: org, per: 1d, limit: {usd: 5}, mode: observe}]", "cannot become `observe`", 14),
+        ("budgets: [{id: run, scope: run, limit: {usd: 0.5}, tool: search, fee: 0.01}]", "the fee of `run` is 0.02", 13),
+        ("routing: {rules: [{id: pinned, when: {node: legal}, tier: big}]}", "is locked and cannot be changed", 6),
+        ("routing: {escalate: {after: [loop, refusal]}}", "`after` adds refusal", 7),
+        ("routing: {escalate: {after: loop, at_most: 3 per run}}", "is 3 per run, above the 2 per run", 7),
+        ("routing: {frontier_share: 30%}", "`routing.frontier_share` is 30%, above the 20%", 8),
+        ("tiers: {big: {model: 'a:c'}}", "`tiers.big.model` is set by the policy this one extends", 4),
+        ("tiers: {big: {model: 'a:b', max_output_tokens: 8k}}", "`tiers.big.max_output_tokens` is 8k, above the 4k", 4),
+        ("tiers: {big: {model: 'a:b', price: {input: 1, output: 1}}}", "`tiers.big.price` is set by", 4),
+        ("context: {max_input_tokens: 200k}", "`context.max_input_tokens` is 200k, above the 100k", 9),
+        ("context: {tool_results: {cap: 3k}}", "`context.tool_results.cap` is 3k, above the 2k", 9),
+        ("loops: {respond: [nudge]}", "`respond` drops stop", 10),
+        ("loops: {stop_at: 9}", "`loops.stop_at` is 9, above the 8", 10),
+        ("loops: {mode: observe}", "would switch off loop protection", 10),
+        ("ladder: [{at: 70%, do: compact}]", "leaves out `compact` at 60% or earlier", 15),
+        ("on_exhausted: ask", "`on_exhausted` is `ask`, weaker than `finish`", 16),
+        ("rates: [{tier: big, requests_per_minute: 200}]", "`rates.0.requests_per_minute` is 200, above the 100", 17),
+        ("identity: {tenant: me}", "`identity.tenant` is set by", 18),
+        ("tools: {default: allow}", "`tools.default` is `allow`, weaker than `deny`", 20),
+        ("tools: {rules: [{id: no-sql, tool: run_sql, decide: allow}]}", "is `allow` here, weaker than `deny`", 23),
+        ("tools: {rules: [{id: no-sql, tool: other, decide: deny}]}", "would no longer hold for the same calls", 23),
+        ("tools: {rules: [{id: reads, tool: '*', decide: allow}]}", "would no longer hold for the same calls", 22),
+        ("tools: {rules: [{id: no-sql, tool: run_sql, decide: deny, mode: observe}]}", "cannot become `observe`", 23),
+        ("tools: {rules: [{id: refunds, tool: issue_refund, decide: ask, expires: 1h}]}", "expire after 15m", 24),
+        ("trace: {content: full}", "`trace.content` is `full`, weaker than `redacted`", 25),
+        ("exceptions: [{id: e, rules: no-sql, owner: o, reason: r, expires: 2030-01-01}]", "lifts no-sql", 1),
+    ],
+    ids=lambda value: repr(value)[:60],
+)  # fmt: skip
+def test_an_attempt_to_loosen_names_both_lines(child: Path, text: str, message: str, parent_line: int) -> None:
+    (error,) = errors_of(child, text)
+
+    assert message in error.message
+    assert (str(child), 4) == (error.file, error.line)
+    assert f"parent.yaml:{parent_line}." in str(error)
+
+
+def test_limits_merge_by_minimum_and_the_rest_is_inherited(child: Path) -> None:
+    child.write_text(
+        HEAD
+        + """limits: {steps: 100, depth: 3}
+budgets: [{id: day, scope: org, per: 1d, limit: {usd: 5, tokens: 1M}}, {id: own, scope: user, limit: {usd: 1}}]
+loops: {block_at: 5, respond: [nudge, block, stop]}
+tools: {rules: [{id: reads, tool: get_order, decide: allow}, {id: mail, tool: send_email, decide: allow}]}
+on_exhausted: stop
+trace: {content: none}
+""",
+        encoding="utf-8",
+    )
+
+    policy = load(child).policy
+
+    assert (100, 3, 900_000) == (policy.limits.steps, policy.limits.depth, policy.limits.time)
+    assert ["run", "day", "own"] == [budget.id for budget in policy.budgets]
+    assert (5_000_000_000, 1_000_000) == (policy.budgets[1].limit.usd, policy.budgets[1].limit.tokens)
+    assert (3, 5, 8) == (policy.loops.nudge_at, policy.loops.block_at, policy.loops.stop_at)
+    assert ["reads", "no-sql", "refunds", "mail"] == [rule.id for rule in policy.tools.rules]
+    assert ("get_order",) == policy.tools.rules[0].tool
+    assert ("child", "stop", "none", "big") == (
+        policy.name,
+        policy.on_exhausted,
+        policy.trace.content,
+        next(iter(policy.tiers)),
+    )
+
+
+def test_a_place_of_the_merged_policy_is_in_the_file_that_wrote_it(child: Path) -> None:
+    child.write_text(HEAD + "tools:\n  rules:\n    - {id: mail, tool: m, decide: allow}\n", encoding="utf-8")
+    loaded = load(child)
+
+    assert (str(child), 6) == loaded.place_of("tools.rules.mail")[:2]
+    assert ("parent.yaml", 23) == (
+        Path(loaded.place_of("tools.rules.no-sql")[0]).name,
+        loaded.line_of("tools.rules.no-sql")[0],
+    )
+    assert 11 == loaded.line_of("limits.steps")[0]
+
+
+def test_what_a_parent_brings_is_checked_against_the_child(child: Path) -> None:
+    (error,) = errors_of(child, "loops: {block_at: 9}")
+    assert "`stop_at` is 8, not above `block_at` (9)" in error.message
+
+    (error,) = errors_of(child, "tools: {rules: [{id: day, tool: x, decide: deny}]}")
+    assert "already used" in error.message
+
+
+def test_a_rule_of_the_child_may_name_a_tier_of_the_parent(child: Path) -> None:
+    child.write_text(HEAD + "routing: {default: big}\n", encoding="utf-8")
+
+    assert "big" == load(child).policy.routing.default
+    (error,) = errors_of(child, "routing: {default: bigg}")
+    assert (4, "Did you mean `big`?") == (error.line, error.remedy)
+
+
+def test_policies_that_extend_each_other_in_a_circle_are_refused(tmp_path: Path) -> None:
+    for one, other in (("a", "b"), ("b", "c"), ("c", "a")):
+        (tmp_path / f"{one}.yaml").write_text(f"governor: 1\nname: {one}\nextends: ./{other}.yaml\n", encoding="utf-8")
+    (tmp_path / "self.yaml").write_text("governor: 1\nname: s\nextends: ./self.yaml\n", encoding="utf-8")
+
+    for name in ("a", "self"):
+        with pytest.raises(PolicyErrors, match="extends itself in a circle"):
+            load(tmp_path / f"{name}.yaml")
+
+
+def test_a_long_chain_is_refused_and_a_short_one_tightens_all_the_way(tmp_path: Path) -> None:
+    for level in range(12):
+        extends = f"extends: ./p{level - 1}.yaml\n" if level else ""
+        text = f"governor: 1\nname: p{level}\n{extends}limits: {{steps: {100 - level}}}\n"
+        (tmp_path / f"p{level}.yaml").write_text(text, encoding="utf-8")
+
+    assert 95 == load(tmp_path / "p5.yaml").policy.limits.steps
+    with pytest.raises(PolicyErrors, match="more than 8 policies"):
+        load(tmp_path / "p11.yaml")
+
+
+def test_a_mistake_in_a_parent_is_shown_in_the_parent(tmp_path: Path) -> None:
+    (tmp_path / "p.yaml").write_text("governor: 1\nname: p\nlimits: {steps: 0}\n", encoding="utf-8")
+    (tmp_path / "c.yaml").write_text("governor: 1\nname: c\nextends: ./p.yaml\n", encoding="utf-8")
+
+    with pytest.raises(PolicyErrors) as caught:
+        load(tmp_path / "c.yaml")
+    assert (str(tmp_path / "p.yaml"), 3) == (caught.value.errors[0].file, caught.value.errors[0].line)
+
+
+def test_the_hash_of_an_extending_policy_covers_its_parents(tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text("governor: 1\nname: c\nextends: ./p.yaml\n", encoding="utf-8")
+    hashes: set[str] = set()
+    for steps in (10, 11):
+        (tmp_path / "p.yaml").write_text(f"governor: 1\nname: p\nlimits: {{steps: {steps}}}\n", encoding="utf-8")
+        hashes.add(load(path).hash)
+
+    assert 2 == len(hashes)
+
+
+def limits_of(policy: Policy) -> dict[str, int]:
+    """Every limit of a policy by name."""
+    found: dict[str, Any] = {f"limits.{name}": value for name, value in policy.limits}
+    found |= {f"{budget.id}.{unit}": value for budget in policy.budgets for unit, value in budget.limit}
+    found |= {f"loops.{name}": getattr(policy.loops, name) for name in ("nudge_at", "block_at", "stop_at")}
+    found |= {"input": policy.context.max_input_tokens, "cap": policy.context.tool_results.cap}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def decision(policy: Policy, tool: str, amount: int) -> tuple[int, bool]:
+    """How strictly a call is answered, and whether by a rule (else by default)."""
+    facts = {"args": {"amount": amount}}
+    matching = [
+        STRENGTH[rule.decide]
+        for rule in policy.tools.rules
+        if policy.mode_of(rule.mode) == "enforce" and matches_glob(rule.tool, tool) and evaluate(rule.when, facts)
+    ]
+    return (max(matching), True) if matching else (STRENGTH[policy.tools.default], False)
+
+
+@given(policies, policies)
+def test_no_limit_of_a_merged_policy_is_above_its_parents(parent: Policy, child: Policy) -> None:
+    merged, _ = tighten(parent, child)
+    ours, theirs = limits_of(parent), limits_of(merged)
+
+    assert set(ours) <= set(theirs)
+    assert all(theirs[name] <= ours[name] for name in ours)
+
+
+@given(policies, policies)
+def test_where_nothing_is_loosened_the_child_is_taken_at_its_word(parent: Policy, child: Policy) -> None:
+    merged, loosened = tighten(parent, child)
+    theirs, wanted = limits_of(merged), limits_of(child)
+
+    if not loosened:
+        assert all(theirs[name] == wanted[name] for name in wanted)
+
+
+@given(policies, policies, st.sampled_from(["get_a", "issue_refund", "run_sql", "other"]), st.integers(-10, 510))
+def test_whatever_a_rule_of_the_parent_forbids_stays_as_forbidden(
+    parent: Policy, child: Policy, tool: str, n: int
+) -> None:
+    merged, _ = tighten(parent, child)
+    ours, by_rule = decision(parent, tool, n)
+    theirs, _ = decision(merged, tool, n)
+
+    if by_rule and ours > 0:
+        assert theirs >= ours
+
+
+@given(policies, policies)
+def test_words_only_get_stricter(parent: Policy, child: Policy) -> None:
+    merged, _ = tighten(parent, child)
+    strict = ("observe", "enforce").index
+
+    assert strict(merged.mode) >= strict(parent.mode)
+    assert all(mine.hard or not base.hard for mine, base in zip(merged.budgets, parent.budgets, strict=False))
+    assert STRENGTH[merged.tools.default] >= STRENGTH[parent.tools.default]
+    if "trace" in parent.model_fields_set and "content" in parent.trace.model_fields_set:
+        ranks = ("full", "redacted", "none").index
+        assert ranks(merged.trace.content) >= ranks(parent.trace.content)
+
+
+@given(policies, policies)
+def test_merging_twice_changes_nothing(parent: Policy, child: Policy) -> None:
+    merged, _ = tighten(parent, child)
+
+    assert (merged, ()) == tighten(parent, merged)
+
+
+@given(policies)
+def test_a_policy_extends_itself_to_itself(policy: Policy) -> None:
+    merged, loosened = tighten(policy, policy)
+
+    assert (policy, ()) == (merged, loosened)
+
+
+@pytest.mark.parametrize(
+    ("narrow", "wide", "within"),
+    [
+        (["get_a"], ["get_*"], True),
+        (["get_*"], ["*"], True),
+        (["get_*"], ["get_*", "x"], True),
+        (None, ["*"], True),
+        (["x"], None, True),
+        (None, ["get_*"], False),
+        (["get_*"], ["get_a"], False),
+        (["get_a", "x"], ["get_*"], False),
+    ],
+    ids=repr,
+)
+def test_patterns_lie_within_others_when_it_is_sure(
+    narrow: list[str] | None, wide: list[str] | None, within: bool
+) -> None:
+    assert within is globs_within(narrow, wide)
