@@ -394,3 +394,34 @@ def test_a_call_between_cuts_takes_as_long_at_two_thousand_messages_as_at_two_hu
         return min(repeat(lambda: compact.view(state, call, routed(), 2), number=20, repeat=10)) / 20
 
     assert fastest(1_000) < 3 * fastest(100) + 150e-6
+
+
+def test_a_bound_leaves_room_to_grow_so_that_not_every_call_is_cut() -> None:
+    seen = replay(Compact(compacting(max_input_tokens="6k")), turns(60, 400))
+
+    assert cuts(seen)
+    assert len(cuts(seen)) < len(seen) / 3
+    assert all(one.viewed.view.tokens <= 6_000 for one in seen)
+
+
+def test_a_cut_that_would_not_shorten_the_prompt_is_not_made() -> None:
+    compact = Compact(compacting(max_input_tokens="300"))
+    messages = [system(), user("Go."), asks("a", text="x_1 y_2 z_3"), user(words(400), "u2"), asks("b", text="ok")]
+
+    viewed = compact.view(RunState(), model_call(messages), routed(), 1)
+
+    assert (Verdict.DENY, False) == (viewed.decision.verdict, viewed.view.cut)
+
+
+def test_a_message_of_the_user_far_back_counts_when_it_is_decided_what_a_cut_saves() -> None:
+    """The quick estimate does not see it; the cut itself must."""
+    messages = turns(2, 100)
+    messages += [user(words(14_000), "paste"), *turns(200, 20)[2:]]
+    messages = [replace(message, key=str(i)) for i, message in enumerate(messages)]
+    lane = Lane(calls=10, model=str(NOVA), last_at_ms=1)
+
+    viewed = Compact(compacting()).view(lane_state(lane), model_call(messages), routed(), 2)
+
+    assert viewed.view.cut
+    assert words(14_000) in [message.text for message in shown(viewed)]
+    assert viewed.view.tokens < history(messages).tokens

@@ -25,6 +25,7 @@ from governor.tokens import estimate
 if TYPE_CHECKING:
     from governor.calls import Message, ModelCall
     from governor.controls.compact.plan import Plan
+    from governor.controls.compact.rent import Tariff
     from governor.plans import Routed
     from governor.policy.schema import Policy
     from governor.runs import RunState
@@ -132,21 +133,25 @@ class Compact:
         if now.forced and now.limit is not None:
             room = now.limit.force - now.tools
             plan = fitting(history, now.standing, keep=self._keep, ledger=self._ledger, room=room)
-        else:
-            plan = plan_cut(history, now.standing, keep=self._keep, ledger=self._ledger)
+            return self._cut(now, plan, now.limit.rule, self._price(now, charges, plan)) if plan else self._stay(now, 0)
+        plan = plan_cut(history, now.standing, keep=self._keep, ledger=self._ledger, exact=False)
         if plan is None:
             return self._stay(now, 0)
-        after = plan.tokens + now.tools
-        price = charges.rewriting(after, plan.prefix + now.tools)
-        cause = self._cause(now, plan, price)
-        if cause is not None:
-            return self._cut(now, plan, cause, price)
-        return self._stay(now, max(0, charges.reading(now.tokens) - charges.reading(after)))
+        if self._cause(now, plan, self._price(now, charges, plan)) is not None:
+            exact = plan_cut(history, now.standing, keep=self._keep, ledger=self._ledger)
+            price = self._price(now, charges, exact) if exact else 0
+            cause = self._cause(now, exact, price) if exact else None
+            if exact is not None and cause is not None:
+                return self._cut(now, exact, cause, price)
+        return self._stay(now, max(0, charges.reading(now.tokens) - charges.reading(plan.tokens + now.tools)))
+
+    @staticmethod
+    def _price(now: _Now, charges: Tariff, plan: Plan) -> int:
+        """What the cut costs: rewriting what follows the head, nano-USD."""
+        return charges.rewriting(plan.tokens + now.tools, plan.prefix + now.tools)
 
     def _cause(self, now: _Now, plan: Plan, price: int) -> str | None:
-        """Why to cut now, or None. `price` is what the cut costs, nano-USD."""
-        if now.forced and now.limit is not None:
-            return now.limit.rule
+        """Why a cut pays now, or None. `price` is what it costs, nano-USD."""
         saved = now.view.tokens - plan.tokens
         if now.tokens < _SMALLEST or saved < self._keep or has_open_call(now.call.history):
             return None
@@ -186,6 +191,8 @@ class Compact:
             kept=tuple(messages[position].key for position in plan.kept),
         )
         view = cut_view(history, Standing(cut=cut, start=plan.start, kept=plan.kept))
+        if view.tokens >= now.view.tokens:  # little was left out, and the ledger is longer
+            return self._stay(now, 0)
         lane = replace(now.lane, calls=now.lane.calls + 1, rent=0, cuts=(*now.lane.cuts, cut)[-_CUTS_KEPT:])
         decision = self._reported(now, view, cause, price)
         refused = too_long(now.limit, view.tokens + now.tools, observed=self._observed, off=False)

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Limit", "Plan", "fitting", "plan_cut", "too_long"]
 
+_REACH = 128
+"""Messages looked at for an estimate."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
@@ -38,17 +41,18 @@ class Limit:
     refuse: int
 
 
-def plan_cut(history: History, standing: Standing, *, keep: int, ledger: int) -> Plan | None:
+def plan_cut(history: History, standing: Standing, *, keep: int, ledger: int, exact: bool = True) -> Plan | None:
     """The cut that keeps a tail of at most `keep` tokens, or None when it would leave nothing out.
 
-    The tail is longer than `keep` when its last message, or the calls that its results answer, are.
+    The tail is longer than `keep` when its last message, or the calls that its results answer, are. A plan that is not `exact` only
+    says what a cut would save: it looks for messages to keep in the latest ones alone, so that it costs the same at any length.
     """
     start = tail_start(history, keep)
-    if start > standing.start:
+    if exact and start > standing.start:
         start = whole_pairs(history, start)
     if start <= standing.start:
         return None
-    head, kept = pinned_at(history, standing, start)
+    head, kept = pinned_at(history, standing, start, reach=None if exact else _REACH)
     if len(head) + len(kept) >= start:
         return None
     tokens = [sum(history.messages[position].tokens for position in positions) for positions in (head, kept)]
@@ -57,11 +61,14 @@ def plan_cut(history: History, standing: Standing, *, keep: int, ledger: int) ->
 
 
 def fitting(history: History, standing: Standing, *, keep: int, ledger: int, room: int) -> Plan | None:
-    """The cut with the longest tail, of a few lengths up to `keep`, that leaves at most `room` tokens; the shortest if none does."""
+    """The cut with the longest tail, of a few lengths up to `keep`, that leaves a quarter of `room` to grow in; else the shortest.
+
+    Without that quarter the next message would force the next cut, and every call would rewrite the prefix.
+    """
     plan: Plan | None = None
     for share in (1, 2, 4, 8, keep + 1):
         plan = plan_cut(history, standing, keep=keep // share, ledger=ledger) or plan
-        if plan is not None and plan.tokens <= room:
+        if plan is not None and plan.tokens <= room * 3 // 4:
             break
     return plan
 

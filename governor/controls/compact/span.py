@@ -49,14 +49,18 @@ def head_of(history: History) -> tuple[int, ...]:
     return (*range(end), *(() if task is None else (task,)))
 
 
-def pinned_at(history: History, standing: Standing, start: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+def pinned_at(
+    history: History, standing: Standing, start: int, *, reach: int | None = None
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """What a cut at `start` keeps: the head, and beside it later system text (each text once) and the latest message of the user.
 
-    Reads only the messages since the cut in force: what came before is in `standing.kept`.
+    Reads only the messages since the cut in force, of these the last `reach`: what came before the cut is in `standing.kept`.
     """
     messages = history.messages
     head = tuple(position for position in head_of(history) if position < start)
     begin = max(standing.start, sum(1 for position in head if messages[position].role == "system"))
+    if reach is not None:
+        begin = max(begin, start - reach)
     since = [i for i in range(begin, start) if messages[i].role in ("system", "user") and i not in head]
     candidates = [*(position for position in standing.kept if position not in head), *since]
     texts = {messages[position].text for position in head if messages[position].role == "system"}
