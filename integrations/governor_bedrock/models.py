@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError
+from botocore.exceptions import ProfileNotFound
 from langchain_aws import ChatBedrockConverse
 
 from governor.calls import ModelRef
@@ -29,7 +29,7 @@ PROVIDERS: tuple[str, ...] = ("bedrock_converse", "bedrock", "amazon_bedrock")
 READABLE_ARNS = (":foundation-model/", ":inference-profile/")
 """ARNs that end in a model's id; those of application profiles, routers and imported models end in a random one."""
 
-KEY_ARGUMENTS = frozenset({"aws_access_key_id", "bedrock_api_key", "api_key", "credentials_profile_name", "client"})
+KEY_ARGUMENTS = frozenset({"aws_access_key_id", "bedrock_api_key", "api_key"})
 
 SMALLEST_THINKING = 1024
 """Least thinking budget that Claude accepts (Anthropic's documentation of extended thinking)."""
@@ -71,22 +71,30 @@ def build(tier: Tier) -> BaseChatModel:
     }
     if tier.endpoint:
         arguments["endpoint_url"] = tier.endpoint
-    _require_credentials(tier)
-    try:
-        client = construct(tier, ChatBedrockConverse, arguments)
-    except BotoCoreError as error:  # no region, no such profile
-        message = f"tier {tier.model}: {error} (set AWS_REGION, or region_name in the tier's args)"
-        raise ConfigurationError(message) from error
+    _require_account(tier)
+    client = construct(tier, ChatBedrockConverse, arguments)
     if headers:
         events = client.client.meta.events
         events.register("before-send.bedrock-runtime.*", _adding(headers))
     return client
 
 
-def _require_credentials(tier: Tier) -> None:
+def _require_account(tier: Tier) -> None:
+    """Raise ConfigurationError unless boto3 would find a region and credentials."""
+    if "client" in tier.args:
+        return
+    try:
+        session = boto3.Session(profile_name=tier.args.get("credentials_profile_name"))
+    except ProfileNotFound as error:
+        message = f"tier {tier.model}: {error}"
+        raise ConfigurationError(message) from error
+    found = cast("Any", session).region_name
+    if not (tier.args.get("region_name") or os.environ.get("AWS_REGION") or found):
+        message = f"tier {tier.model} has no region: set AWS_REGION, or region_name in the tier's args"
+        raise ConfigurationError(message)
     if KEY_ARGUMENTS & tier.args.keys() or os.environ.get("AWS_BEARER_TOKEN_BEDROCK"):
         return
-    if boto3.Session().get_credentials() is None:
+    if session.get_credentials() is None:
         message = (
             f"tier {tier.model} has no credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE or "
             "AWS_BEARER_TOKEN_BEDROCK, or run under a role"

@@ -6,6 +6,8 @@ import os
 import re
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from pydantic import ValidationError
+
 from governor.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -55,9 +57,18 @@ def output_default(tier: Tier, *names: str) -> dict[str, Any]:
 
 
 def construct(tier: Tier, make: Callable[..., T], arguments: Mapping[str, Any]) -> T:
-    """Call a client class. Raises ConfigurationError, with the tier and what the class said, when it refuses its arguments."""
+    """Call a client class. Raises ConfigurationError, with the tier and what the class said, when it refuses its arguments.
+
+    Values are left out of the message: a key may be among them, and pydantic would quote it.
+    """
     try:
         return make(**arguments)
-    except (TypeError, ValueError) as error:  # pydantic's ValidationError is a ValueError
-        message = f"tier {tier.model}: its client refuses these arguments ({', '.join(sorted(arguments))}): {error}"
-        raise ConfigurationError(message) from error
+    except ValidationError as error:
+        told = "; ".join(
+            ": ".join(filter(None, (".".join(map(str, item["loc"])), item["msg"])))
+            for item in error.errors(include_url=False, include_input=False, include_context=False)
+        )
+    except (TypeError, ValueError) as error:
+        told = str(error)
+    message = f"tier {tier.model}: its client refuses these arguments ({', '.join(sorted(arguments))}): {told}"
+    raise ConfigurationError(message)

@@ -1,8 +1,10 @@
 """Real client classes, pointed at the sandbox."""
 
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any
 
+import boto3
 from langchain_anthropic import ChatAnthropic
 from langchain_aws import ChatBedrockConverse
 from langchain_core.language_models import BaseChatModel
@@ -26,9 +28,16 @@ LONG = "Refunds above fifty dollars need the approval of a supervisor and a writ
 """Well above every minimum for caching."""
 
 
+@cache
+def session() -> boto3.Session:
+    """One session for all clients: it keeps the parsed service models, which take longer to read than all else here."""
+    return boto3.Session()
+
+
 def bedrock(box: Sandbox, **settings: Any) -> ChatBedrockConverse:
     settings.setdefault("model", MODELS[BEDROCK])
-    return ChatBedrockConverse(disable_streaming=False, **box.bedrock_kwargs(), **settings)
+    made: Any = session().client("bedrock-runtime", config=settings.pop("config", None), **box.bedrock_kwargs())
+    return ChatBedrockConverse(disable_streaming=False, client=made, bedrock_client=made, **settings)
 
 
 def anthropic(box: Sandbox, **settings: Any) -> ChatAnthropic:

@@ -1,6 +1,7 @@
 """Cache markers land where the plan says, hit on the next call, and leave the user's own objects alone."""
 
 import copy
+from itertools import pairwise
 from typing import Any, get_args
 
 import pytest
@@ -12,11 +13,15 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, System
 from governor.calls import Breakpoint, CachePlan, Ttl
 from governor_langgraph.marks import TOOLS, Mark, place
 from governor_langgraph.vendors import vendor_of
-from governor_sandbox import Sandbox
+from governor_sandbox import Sandbox, Scenario
 from tests.vendors.clients import ANTHROPIC, BEDROCK, CLIENTS, LONG, OPENAI, bedrock, points
 
 MARKING = (BEDROCK, ANTHROPIC)
-TOOL = {"name": "look_up", "description": LONG, "parameters": {"type": "object", "properties": {"order": {"type": "string"}}}}
+TOOL = {
+    "name": "look_up",
+    "description": LONG,
+    "parameters": {"type": "object", "properties": {"order": {"type": "string"}}},
+}
 
 
 def turns(count: int) -> list[BaseMessage]:
@@ -50,7 +55,31 @@ def test_a_marker_after_any_kind_of_message_is_read_by_the_next_call(box: Sandbo
     first, second = (record.usage for record in box.meter.records)
     assert first.cache_write_5m > 0
     assert first.cache_write_5m == second.cache_read
-    assert second.uncached == second.input - second.cache_read
+
+
+@pytest.mark.parametrize(("family", "call_covered"), [(BEDROCK, True), (ANTHROPIC, False)])
+def test_a_point_after_a_tool_call_covers_the_call_where_the_client_lets_it(
+    box: Sandbox, family: str, call_covered: bool
+) -> None:
+    model = CLIENTS[family](box)
+    for at in (1, 2, 3):
+        messages, arguments = vendor_of(model).mark(model, turns(1), tools_of(model), CachePlan(messages=points(at)))
+        model.invoke(messages, **arguments)
+        box.advance(400)
+
+    person, call, result = (record.usage.cache_write for record in box.meter.records)
+    assert call_covered == (person < call)
+    assert call < result
+
+
+def test_arguments_of_a_marked_tool_call_reach_the_provider_as_they_were() -> None:
+    heard: list[Any] = []
+    with Sandbox(Scenario.from_callable(lambda talk: heard.extend(talk.messages) or "ok")) as box:
+        model = bedrock(box)
+        messages, arguments = vendor_of(model).mark(model, turns(1), tools_of(model), CachePlan(messages=points(2)))
+        model.invoke(messages, **arguments)
+
+    assert [{"order_id": "A-0"}] == [call.args for message in heard for call in message.tool_calls]
 
 
 @pytest.mark.parametrize("family", MARKING)
@@ -64,7 +93,7 @@ def test_a_moving_marker_reads_all_that_the_call_before_wrote(box: Sandbox, fami
         model.invoke([*messages, HumanMessage("(Budget: enough.)")], **arguments)
 
     usages = [record.usage for record in box.meter.records]
-    for before, after in zip(usages, usages[1:], strict=False):
+    for before, after in pairwise(usages):
         assert before.cache_read + before.cache_write == after.cache_read
 
 
@@ -102,7 +131,9 @@ def test_an_hour_for_the_stable_part_and_five_minutes_for_the_rest(box: Sandbox,
         ("us.amazon.nova-pro-v1:0", False, None),
     ],
 )
-def test_bedrock_models_are_not_asked_for_what_they_lack(box: Sandbox, model_id: str, tools: bool, ttl: str | None) -> None:
+def test_bedrock_models_are_not_asked_for_what_they_lack(
+    box: Sandbox, model_id: str, tools: bool, ttl: str | None
+) -> None:
     model = bedrock(box, model=model_id)
     plan = CachePlan(tools="1h", system="1h", messages=points(3, ttl="1h"))
 
@@ -147,13 +178,17 @@ def test_openai_gets_a_key_unless_user_code_gave_one(box: Sandbox) -> None:
     model = CLIENTS[OPENAI](box)
     vendor, history = vendor_of(model), turns(1)
 
-    messages, arguments = vendor.mark(model, history, tools_of(model), CachePlan(system="5m", messages=points(3), key="lane-1"))
+    messages, arguments = vendor.mark(
+        model, history, tools_of(model), CachePlan(system="5m", messages=points(3), key="lane-1")
+    )
     for _ in range(2):
         model.invoke(messages, **arguments)
 
     assert history == messages
     assert "lane-1" == arguments["prompt_cache_key"]
-    assert {"prompt_cache_key": "mine"} == vendor.mark(model, [], {"prompt_cache_key": "mine"}, CachePlan(key="lane-1"))[1]
+    assert {"prompt_cache_key": "mine"} == vendor.mark(
+        model, [], {"prompt_cache_key": "mine"}, CachePlan(key="lane-1")
+    )[1]
     assert box.meter.records[1].usage.cache_read > 1000
 
 
@@ -183,8 +218,19 @@ def test_automatic_marking_by_the_client_gives_way_to_the_plan(box: Sandbox, fam
 def test_markers_that_user_code_placed_stay_and_the_request_is_still_valid(box: Sandbox, family: str) -> None:
     model = CLIENTS[family](box)
     mine: Any = {"type": "text", "text": LONG}
-    own = [mine, {"cachePoint": {"type": "default"}}] if family == BEDROCK else [{**mine, "cache_control": {"type": "ephemeral"}}]
-    history = [SystemMessage(own), HumanMessage("Hi."), AIMessage("Hello."), HumanMessage(own), AIMessage("And?"), HumanMessage(LONG)]
+    own: Any = (
+        [mine, {"cachePoint": {"type": "default"}}]
+        if family == BEDROCK
+        else [{**mine, "cache_control": {"type": "ephemeral"}}]
+    )
+    history = [
+        SystemMessage(own),
+        HumanMessage("Hi."),
+        AIMessage("Hello."),
+        HumanMessage(own),
+        AIMessage("And?"),
+        HumanMessage(LONG),
+    ]
     plan = CachePlan(system="1h", messages=(*points(1, 3, ttl="1h"), *points(5)))
 
     messages, arguments = vendor_of(model).mark(model, history, {}, plan)
@@ -229,7 +275,10 @@ def test_no_object_of_the_user_is_changed_and_at_most_four_markers_are_set(
     running: Sandbox, family: str, kinds: list[str], plan: CachePlan
 ) -> None:
     model = _shared(running, family)
-    history: list[BaseMessage] = [SystemMessage("Be brief."), *(_message(kind, f"text {i}", i) for i, kind in enumerate(kinds))]
+    history: list[BaseMessage] = [
+        SystemMessage("Be brief."),
+        *(_message(kind, f"text {i}", i) for i, kind in enumerate(kinds)),
+    ]
     kwargs = tools_of(model)
     before = frozen(history, copy.deepcopy(kwargs))
 
@@ -257,20 +306,29 @@ def _shared(box: Sandbox, family: str) -> BaseChatModel:
     existing=st.lists(st.builds(lambda at, ttl: Mark(at=at, ttl=ttl), st.integers(-1, 9), ttls), max_size=5),
     able=st.sets(st.integers(0, 9)),
 )
-def test_placed_markers_never_break_a_rule_that_user_code_kept(plan: CachePlan, existing: list[Mark], able: set[int]) -> None:
+def test_placed_markers_never_break_a_rule_that_user_code_kept(
+    plan: CachePlan, existing: list[Mark], able: set[int]
+) -> None:
     placed = place(plan, existing, system=0, eligible=lambda at: at in able)
 
     together = sorted([*existing, *placed], key=lambda mark: mark.at)
     assert len(placed) <= max(0, 4 - len(existing))
     assert all(mark.at == TOOLS or mark.at in able for mark in placed)
-    assert len({mark.at for mark in placed} | {mark.at for mark in existing}) == len(placed) + len({m.at for m in existing})
+    assert len({mark.at for mark in placed} | {mark.at for mark in existing}) == len(placed) + len(
+        {m.at for m in existing}
+    )
     if _falling(sorted(existing, key=lambda mark: mark.at)):
         assert _falling(together)
 
 
 def _falling(marks: list[Mark]) -> bool:
     """No one-hour marker after a five-minute one at an earlier place."""
-    return not any(early.ttl == "5m" and late.ttl == "1h" for i, early in enumerate(marks) for late in marks[i:] if early.at < late.at)
+    return not any(
+        early.ttl == "5m" and late.ttl == "1h"
+        for i, early in enumerate(marks)
+        for late in marks[i:]
+        if early.at < late.at
+    )
 
 
 def test_when_slots_are_short_the_deepest_markers_win() -> None:

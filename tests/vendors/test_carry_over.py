@@ -1,6 +1,6 @@
 """What user code bound to one vendor's client reaches another's with the same meaning, or is refused by name."""
 
-from itertools import permutations
+from itertools import pairwise, permutations
 from typing import Any
 
 import pytest
@@ -72,7 +72,7 @@ def test_names_descriptions_and_schemas_survive_any_path_among_the_vendors(
     # ChatAnthropic itself loses `strict` of single tools when it binds them; what it holds afterwards must survive.
     expected = described(kwargs)
 
-    for source, target in zip(path, path[1:], strict=False):
+    for source, target in pairwise(path):
         kwargs = carry_over(kwargs, models[source], models[target])
 
     assert expected == described(kwargs)
@@ -108,7 +108,9 @@ def test_a_tool_call_comes_back_valid_from_the_other_vendor_and_its_answer_goes_
     source: str, target: str
 ) -> None:
     call = ScriptedCall(name="refund", args={"order": "A-7", "cents": 500})
-    script = Scenario.from_callable(lambda talk: "Paid." if talk.step else Reply(text="One moment.", tool_calls=(call,)))
+    script = Scenario.from_callable(
+        lambda talk: "Paid." if talk.step else Reply(text="One moment.", tool_calls=(call,))
+    )
     with Sandbox(script) as box:
         here, there = CLIENTS[source](box), CLIENTS[target](box)
         history: list[BaseMessage] = [HumanMessage("Refund order A-7.")]
@@ -117,7 +119,9 @@ def test_a_tool_call_comes_back_valid_from_the_other_vendor_and_its_answer_goes_
         first = there.invoke(history, **carry_over(kwargs, here, there))
         history += [first, ToolMessage("A-7 500", tool_call_id=first.tool_calls[0]["id"])]
         second = here.invoke(vendor_of(here).strip_foreign(history), **kwargs)
-        third = there.invoke(vendor_of(there).strip_foreign([*history, second, HumanMessage("Sure?")]), **carry_over(kwargs, here, there))
+        third = there.invoke(
+            vendor_of(there).strip_foreign([*history, second, HumanMessage("Sure?")]), **carry_over(kwargs, here, there)
+        )
 
         assert [("refund", {"order": "A-7", "cents": 500})] == [(c["name"], c["args"]) for c in first.tool_calls]
         assert [("refund", "A-7 500")] == [("refund", refund.invoke(c["args"])) for c in first.tool_calls]
@@ -164,7 +168,11 @@ def test_a_providers_own_tool_is_refused_by_name(models: dict[str, BaseChatModel
 
 @pytest.mark.filterwarnings("ignore:Dropping tool:UserWarning")
 def test_a_tool_that_the_targets_client_drops_is_refused_and_not_lost(models: dict[str, BaseChatModel]) -> None:
-    either = {"name": "either", "description": "One of two.", "parameters": {"type": "object", "anyOf": [{"required": ["a"]}]}}
+    either = {
+        "name": "either",
+        "description": "One of two.",
+        "parameters": {"type": "object", "anyOf": [{"required": ["a"]}]},
+    }
     kwargs = dict(models[OPENAI].bind_tools([refund, either]).kwargs)  # pyright: ignore[reportAttributeAccessIssue] - bind_tools binds
 
     with pytest.raises(CannotCarry, match="either"):
@@ -174,7 +182,9 @@ def test_a_tool_that_the_targets_client_drops_is_refused_and_not_lost(models: di
 def test_a_choice_that_converse_cannot_express_is_refused(models: dict[str, BaseChatModel]) -> None:
     with pytest.raises(CannotCarry, match="none"):
         carry_over(bound(models[OPENAI], tool_choice="none"), models[OPENAI], models[BEDROCK])
-    assert {"type": "none"} == carry_over(bound(models[OPENAI], tool_choice="none"), models[OPENAI], models[ANTHROPIC])["tool_choice"]
+    assert {"type": "none"} == carry_over(bound(models[OPENAI], tool_choice="none"), models[OPENAI], models[ANTHROPIC])[
+        "tool_choice"
+    ]
 
 
 @pytest.mark.parametrize(("source", "target"), PATHS)
@@ -194,7 +204,9 @@ def test_structured_output_by_a_forced_tool_is_read_by_the_first_vendors_parser(
 
 
 @pytest.mark.parametrize(("source", "target"), [path for path in PATHS if path[0] != OPENAI])
-def test_structured_output_by_schema_is_asked_of_the_other_vendor_and_read_from_its_text(source: str, target: str) -> None:
+def test_structured_output_by_schema_is_asked_of_the_other_vendor_and_read_from_its_text(
+    source: str, target: str
+) -> None:
     with Sandbox(Scenario.always('{"pay": true, "why": "late"}')) as box:
         here, there = CLIENTS[source](box), CLIENTS[target](box)
         chain: Any = here.with_structured_output(Verdict, method="json_schema")

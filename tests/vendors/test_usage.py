@@ -28,7 +28,11 @@ def reported(**metadata: Any) -> AIMessage:
             id="no details",
         ),
         pytest.param(
-            {"input_tokens": 2060, "output_tokens": 5, "input_token_details": {"cache_read": 2000, "cache_creation": 10}},
+            {
+                "input_tokens": 2060,
+                "output_tokens": 5,
+                "input_token_details": {"cache_read": 2000, "cache_creation": 10},
+            },
             Usage(input=50, cache_read=2000, cache_write_5m=10, output=5),
             id="bedrock without lifetimes",
         ),
@@ -118,7 +122,14 @@ def test_an_unknown_provider_may_report_cached_tokens_beside_the_input() -> None
 counts = st.integers(0, 10**6)
 
 
-@given(uncached=counts, read=counts, short=counts, long=counts, output=counts, tier=st.sampled_from(["", "flex_", "priority_"]))
+@given(
+    uncached=counts,
+    read=counts,
+    short=counts,
+    long=counts,
+    output=counts,
+    tier=st.sampled_from(["", "flex_", "priority_"]),
+)
 def test_the_parts_of_the_input_come_back_whole(
     uncached: int, read: int, short: int, long: int, output: int, tier: str
 ) -> None:
@@ -145,15 +156,21 @@ def test_the_parts_of_the_input_come_back_whole(
             "output_tokens": st.integers(-100, 10**6),
             "total_tokens": st.integers(-100, 3 * 10**6),
             "input_token_details": st.dictionaries(
-                st.sampled_from(["cache_read", "flex_cache_read", "cache_creation", "ephemeral_5m_input_tokens", "audio"]),
+                st.sampled_from(
+                    ["cache_read", "flex_cache_read", "cache_creation", "ephemeral_5m_input_tokens", "audio"]
+                ),
                 st.integers(-100, 10**6) | st.none(),
             ),
-            "output_token_details": st.dictionaries(st.sampled_from(["reasoning", "flex_reasoning"]), st.integers(-100, 10**6)),
+            "output_token_details": st.dictionaries(
+                st.sampled_from(["reasoning", "flex_reasoning"]), st.integers(-100, 10**6)
+            ),
         }
     ),
     st.sampled_from(["openai", "anthropic", "somebody"]),
 )
-def test_whatever_is_reported_no_count_is_negative_and_no_token_is_lost(metadata: dict[str, Any], provider: str) -> None:
+def test_whatever_is_reported_no_count_is_negative_and_no_token_is_lost(
+    metadata: dict[str, Any], provider: str
+) -> None:
     message = AIMessage.model_construct(content="", usage_metadata=metadata)
 
     usage = usage_of(message, provider)
