@@ -87,13 +87,20 @@ def _canon(value: object, depth: int) -> Any:
     if value is None or isinstance(value, (bool, int, float)):
         return value
     if depth >= _MAX_NESTING:
-        return digest(repr(value))
+        return digest(_shown(value))
     if isinstance(value, Mapping):
         items = ((str(name), item) for name, item in cast("Mapping[object, object]", value).items())
         return {name: _canon(item, depth + 1) for name, item in items if item is not None and not _volatile(name)}
     if isinstance(value, (list, tuple)):
         return [_canon(item, depth + 1) for item in cast("list[object]", value)]
     return repr(value)
+
+
+def _shown(value: object) -> str:
+    try:
+        return repr(value)
+    except RecursionError:  # arguments nested a thousand deep: two of them are the same only by being so
+        return "too deep"
 
 
 def _canon_string(text: str, depth: int) -> Any:
