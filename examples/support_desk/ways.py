@@ -1,0 +1,102 @@
+"""The three ways of answering the same queue: bare, with LangChain's stock prompt caching, and governed. Each has a sandbox of its own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from langchain_aws import ChatBedrockConverse
+from langchain_aws.middleware import BedrockPromptCachingMiddleware
+
+from examples.support_desk.app import build_desk
+from examples.support_desk.database import Database
+from examples.support_desk.scenario import Desk, Ticket
+from governor_langgraph import RunReport, govern
+from governor_sandbox import Record, Sandbox, Scenario
+
+POLICY = Path(__file__).parents[2] / "policies" / "support.yaml"
+FRONTIER = "anthropic.claude-sonnet-4-5-20250929-v1:0"
+STOCK_CACHING: Mapping[str, Any] = {"cache_control": {"type": "ephemeral", "ttl": "5m"}}
+"""What ChatBedrockConverse itself takes to place cache points, for calls outside of `create_agent`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Way:
+    """One way's outcome: what the provider metered, and what became of the database."""
+
+    name: str
+    records: tuple[Record, ...]
+    end_state: str
+    reports: tuple[RunReport, ...] = ()
+
+    @property
+    def nano_usd(self) -> int:
+        """The provider's bill."""
+        return sum(record.nano_usd for record in self.records)
+
+
+@contextmanager
+def provider(scenario: Scenario) -> Iterator[Sandbox]:
+    """A sandbox that this process's AWS clients find by the standard environment variables."""
+    with Sandbox(scenario) as box:
+        before = {name: os.environ.get(name) for name in box.env()}
+        os.environ.update(box.env())
+        try:
+            yield box
+        finally:
+            for name, value in before.items():
+                if value is None:
+                    del os.environ[name]
+                else:
+                    os.environ[name] = value
+
+
+def frontier() -> ChatBedrockConverse:
+    """The model that the desk's author chose: the best, for everything."""
+    return ChatBedrockConverse(model=FRONTIER, temperature=0, max_tokens=4096)
+
+
+def bare(tickets: Sequence[Ticket], advance: Callable[[], None]) -> Way:
+    """The desk as it is."""
+    return _answer("bare", tickets, lambda database, _: build_desk(frontier(), database), advance)
+
+
+def stock(tickets: Sequence[Ticket], advance: Callable[[], None]) -> Way:
+    """The desk with LangChain's prompt-caching middleware, and with the client's own caching where no middleware reaches."""
+    return _answer(
+        "stock caching",
+        tickets,
+        lambda database, _: build_desk(
+            frontier(), database, middleware=[BedrockPromptCachingMiddleware()], caching=dict(STOCK_CACHING)
+        ),
+        advance,
+    )
+
+
+def governed(tickets: Sequence[Ticket], advance: Callable[[], None], policy: Path = POLICY) -> Way:
+    """The desk behind one line: `govern(desk, policy=...)`."""
+
+    def build(database: Database, reports: list[RunReport]) -> Any:
+        return govern(build_desk(frontier(), database), policy=policy, on_report=reports.append)
+
+    return _answer("governed", tickets, build, advance)
+
+
+def _answer(
+    name: str, tickets: Sequence[Ticket], build: Callable[[Database, list[RunReport]], Any], advance: Callable[[], None]
+) -> Way:
+    database, reports = Database(), list[RunReport]()
+    with provider(Scenario.from_callable(Desk(tickets))) as box:
+        desk = build(database, reports)
+        for ticket in tickets:
+            config = {"configurable": {"tenant": "harbour-shop", "user": ticket.customer, "thread_id": ticket.id}}
+            desk.invoke({"ticket": ticket.message}, config)
+            advance()
+        records = box.meter.records
+    way = Way(name=name, records=records, end_state=database.digest(), reports=tuple(reports))
+    database.close()
+    return way
