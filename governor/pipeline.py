@@ -63,10 +63,11 @@ def model_call(call: ModelCall, controls: Controls) -> Flow[ModelResponse]:
         try:
             response = yield from ask(InvokeModel(quote.request, meter))
         except BaseException:
-            yield from release_or_settle(lease, controls.budget.broken(quote, meter))
+            ended = yield from ask(Now())
+            yield from release_or_settle(lease, controls.budget.broken(quote, meter, ended - now))
             raise
-        usage = controls.budget.usage(quote, response, meter)
-        yield from settle(lease, controls.budget.amounts(quote, usage), free=response.cached)
+        usage, ended = controls.budget.usage(quote, response, meter), (yield from ask(Now()))
+        yield from settle(lease, controls.budget.amounts(quote, usage, ended - now), free=response.cached)
 
         judged = controls.route.judge(state, quote.request, response)
         yield from record_model(quote, routed, viewed, usage, response, judged)
@@ -75,7 +76,7 @@ def model_call(call: ModelCall, controls: Controls) -> Flow[ModelResponse]:
         )
         if judged.again is None:
             return response
-        routed = judged.again
+        routed, now = judged.again, ended
 
 
 def tool_call(call: ToolCall, controls: Controls) -> Flow[ToolResult]:
@@ -103,7 +104,9 @@ def tool_call(call: ToolCall, controls: Controls) -> Flow[ToolResult]:
     try:
         result = yield from ask(InvokeTool(call, meter))
     except BaseException:
-        yield from release_or_settle(lease, None if meter.rejected else controls.budget.tool_amounts(quote, 0))
+        ended = yield from ask(Now())
+        amounts = None if meter.rejected else controls.budget.tool_amounts(quote, ended - now)
+        yield from release_or_settle(lease, amounts)
         raise
     ended = yield from ask(Now())
     yield from settle(lease, controls.budget.tool_amounts(quote, ended - now))

@@ -100,32 +100,29 @@ class Rates:
         return max(self.input, self.cache_read, written)
 
     def worst(self, prompt_tokens: int, output_tokens: int, *, ttl: Literal["5m", "1h"] = "1h") -> int:
-        """Upper bound in nano-USD of a call with at most these tokens: every prompt token at the dearest class, every tier it may meet."""
-        return max(
-            _ceil(prompt_tokens * rates.dearest_input(ttl=ttl) + output_tokens * rates.output, PER) + rates.request
-            for rates in self._reachable(prompt_tokens)
-        )
+        """Upper bound in nano-USD of a call with at most these tokens.
+
+        Every prompt token counts at its dearest class, in the dearest tier that a prompt of at most this size may fall into.
+        """
+        parts = prompt_tokens * self.dearest_input(ttl=ttl) + output_tokens * self.output
+        worst = _ceil(parts, PER) + self.request
+        for threshold, rates in self.above:
+            if prompt_tokens > threshold:
+                worst = max(worst, rates.worst(prompt_tokens, output_tokens, ttl=ttl))
+        return worst
 
     def affordable_output(self, nano_usd: int, prompt_tokens: int, *, ttl: Literal["5m", "1h"] = "1h") -> int | None:
         """Most output tokens for which `worst` stays within `nano_usd`.
 
         Below 0 when the prompt alone does not fit; None when it fits and output is free.
         """
-        fits = [
-            ((nano_usd - rates.request) * PER - prompt_tokens * rates.dearest_input(ttl=ttl)) // rates.output
-            if rates.output
-            else (None if rates.worst(prompt_tokens, 0, ttl=ttl) <= nano_usd else -1)
-            for rates in self._reachable(prompt_tokens)
-        ]
-        bounds = [tokens for tokens in fits if tokens is not None]
-        return min(bounds) if bounds else None
-
-    def _reachable(self, prompt_tokens: int) -> list[Rates]:
-        """Rates of every tier that a prompt of at most this size may fall into: a smaller one may be the dearer."""
-        return [
-            replace(self, above=()),
-            *(rates for threshold, rates in self.above if prompt_tokens > threshold),
-        ]
+        left = (nano_usd - self.request) * PER - prompt_tokens * self.dearest_input(ttl=ttl)
+        fits = left // self.output if self.output else (None if left >= 0 else -1)
+        for threshold, rates in self.above:
+            if prompt_tokens > threshold:
+                other = rates.affordable_output(nano_usd, prompt_tokens, ttl=ttl)
+                fits = other if fits is None else fits if other is None else min(fits, other)
+        return fits
 
 
 class PriceBook:

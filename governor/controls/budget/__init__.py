@@ -34,6 +34,8 @@ __all__ = ["BudgetControl"]
 
 MIN_OUTPUT = 256
 """Shortest answer, in tokens, worth asking for when the budget is short."""
+USEFUL_OUTPUT = 1_024
+"""An answer of this length is given whole, if it fits; of what fits beyond, a quarter, so that parallel calls fit beside it."""
 OBSERVED_MARGIN = (11, 10)
 """What governor counted of a stream itself is charged at 1.1 times: estimates may miss a little, a provider's bill does not."""
 LEASE_TTL_MS = 15 * 60_000
@@ -65,12 +67,13 @@ class BudgetControl:
         bound = -(-estimated * ratio // 1_000)
         clamp, output = self._output(request, routed, bound)
         cost = routed.rates.worst(bound, output, ttl=self._ttl) if routed.rates else 0
+        needed = _needed(bound, output, cost)
         holds: list[Hold] = []
         for line in self._for_models:
             if line.unit is Unit.NANO_USD and routed.rates is None and line.limit is not None:
                 return unknown_price(line, request.model)
             try:
-                holds.append(line.hold(request.call.step, _needed(line.unit, bound, output, cost), now))
+                holds.append(line.hold(request.call.step, needed.get(line.unit, 1), now))
             except MissingScope as missing:
                 if line.limit is not None:
                     return missing_scope(line, missing.scope)
@@ -83,14 +86,19 @@ class BudgetControl:
         )
 
     def shrink(self, quote: Quote, shortfall: Shortfall) -> Quote | None:
-        """The same call with a shorter answer that fits what is left, or None when that is too short to be worth asking for."""
+        """The same call with a shorter answer that fits what is left, or None when that is too short to be worth asking for.
+
+        It does not take all that is left: a long answer that nobody asked for must not keep parallel branches from theirs.
+        """
         request = quote.request
         current, bound = request.max_output_tokens, request.input_tokens
-        fits = self._affordable(quote, shortfall)
-        if current is None or fits is None or not min(MIN_OUTPUT, current) <= fits < current:
+        most = self._affordable(quote, shortfall)
+        if current is None or most is None or not min(MIN_OUTPUT, current) <= most < current:
             return None
+        fits = min(most, max(USEFUL_OUTPUT, most // 4))
         cost = quote.rates.worst(bound, fits, ttl=self._ttl) if quote.rates else 0
-        holds = tuple(replace(hold, amount=_needed(hold.unit, bound, fits, cost)) for hold in quote.holds)
+        needed = _needed(bound, fits, cost)
+        holds = tuple(replace(hold, amount=needed.get(hold.unit, 1)) for hold in quote.holds)
         return replace(quote, request=replace(request, max_output_tokens=fits), holds=holds, cost=cost)
 
     def refusal(self, shortfall: Shortfall) -> Decision:
@@ -117,7 +125,7 @@ class BudgetControl:
         }
         return tuple(counted.get(hold.unit, 1) for hold in quote.holds)
 
-    def broken(self, quote: Quote, meter: Meter) -> tuple[int, ...] | None:
+    def broken(self, quote: Quote, meter: Meter, elapsed_ms: int = 1) -> tuple[int, ...] | None:
         """What a call that failed or was broken off is settled at, by the evidence; None when nothing can have been billed.
 
         Reported usage counts, but no less output than was seen: some providers report the prompt first and the answer last. With
@@ -127,10 +135,10 @@ class BudgetControl:
             return None
         if meter.usage is not None:
             output = max(meter.usage.output, meter.output_tokens)
-            return self.amounts(quote, replace(meter.usage, output=output))
+            return self.amounts(quote, replace(meter.usage, output=output), elapsed_ms)
         if meter.output_tokens:
-            return self.amounts(quote, self._observed(quote, meter.output_tokens))
-        return tuple(hold.amount for hold in quote.holds)
+            return self.amounts(quote, self._observed(quote, meter.output_tokens), elapsed_ms)
+        return tuple(_settled(hold, elapsed_ms) for hold in quote.holds)
 
     def quote_tool(self, call: ToolCall, now: int) -> ToolQuote | Decision:
         """Holds of a tool call: its count, its fee, its time. A Decision when a budget needs a scope that the run does not name."""
@@ -149,7 +157,7 @@ class BudgetControl:
 
     def tool_amounts(self, quote: ToolQuote, elapsed_ms: int) -> tuple[int, ...]:
         """What each hold of a tool call is settled at: the fee and the count as held, the time that passed."""
-        return tuple(max(1, elapsed_ms) if hold.unit is Unit.MILLISECONDS else hold.amount for hold in quote.holds)
+        return tuple(_settled(hold, elapsed_ms) for hold in quote.holds)
 
     def _output(self, request: ModelRequest, routed: Routed, bound: int) -> tuple[int | None, int]:
         """The clamp to set on the request, and the output tokens to reserve.
@@ -206,14 +214,19 @@ def _estimated(request: ModelRequest) -> int:
     return REQUEST_FRAMING + request.view.tokens + offered + notes
 
 
-def _needed(unit: Unit, prompt: int, output: int, cost: int) -> int:
-    """The upper bound of a model call in one unit. Calls count 1; so does time, which is known only afterwards."""
+def _needed(prompt: int, output: int, cost: int) -> dict[Unit, int]:
+    """The upper bound of a model call by unit. Any other unit counts 1: calls, and time, which is known only afterwards."""
     return {
         Unit.NANO_USD: cost,
         Unit.TOKENS: prompt + output,
         Unit.INPUT_TOKENS: prompt,
         Unit.OUTPUT_TOKENS: output,
-    }.get(unit, 1)
+    }
+
+
+def _settled(hold: Hold, elapsed_ms: int) -> int:
+    """What is charged for a hold as held: all of it, but time, of which only now is known how much it was."""
+    return max(1, elapsed_ms) if hold.unit is Unit.MILLISECONDS else hold.amount
 
 
 def _refuse_unpriced(policy: Policy, prices: PriceBook, for_models: Sequence[Line]) -> None:

@@ -89,19 +89,18 @@ class Line:
 
     def hold(self, step: StepRef, amount: int, now: int, *, tool: str | None = None) -> Hold:
         """`amount` on this line's ledger. Raises MissingScope when the run does not name what the budget adds up by."""
-        budget = self.budget
-        name = _named(budget.scope, step, tool)
+        budget, scope = self.budget, self.budget.scope
+        name = _named(scope, step, tool)
         window, expires = window_of(budget.per, now)
-        if budget.per is None and budget.scope in _IDLE_MS:
-            expires = now + _IDLE_MS[budget.scope]
-        path = f"{_qualified(budget.scope, step)}{budget.scope}={_safe(name)}"
+        if budget.per is None and scope in _IDLE_MS:
+            expires = now + _IDLE_MS[scope]
         return Hold(
-            ledger=f"{budget.id}/{path}/{window}/{self.field}",
+            ledger=f"{budget.id}/{_qualified(scope, step)}{scope}={_safe(name)}/{window}/{self.field}",
             unit=self.unit,
             amount=amount,
             limit=self.limit,
             budget=budget.id,
-            scope=f"{budget.scope}={name}",
+            scope=f"{scope}={name}",
             written=self.written,
             expires_ms=expires,
         )
@@ -155,17 +154,28 @@ def _calendar(per: Literal["day", "week", "month"], day: int) -> tuple[str, int]
 
 
 def _named(scope: Scope, step: StepRef, tool: str | None) -> str:
+    """What the scope is called in this step. Raises MissingScope when nobody said."""
     if scope == "run":
         return step.run.id
-    name = {"thread": step.run.thread, "node": step.path, "tool": tool}.get(scope, step.run.scopes.get(scope))
+    if scope == "thread":
+        name = step.run.thread
+    elif scope == "node":
+        name = step.path
+    elif scope == "tool":
+        name = tool
+    else:
+        name = step.run.scopes.get(scope)
     if not name:
         raise MissingScope(scope)
     return name
 
 
 def _qualified(scope: Scope, step: StepRef) -> str:
+    parents = _PARENTS.get(scope)
+    if parents is None:
+        return ""
     named = step.run.scopes
-    return "".join(f"{parent}={_safe(named[parent])}," for parent in _PARENTS.get(scope, ()) if named.get(parent))
+    return "".join(f"{parent}={_safe(named[parent])}," for parent in parents if named.get(parent))
 
 
 @lru_cache(maxsize=4096)
