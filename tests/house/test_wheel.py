@@ -66,7 +66,7 @@ budgets:
 def run(command: Sequence[str | Path], *, cwd: Path) -> str:
     """What the command printed; its complaints are part of the failure when it fails."""
     env = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
-    done = subprocess.run(command, check=False, cwd=cwd, env=env, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, check=False, cwd=cwd, env=env, capture_output=True, text=True, timeout=300)
     assert 0 == done.returncode, f"{command} failed:\n{done.stdout}\n{done.stderr}"
     return done.stdout
 
