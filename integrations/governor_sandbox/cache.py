@@ -23,6 +23,8 @@ from governor_sandbox.tokens import pieces
 
 LOOK_BACK_BLOCKS = 20
 STEP_TOKENS = 128
+_MANY_ENTRIES = 200_000
+"""From here on the dead are swept out: a server may run for days."""
 TTL_SECONDS: dict[Ttl, float] = {"5m": 300.0, "1h": 3600.0}
 
 
@@ -84,8 +86,10 @@ class PromptCache:
         return _bill(model, prompt, prefixes, marked, hit, touched)
 
     def commit(self, plan: CachePlan, now: float) -> None:
-        """The response has begun: what was written becomes readable, what was read lives on."""
+        """The response has begun: what was written becomes readable, what was read lives on, each with its own TTL."""
         with self._lock:
+            if len(self._entries) > _MANY_ENTRIES:
+                self._entries = {digest: entry for digest, entry in self._entries.items() if entry.alive(now)}
             for digest, ttl in plan.touched:
                 entry = self._entries.get(digest)
                 if entry is not None and entry.alive(now):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import sys
@@ -27,6 +28,7 @@ _FIXED: Mapping[str, Target] = {
     "/v1/messages": Target(provider="anthropic", operation="complete"),
     "/v1/messages/count_tokens": Target(provider="anthropic", operation="count_tokens"),
 }
+_JOIN_SECONDS = 5.0
 _CHECK_SECONDS = 0.01
 """How often a held request looks whether its client is still there."""
 
@@ -94,7 +96,7 @@ class Holds:
 class LoopbackServer(ThreadingHTTPServer):
     """A thread per connection; many clients may connect at once."""
 
-    daemon_threads = False  # so that server_close joins them: a test leaves nothing running behind it
+    daemon_threads = True  # a program that forgets to stop the sandbox still exits
     request_queue_size = 512
     allow_reuse_address = True
 
@@ -103,31 +105,32 @@ class LoopbackServer(ThreadingHTTPServer):
         self.exchange = exchange
         self.control = control
         self.holds = Holds()
-        self._open: set[socket.socket] = set()
+        self._open: dict[socket.socket, threading.Thread] = {}
         self._open_lock = threading.Lock()
         super().__init__(address, _Handler)
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Remember the connection, so that an idle one can be closed."""
+        """Serve a connection on its own thread, and remember both."""
+        work = threading.Thread(target=self.process_request_thread, args=(request, client_address), daemon=True)
         with self._open_lock:
-            self._open.add(request)
-        super().process_request(request, client_address)
+            self._open[request] = work
+        work.start()
 
     def shutdown_request(self, request: Any) -> None:
-        """Forget the connection and close it."""
-        with self._open_lock:
-            self._open.discard(request)
+        """Close the connection and forget it."""
         super().shutdown_request(request)
+        with self._open_lock:
+            self._open.pop(request, None)
 
     def hang_up(self) -> None:
-        """End every connection, idle or not; their threads then finish."""
+        """End every connection, idle or not, and wait for their threads: a test leaves nothing running behind it."""
         self.holds.close()
         with self._open_lock:
-            for connection in self._open:
-                try:
-                    connection.shutdown(socket.SHUT_RDWR)
-                except OSError:
-                    continue  # the peer was faster
+            left = dict(self._open)
+        for connection, work in left.items():
+            with contextlib.suppress(OSError):  # the peer may be faster
+                connection.shutdown(socket.SHUT_RDWR)
+            work.join(_JOIN_SECONDS)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A connection that breaks is business as usual; anything else is a bug and is shown."""
