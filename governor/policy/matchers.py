@@ -39,7 +39,7 @@ __all__ = [
     "matches_glob",
 ]
 
-FACT_ROOTS = ("args", "tool", "node", "agent", "org", "tenant", "user", "thread", "run", "tags")
+FACT_ROOTS = ("args", "tool", "node", "path", "agent", "org", "tenant", "user", "thread", "run")
 """First segments a condition may name. Any other could never match, so it is an error when the policy is loaded."""
 
 

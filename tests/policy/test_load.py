@@ -345,7 +345,7 @@ def test_the_hash_is_a_function_of_what_the_policy_means(source: dict[str, Any])
 
 
 def test_bundled_policies_load_by_name() -> None:
-    assert ("baseline", "frugal", "starter", "strict") == bundled_policies()
+    assert ("baseline", "frugal", "starter", "strict", "support") == bundled_policies()
     for name in bundled_policies():
         loaded = load(name)
         assert f"bundled:{name}" == loaded.file
