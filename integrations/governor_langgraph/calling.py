@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     AGenerate = Callable[[Outgoing], Awaitable[LLMResult]]
     Stream = Callable[[Outgoing], Iterator[AIMessageChunk]]
     AStream = Callable[[Outgoing], AsyncIterator[AIMessageChunk]]
+    Answer = Callable[[], BaseMessage | None]
 
 __all__ = [
     "agenerate",
@@ -63,15 +64,16 @@ def generate(
     """One governed call. In a run inside another governor's run, what is sent goes through the outer policy as well."""
     prepared = prepare(step, model, messages, kwargs, streaming=streaming)
     outer = step.outer
+
+    def through(outer: GovernedStep, out: Outgoing, call: Generate) -> LLMResult:
+        return generate(outer, out.model, out.messages, out.kwargs, call, streaming=streaming)
+
     with governed_call(prepared) as span:
 
         def invoke(effect: InvokeModel) -> ModelResponse:
             out = prepared.outgoing(effect.request)
             with provider(effect.meter, out.model, span):
-                if outer is None:
-                    result = call(out)
-                else:
-                    result = generate(outer, out.model, out.messages, out.kwargs, call, streaming=streaming)
+                result = call(out) if outer is None else through(outer, out, call)
             return _response(result, out.model)
 
         governor = step.run.governor
@@ -91,15 +93,16 @@ async def agenerate(
     """The async twin of `generate`."""
     prepared = prepare(step, model, messages, kwargs, streaming=streaming)
     outer = step.outer
+
+    def through(outer: GovernedStep, out: Outgoing, call: AGenerate) -> Awaitable[LLMResult]:
+        return agenerate(outer, out.model, out.messages, out.kwargs, call, streaming=streaming)
+
     with governed_call(prepared) as span:
 
         async def invoke(effect: InvokeModel) -> ModelResponse:
             out = prepared.outgoing(effect.request)
             with provider(effect.meter, out.model, span):
-                if outer is None:
-                    result = await call(out)
-                else:
-                    result = await agenerate(outer, out.model, out.messages, out.kwargs, call, streaming=streaming)
+                result = await (call(out) if outer is None else through(outer, out, call))
             return _response(result, out.model)
 
         governor = step.run.governor
@@ -149,12 +152,16 @@ def merged(results: Sequence[LLMResult], model: BaseChatModel) -> LLMResult:
 class _Chunks:
     """What a stream yielded: counted as it passes, added up once at the end."""
 
-    def __init__(self, meter: Meter, model: BaseChatModel) -> None:
+    def __init__(self, meter: Meter, model: BaseChatModel, answer: Answer | None) -> None:
         self.meter = meter
         self.model = model
+        self.answer = answer
         self.seen: list[AIMessageChunk] = []
 
-    def saw(self, chunk: AIMessageChunk | ChatGenerationChunk) -> None:
+    def saw(self, chunk: Any) -> None:
+        if self.answer is not None:  # events: the caller's own accumulator adds them up
+            self.meter.output_tokens += estimate("".join(_written(cast("Mapping[str, Any]", chunk))))
+            return
         message = cast("AIMessageChunk", chunk.message) if isinstance(chunk, ChatGenerationChunk) else chunk
         self.seen.append(message)
         written = str(message.text) + "".join(
@@ -164,20 +171,32 @@ class _Chunks:
             self.meter.output_tokens += estimate(written)
 
     def response(self) -> ModelResponse:
-        if not self.seen:
+        whole = self.answer() if self.answer is not None else self._whole()
+        if whole is None:
             return ModelResponse()
-        first, *rest = self.seen
-        whole = add_ai_message_chunks(first, *rest) if rest else first
         response = response_of(whole, self.model, whole)
         self.meter.usage = response.usage
         return response
+
+    def _whole(self) -> BaseMessage | None:
+        if not self.seen:
+            return None
+        first, *rest = self.seen
+        return add_ai_message_chunks(first, *rest) if rest else first
+
+
+def _written(event: Mapping[str, Any]) -> Iterator[str]:
+    """The text that an event of LangChain's streaming protocol adds."""
+    delta = event.get("delta") if event.get("event") == "content-block-delta" else None
+    fields = cast("Mapping[str, Any]", delta) if isinstance(delta, dict) else {}
+    yield from (value for key, value in fields.items() if key != "type" and isinstance(value, str))
 
 
 class _Opened(_Chunks):
     """A provider's stream under way."""
 
-    def __init__(self, meter: Meter, out: Outgoing, span: Span, open_stream: Stream) -> None:
-        super().__init__(meter, out.model)
+    def __init__(self, meter: Meter, out: Outgoing, span: Span, open_stream: Stream, answer: Answer | None) -> None:
+        super().__init__(meter, out.model, answer)
         self.span = span
         self._open = partial(open_stream, out)
 
@@ -197,8 +216,8 @@ class _Opened(_Chunks):
 class _AOpened(_Chunks):
     """The async twin of `_Opened`."""
 
-    def __init__(self, meter: Meter, out: Outgoing, span: Span, open_stream: AStream) -> None:
-        super().__init__(meter, out.model)
+    def __init__(self, meter: Meter, out: Outgoing, span: Span, open_stream: AStream, answer: Answer | None) -> None:
+        super().__init__(meter, out.model, answer)
         self.span = span
         self._open = partial(open_stream, out)
 
@@ -216,40 +235,55 @@ class _AOpened(_Chunks):
 
 
 def stream(
-    step: GovernedStep, model: BaseChatModel, messages: Sequence[BaseMessage], kwargs: Mapping[str, Any], call: Stream
+    step: GovernedStep,
+    model: BaseChatModel,
+    messages: Sequence[BaseMessage],
+    kwargs: Mapping[str, Any],
+    call: Stream,
+    *,
+    answer: Answer | None = None,
 ) -> Iterator[AIMessageChunk]:
-    """One governed stream; chunks pass as they come and the settlement follows the last one, or the break."""
+    """One governed stream; chunks pass as they come and the settlement follows the last one, or the break.
+
+    `answer` gives the whole message where chunks are events that add up elsewhere.
+    """
     prepared = prepare(step, model, messages, kwargs, streaming=True)
     outer = step.outer
 
     def send(out: Outgoing) -> Iterator[AIMessageChunk]:
-        return call(out) if outer is None else stream(outer, out.model, out.messages, out.kwargs, call)
+        return call(out) if outer is None else stream(outer, out.model, out.messages, out.kwargs, call, answer=answer)
 
     with governed_call(prepared) as span:
         governor = step.run.governor
 
         def open_stream(effect: InvokeModel) -> _Opened:
-            return _Opened(effect.meter, prepared.outgoing(effect.request), span, send)
+            return _Opened(effect.meter, prepared.outgoing(effect.request), span, send, answer)
 
         perform = partial(governor.runtime.perform, span=span, invoke=_never)
         yield from drive_stream(model_call(prepared.call, governor.controls), perform, open_stream)
 
 
 async def astream(
-    step: GovernedStep, model: BaseChatModel, messages: Sequence[BaseMessage], kwargs: Mapping[str, Any], call: AStream
+    step: GovernedStep,
+    model: BaseChatModel,
+    messages: Sequence[BaseMessage],
+    kwargs: Mapping[str, Any],
+    call: AStream,
+    *,
+    answer: Answer | None = None,
 ) -> AsyncIterator[AIMessageChunk]:
     """The async twin of `stream`."""
     prepared = prepare(step, model, messages, kwargs, streaming=True)
     outer = step.outer
 
     def send(out: Outgoing) -> AsyncIterator[AIMessageChunk]:
-        return call(out) if outer is None else astream(outer, out.model, out.messages, out.kwargs, call)
+        return call(out) if outer is None else astream(outer, out.model, out.messages, out.kwargs, call, answer=answer)
 
     with governed_call(prepared) as span:
         governor = step.run.governor
 
         def open_stream(effect: InvokeModel) -> _AOpened:
-            return _AOpened(effect.meter, prepared.outgoing(effect.request), span, send)
+            return _AOpened(effect.meter, prepared.outgoing(effect.request), span, send, answer)
 
         perform = partial(governor.runtime.perform_async, span=span, invoke=_never)
         chunks = drive_stream_async(model_call(prepared.call, governor.controls), perform, open_stream)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from contextvars import Token
     from types import TracebackType
 
+    from langchain_core.callbacks import BaseCallbackHandler
     from langgraph.runtime import RunControl
     from opentelemetry.context import Context
     from opentelemetry.trace import Span
@@ -38,7 +39,9 @@ __all__ = [
     "GovernedStep",
     "current_step",
     "model_taken",
+    "model_vouched",
     "run_var",
+    "second_line",
     "step_ref",
     "step_var",
     "tool_taken",
@@ -106,6 +109,10 @@ run_var: ContextVar[GovernedRun | None] = ContextVar("governor_run", default=Non
 step_var: ContextVar[GovernedStep | None] = ContextVar("governor_step", default=None)
 model_taken: ContextVar[bool] = ContextVar("governor_model_taken", default=False)
 """True while the provider is being called for a governed call: whatever the client does inside is that same call."""
+model_vouched: ContextVar[bool] = ContextVar("governor_model_vouched", default=False)
+"""True while a model that governs itself, or whose call is governed a little later, reports its start."""
+second_line: ContextVar[BaseCallbackHandler | None] = ContextVar("governor_second_line", default=None)
+"""The handler that LangChain adds to every callback manager while a governed run is the current one."""
 tool_taken: ContextVar[str | None] = ContextVar("governor_tool_taken", default=None)
 """Name of the tool that a ToolNode is about to run for a governed call; taken off before the tool's body runs."""
 
@@ -113,7 +120,7 @@ tool_taken: ContextVar[str | None] = ContextVar("governor_tool_taken", default=N
 class Active:
     """Make a run and its step the current ones, and their span the current span, for the length of a `with` block."""
 
-    __slots__ = ("_run", "_span", "_step", "otel", "run", "step")
+    __slots__ = ("_line", "_run", "_span", "_step", "otel", "run", "step")
 
     def __init__(self, run: GovernedRun, step: GovernedStep | None = None) -> None:
         """Without a step, code in the block counts to the run alone (branches, reducers)."""
@@ -125,6 +132,7 @@ class Active:
         """Set all three; nested use is fine."""
         self._run: Token[GovernedRun | None] = run_var.set(self.run)
         self._step: Token[GovernedStep | None] | None = step_var.set(self.step) if self.step else None
+        self._line = second_line.set(self.run.governor.second_line)
         self._span = otel_context.attach(self.otel)
 
     def __exit__(
@@ -132,6 +140,7 @@ class Active:
     ) -> None:
         """Put back what was there, error or not."""
         otel_context.detach(self._span)
+        second_line.reset(self._line)
         if self._step is not None:
             step_var.reset(self._step)
         run_var.reset(self._run)

@@ -15,10 +15,10 @@ from governor.drive import drive, drive_async
 from governor.errors import ConfigurationError
 from governor.policy.load import LoadedPolicy, load
 from governor.runtime import Runtime
-from governor_langgraph.toolspec import CannotCarry, carry_over
 from governor_langgraph.context import GovernedRun, within
+from governor_langgraph.second_line import SECOND_LINE
 from governor_langgraph.stops import RunReport, publish, watched
-
+from governor_langgraph.toolspec import CannotCarry, carry_over
 from governor_langgraph.vendors import vendor_named
 
 if TYPE_CHECKING:
@@ -67,6 +67,7 @@ class Governor:
         self.on_report = on_report
         self._clients: dict[str, BaseChatModel] = dict(clients or {})
         self._ambient: OrderedDict[int | str, tuple[object, GovernedRun]] = OrderedDict()
+        self.second_line = SECOND_LINE
         self._carries: dict[tuple[type[Any], str], bool] = {}
         self._lock = threading.Lock()
 

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any, cast
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.tools import BaseTool
+from langchain_core.tracers.context import register_configure_hook
 
 from governor_langgraph import calling, tool_path
-from governor_langgraph.context import current_step, model_taken
+from governor_langgraph.context import current_step, model_taken, model_vouched, second_line
 from governor_langgraph.wrapper_marker import governs_itself
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ __all__ = ["install", "installed", "uninstall"]
 _lock = threading.Lock()
 _installed: dict[tuple[type[Any], str], tuple[Callable[..., Any], Callable[..., Any]]] = {}
 """(class, method) to the original and to what replaced it."""
+_registered: list[object] = []
+"""LangChain has no way to take a configure hook back; once is enough, since it does nothing while its variable is unset."""
 
 
 def install() -> None:
@@ -38,8 +41,13 @@ def install() -> None:
     with _lock:
         if _installed:
             return
+        if not _registered:
+            register_configure_hook(second_line, inheritable=True)
+            _registered.append(second_line)
         for cls, name, hook in _HOOKS:
-            original = getattr(cls, name)
+            original = getattr(cls, name, None)
+            if original is None:
+                continue  # older releases have no events of the third version
             replacement = functools.wraps(original)(hook(original))
             _installed[cls, name] = (original, replacement)
             setattr(cls, name, replacement)
@@ -60,7 +68,7 @@ def installed() -> bool:
 
 
 def _model_step(model: BaseChatModel) -> GovernedStep | None:
-    """The step whose policy a call of `model` made right here goes through; None to call as ever."""
+    """The step whose policy a call of `model` made right here goes through; None when there is none, or the call is taken already."""
     if model_taken.get() or governs_itself(model):
         return None
     return current_step()
@@ -129,11 +137,11 @@ def _agenerate(original: Callable[..., Any]) -> Callable[..., Any]:
 def _stream(original: Callable[..., Iterator[AIMessageChunk]]) -> Callable[..., Iterator[AIMessageChunk]]:
     def stream(
         self: BaseChatModel,
-        input: Any,
+        input: Any,  # noqa: A002 - LangChain's name
         config: Any = None,
         *,
         stop: list[str] | None = None,
-        **kwargs: Any,  # noqa: A002 - LangChain's name
+        **kwargs: Any,
     ) -> Iterator[AIMessageChunk]:
         step = _model_step(self)
         if step is None or not _streams(self, kwargs, asynchronous=False):
@@ -152,11 +160,11 @@ def _stream(original: Callable[..., Iterator[AIMessageChunk]]) -> Callable[..., 
 def _astream(original: Callable[..., AsyncIterator[AIMessageChunk]]) -> Callable[..., AsyncIterator[AIMessageChunk]]:
     def astream(
         self: BaseChatModel,
-        input: Any,
+        input: Any,  # noqa: A002 - LangChain's name
         config: Any = None,
         *,
         stop: list[str] | None = None,
-        **kwargs: Any,  # noqa: A002 - same
+        **kwargs: Any,
     ) -> AsyncIterator[AIMessageChunk]:
         step = _model_step(self)
         if step is None or not _streams(self, kwargs, asynchronous=True):
@@ -168,6 +176,88 @@ def _astream(original: Callable[..., AsyncIterator[AIMessageChunk]]) -> Callable
         return calling.astream(step, self, _messages(self, input), kwargs, call)
 
     return astream
+
+
+def _events(original: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[Any]]:
+    def _iter_v2_events(
+        self: BaseChatModel,
+        messages: list[BaseMessage],
+        *,
+        run_manager: Any,
+        stream: Any,
+        stop: Any = None,
+        **kwargs: Any,
+    ) -> Iterator[Any]:
+        step = _model_step(self)
+        if step is None:
+            return original(self, messages, run_manager=run_manager, stream=stream, stop=stop, **kwargs)
+
+        def call(out: Outgoing) -> Iterator[Any]:
+            return original(out.model, out.messages, run_manager=run_manager, stream=stream, stop=stop, **out.kwargs)
+
+        return cast("Any", calling.stream(step, self, messages, kwargs, call, answer=lambda: stream.output_message))
+
+    return _iter_v2_events
+
+
+def _aevents(original: Callable[..., AsyncIterator[Any]]) -> Callable[..., AsyncIterator[Any]]:
+    def _aiter_v2_events(
+        self: BaseChatModel,
+        messages: list[BaseMessage],
+        *,
+        run_manager: Any,
+        stream: Any,
+        stop: Any = None,
+        **kwargs: Any,
+    ) -> AsyncIterator[Any]:
+        step = _model_step(self)
+        if step is None:
+            return original(self, messages, run_manager=run_manager, stream=stream, stop=stop, **kwargs)
+
+        def call(out: Outgoing) -> AsyncIterator[Any]:
+            return original(out.model, out.messages, run_manager=run_manager, stream=stream, stop=stop, **out.kwargs)
+
+        return cast("Any", calling.astream(step, self, messages, kwargs, call, answer=lambda: stream.output_message))
+
+    return _aiter_v2_events
+
+
+def _stream_v3(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Events of the third version: the call itself is governed in `_iter_v2_events`, so its start may pass the second line."""
+
+    def _chat_model_stream_v3(self: BaseChatModel, *args: Any, **kwargs: Any) -> Any:
+        opened = original(self, *args, **kwargs)
+        start = opened._ensure_started  # noqa: SLF001 - set by `set_start`, which has no getter
+
+        def vouched() -> None:
+            token = model_vouched.set(True)
+            try:
+                start()
+            finally:
+                model_vouched.reset(token)
+
+        opened.set_start(vouched)
+        return opened
+
+    return _chat_model_stream_v3
+
+
+def _astream_v3(original: Callable[..., Any]) -> Callable[..., Any]:
+    async def _achat_model_stream_v3(self: BaseChatModel, *args: Any, **kwargs: Any) -> Any:
+        opened = await original(self, *args, **kwargs)
+        start = opened._ensure_started  # noqa: SLF001 - same
+
+        async def vouched() -> None:
+            token = model_vouched.set(True)
+            try:
+                await start()
+            finally:
+                model_vouched.reset(token)
+
+        opened.set_start(vouched)
+        return opened
+
+    return _achat_model_stream_v3
 
 
 def _run(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -189,6 +279,10 @@ _HOOKS: tuple[tuple[type[Any], str, Callable[[Any], Any]], ...] = (
     (BaseChatModel, "agenerate", _agenerate),
     (BaseChatModel, "stream", _stream),
     (BaseChatModel, "astream", _astream),
+    (BaseChatModel, "_iter_v2_events", _events),
+    (BaseChatModel, "_aiter_v2_events", _aevents),
+    (BaseChatModel, "_chat_model_stream_v3", _stream_v3),
+    (BaseChatModel, "_achat_model_stream_v3", _astream_v3),
     (BaseTool, "run", _run),
     (BaseTool, "arun", _arun),
 )

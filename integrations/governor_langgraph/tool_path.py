@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, cast
 
 from langchain_core.messages import ToolMessage
-from langgraph.errors import GraphBubbleUp
+from langgraph.errors import GraphBubbleUp, GraphInterrupt
 from langgraph.types import Command
 from opentelemetry import context as otel_context
 from opentelemetry import trace
@@ -25,6 +25,7 @@ from governor_langgraph import recall
 from governor_langgraph.approval import answer_to
 from governor_langgraph.context import current_step, tool_taken
 from governor_langgraph.stops import GovernorStop, stop
+from governor_langgraph.turns import turns_var
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Mapping
@@ -44,12 +45,16 @@ __all__ = ["arun", "awrap", "run", "wrap"]
 
 def governed(step: GovernedStep, call: ToolCall, execute: Callable[[], Any]) -> ToolResult:
     """One governed tool call. `execute` runs the tool once; an outer governor's policy applies inside of this one's."""
-    governor, outer = step.run.governor, step.outer
+    governor, outer, turns = step.run.governor, step.outer, turns_var.get()
     with _spanned(step, call) as span:
 
         def invoke(effect: InvokeTool | Approve) -> ToolResult | bool:
             if isinstance(effect, Approve):
+                if turns is not None:
+                    turns.wait(call.id)
                 return answer_to(effect, governor.policy.policy)
+            if turns is not None and outer is None:
+                turns.past(call.id)
             if _recalls(step, call):
                 return recall.read(governor.runtime, step.run.ref.id, call.args)
             with _executing(effect.meter, call, span):
@@ -60,12 +65,16 @@ def governed(step: GovernedStep, call: ToolCall, execute: Callable[[], Any]) -> 
 
 async def agoverned(step: GovernedStep, call: ToolCall, execute: Callable[[], Awaitable[Any]]) -> ToolResult:
     """The async twin of `governed`."""
-    governor, outer = step.run.governor, step.outer
+    governor, outer, turns = step.run.governor, step.outer, turns_var.get()
     with _spanned(step, call) as span:
 
         async def invoke(effect: InvokeTool | Approve) -> ToolResult | bool:
             if isinstance(effect, Approve):
+                if turns is not None:
+                    await turns.await_(call.id)
                 return answer_to(effect, governor.policy.policy)
+            if turns is not None and outer is None:
+                turns.past(call.id)
             if _recalls(step, call):
                 return await recall.aread(governor.runtime, step.run.ref.id, call.args)
             with _executing(effect.meter, call, span):
@@ -85,6 +94,8 @@ def _spanned(step: GovernedStep, call: ToolCall) -> Iterator[Span]:
         error = raised
         raise
     finally:
+        if (turns := turns_var.get()) is not None:
+            turns.past(call.id, interrupted=isinstance(error, GraphInterrupt))
         telemetry.end(span, error, expected=isinstance(error, (GraphBubbleUp, Refused)))
 
 

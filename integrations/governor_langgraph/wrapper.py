@@ -88,7 +88,9 @@ class GovernedChatModel(BaseChatModel, SelfGoverned):
             return _as_llm_result(await out.model._agenerate(out.messages, stop=stop, **options, **out.kwargs))  # noqa: SLF001
 
         with_reader = calling.streams_to_a_reader(self.inner, None, kwargs)
-        result = await calling.agenerate(self._step(run_manager), self.inner, messages, kwargs, call, streaming=with_reader)
+        result = await calling.agenerate(
+            self._step(run_manager), self.inner, messages, kwargs, call, streaming=with_reader
+        )
         return _as_chat_result(result)
 
     def _stream(
@@ -143,8 +145,8 @@ def wrap_model(
 ) -> GovernedChatModel:
     """A chat model whose calls go through the policy.
 
-    All its calls are one run; a `thread_id` in a call's metadata makes one run per thread, and scopes are read there as well. A stop raises `governor.RunStopped`, a denied
-    call `governor.CallDenied`.
+    All its calls are one run; a `thread_id` in a call's metadata makes one run per thread, and scopes are read there as well. A stop
+    raises `governor.RunStopped`, a denied call `governor.CallDenied`.
     """
     governor = ready(policy, store=store, runtime=runtime, name=name, clients=clients)
     return GovernedChatModel(

@@ -114,9 +114,9 @@ class Streaming(Whole):
             yield chunk
 
 
-def calling(tool: str, args: dict[str, Any] | None = None, *, id: str = "c1", text: str = "") -> AIMessage:
+def calling(tool: str, args: dict[str, Any] | None = None, *, call_id: str = "c1", text: str = "") -> AIMessage:
     """An answer that asks for a tool."""
-    return AIMessage(content=text, tool_calls=[{"name": tool, "args": args or {}, "id": id, "type": "tool_call"}])
+    return AIMessage(content=text, tool_calls=[{"name": tool, "args": args or {}, "id": call_id, "type": "tool_call"}])
 
 
 def once(tool: str, args: dict[str, Any] | None = None, answer: str = "the end") -> Rule:
@@ -133,7 +133,7 @@ def times(tool: str, count: int, args: Callable[[int], dict[str, Any]], answer: 
 
     def rule(messages: list[BaseMessage]) -> AIMessage | str:
         done = sum(isinstance(message, ToolMessage) for message in messages)
-        return answer if done >= count else calling(tool, args(done), id=f"c{done}")
+        return answer if done >= count else calling(tool, args(done), call_id=f"c{done}")
 
     return rule
 

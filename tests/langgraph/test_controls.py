@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from typing import Any
 
 import pytest
-from governor_langgraph import GovernorMiddleware, govern, watch
 from langchain.agents import create_agent
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
 from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
 
+from governor_langgraph import GovernorMiddleware, govern, watch
 from tests.langgraph import graphs, modes
 from tests.langgraph.fakes import Calls, Streaming, Whole, calling, once, policy, times
 from tests.langgraph.test_enforcement import GIVEN, Bodies
@@ -193,10 +194,10 @@ def reading(messages: list[BaseMessage]) -> AIMessage | str:
     """Fetch, then recall what was left out, then answer."""
     answers = [message for message in messages if isinstance(message, ToolMessage)]
     if not answers:
-        return calling("fetch", {"page": "1"}, id="c0")
+        return calling("fetch", {"page": "1"}, call_id="c0")
     if len(answers) == 1:
         handle = answers[0].text.split('recall(handle="')[1].split('"')[0]
-        return calling("recall", {"handle": handle, "offset": 0}, id="c1")
+        return calling("recall", {"handle": handle, "offset": 0}, call_id="c1")
     return "the end"
 
 
@@ -232,7 +233,7 @@ def test_the_recall_tool_is_offered_from_the_first_turn_on_and_only_beside_other
 
 def test_results_are_not_shortened_where_nobody_can_read_them_back() -> None:
     model = Streaming(rule=lambda messages: "an answer")
-    history = [HumanMessage("x"), calling("fetch", {}, id="c0"), ToolMessage(LONG, tool_call_id="c0")]
+    history = [HumanMessage("x"), calling("fetch", {}, call_id="c0"), ToolMessage(LONG, tool_call_id="c0")]
 
     govern(graphs.function_node(model), CAPPED).invoke({"messages": history})
 
@@ -257,7 +258,7 @@ def test_a_long_history_is_cut_in_what_the_model_sees_and_nowhere_else() -> None
 
     def rule(messages: list[BaseMessage]) -> AIMessage | str:
         turn = next(turns, None)  # what it sees is cut, so it cannot count its turns there
-        return "the end" if turn is None else calling("fetch", {"page": str(turn)}, id=f"c{turn}")
+        return "the end" if turn is None else calling("fetch", {"page": str(turn)}, call_id=f"c{turn}")
 
     model = Streaming(rule=rule)
     rules = policy(context={"compact": {"strategy": "ledger", "keep_tail": "2k"}, "max_input_tokens": "40k"})
@@ -285,7 +286,7 @@ def test_what_is_sent_extends_what_was_sent_before() -> None:
         [(m.type, m.text, json.dumps(getattr(m, "tool_calls", None))) for m in messages]
         for _, messages, _ in model.calls.seen
     ]
-    for before, after in zip(sent, sent[1:], strict=False):
+    for before, after in itertools.pairwise(sent):
         assert before == after[: len(before)]
 
 

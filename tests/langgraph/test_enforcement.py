@@ -6,7 +6,6 @@ import asyncio
 from typing import Any
 
 import pytest
-from governor_langgraph import GovernorStop, govern, watch
 from langchain_core.messages import HumanMessage, ToolMessage
 from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
@@ -14,6 +13,7 @@ from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.types import Command, RetryPolicy
 
 from governor import CallDenied, ConfigurationError, RunStopped
+from governor_langgraph import GovernorStop, govern, watch
 from tests.langgraph import graphs, modes
 from tests.langgraph.fakes import Runs, Streaming, Whole, once, policy, times
 

@@ -5,6 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from langchain.agents import create_agent
+from langchain.agents.middleware import AgentMiddleware
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessage, ToolMessage
+from langchain_core.tools import BaseTool
+from langgraph.func import entrypoint
+from langgraph.graph import START, MessagesState, StateGraph
+from langgraph.pregel import Pregel
+
+from governor import ConfigurationError, RunStopped
+from governor.stores.memory import MemoryStore
 from governor_langgraph import (
     Governor,
     GovernorMiddleware,
@@ -17,21 +28,9 @@ from governor_langgraph import (
     watch,
     wrap_model,
 )
-from langchain.agents import create_agent
-from langchain.agents.middleware import AgentMiddleware
-from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AIMessage, ToolMessage
-from langchain_core.tools import BaseTool
-from langgraph.func import entrypoint
-from langgraph.graph import START, MessagesState, StateGraph
-from langgraph.pregel import Pregel
-
-from governor import ConfigurationError, RunStopped
-from governor.stores.memory import MemoryStore
 from tests.langgraph import graphs, modes
 from tests.langgraph.fakes import Runs, Streaming, Whole, once, policy, times
 from tests.langgraph.test_enforcement import GIVEN, Bodies, calls
-
 
 # --- @governed ---------------------------------------------------------------------------------------------------------
 

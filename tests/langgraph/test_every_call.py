@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from governor_langgraph import govern, watch
 
+from governor_langgraph import govern, watch
 from tests.langgraph import graphs, modes
 from tests.langgraph.fakes import OPEN, Runs, Streaming, Whole, once
 

@@ -7,13 +7,13 @@ import re
 from typing import Any
 
 import pytest
-from governor_langgraph import govern
 from langchain_core.messages import BaseMessage
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.types import Command, RetryPolicy, interrupt
 
+from governor_langgraph import govern
 from tests.langgraph import graphs
 from tests.langgraph.fakes import OPEN, Streaming, once, policy
 from tests.langgraph.modes import plain
@@ -248,8 +248,9 @@ def test_node_code_sees_the_callers_context(name: str) -> None:
 
 
 async def test_no_context_variable_of_governor_is_seen_between_chunks() -> None:
-    from governor_langgraph.context import run_var, step_var
     from opentelemetry import context as otel
+
+    from governor_langgraph.context import run_var, step_var
 
     app = govern(graphs.streaming_node(Streaming(rule=lambda messages: "a b c d")), OPEN)
     before = otel.get_current()

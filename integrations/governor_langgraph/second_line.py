@@ -1,0 +1,73 @@
+"""The second line: a callback handler that sees the model calls which no hook took.
+
+Such a call has no reservation, no tier and no record: a model class with a `generate` of its own, a completion LLM. Under an enforcing
+policy it is refused before the provider is reached; under an observing one it is reported and goes on.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from langchain_core.callbacks import BaseCallbackHandler
+
+from governor.decisions import Decision, Reason, Verdict
+from governor.errors import CallDenied
+from governor_langgraph.context import current_step, model_taken, model_vouched
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["SECOND_LINE", "SecondLine"]
+
+CODE = "mediation.ungoverned"
+SELF_GOVERNED = ["wrapper", "GovernedChatModel"]
+"""How a model of `wrap_model` names itself to handlers: it answers for its own calls."""
+
+
+class SecondLine(BaseCallbackHandler):
+    """Refuses or reports model calls that governor did not take. Sync and inline: only so does an exception stop the call."""
+
+    raise_error = True
+    run_inline = True
+    ignore_agent = True
+    ignore_chain = True
+    ignore_retriever = True
+    ignore_retry = True
+    ignore_custom_event = True
+
+    def on_chat_model_start(self, serialized: Mapping[str, Any], messages: Any, **kwargs: Any) -> None:  # pyright: ignore[reportIncompatibleMethodOverride] - only the name is read
+        """A chat model is about to be called."""
+        _check(serialized)
+
+    def on_llm_start(self, serialized: Mapping[str, Any], prompts: Any, **kwargs: Any) -> None:  # pyright: ignore[reportIncompatibleMethodOverride] - same
+        """A completion model is about to be called; governor has no path for those."""
+        _check(serialized)
+
+
+def _check(serialized: Mapping[str, Any] | None) -> None:
+    """Raises CallDenied for a call that nobody answers for."""
+    if model_taken.get() or model_vouched.get():
+        return
+    step = current_step()
+    if step is None:
+        return
+    identity: list[str] = (serialized or {}).get("id") or ["a model"]
+    if identity[-2:] == SELF_GOVERNED:
+        return
+    name = identity[-1]
+    governor = step.run.governor
+    reason = Reason(
+        code=CODE,
+        rule="mediation",
+        text=f"{name} was called in a governed run by a way that governor does not reach, so nothing would bound it.",
+        seen=name,
+        remedy="Call it through a chat model's invoke, stream, batch or generate, or wrap it with wrap_model().",
+    )
+    observed = governor.policy.policy.mode == "observe"
+    decision = Decision(control="mediation", verdict=Verdict.DENY, reason=reason, observed=observed)
+    governor.runtime.telemetry.decided(step.span, step.ref, decision)
+    if not observed:
+        raise CallDenied(reason)
+
+
+SECOND_LINE = SecondLine()

@@ -1,0 +1,186 @@
+"""Calls by unusual ways: through the event protocol, past the hooks, several questions to a person at once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from langchain_core.language_models import BaseChatModel
+from langchain_core.language_models.fake import FakeListLLM
+from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
+from langchain_core.outputs import LLMResult
+from langchain_core.tools import tool
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.graph import START, MessagesState, StateGraph
+from langgraph.prebuilt import ToolNode
+from langgraph.types import Command
+
+from governor import CallDenied
+from governor.stores.memory import MemoryStore
+from governor_langgraph import govern, watch
+from tests.langgraph.fakes import Runs, Streaming, Whole, policy
+from tests.langgraph.test_enforcement import GIVEN, calls
+
+
+def one_node(node: Any, **options: Any) -> Any:
+    graph = StateGraph(MessagesState)
+    graph.add_node("node", node)
+    graph.add_edge(START, "node")
+    return graph.compile(**options)
+
+
+# --- the event protocol -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.filterwarnings("ignore:.*v3.*")
+@pytest.mark.filterwarnings("ignore::langchain_core._api.LangChainBetaWarning")
+async def test_a_model_streamed_by_events_is_governed_and_made_once() -> None:
+    store, model, seen = MemoryStore(), Streaming(rule=lambda messages: "one two three"), Runs()
+
+    def node(state: MessagesState) -> dict[str, Any]:
+        stream = model.stream_events(state["messages"], {"callbacks": [seen]}, version="v3")
+        return {"messages": [("ai", "".join(stream.text))]}
+
+    async def anode(state: MessagesState) -> dict[str, Any]:
+        stream = await model.astream_events(state["messages"], {"callbacks": [seen]}, version="v3")
+        texts = [text async for text in stream.text]
+        await stream.output  # its producer is a task of its own; here it has ended, and the call is settled
+        return {"messages": [("ai", "".join(texts))]}
+
+    for build, mode in ((node, "invoke"), (anode, "ainvoke")):
+        app = govern(one_node(build), policy(budgets=calls(5)), store=store)
+        with watch() as runs:
+            result = app.invoke(GIVEN) if mode == "invoke" else await app.ainvoke(GIVEN)
+        assert "one two three" == result["messages"][-1].text
+        assert 1 == runs[0].state.model_calls
+
+    assert 2 == len(model.calls) == len(seen.starts)
+    assert [1, 1] == [balance.spent for balance in store.balances()]
+    assert [0, 0] == [balance.reserved for balance in store.balances()]
+
+
+@pytest.mark.filterwarnings("ignore::langchain_core._api.LangChainBetaWarning")
+def test_a_model_streamed_by_events_is_refused_like_any_other() -> None:
+    model = Streaming(rule=lambda messages: "an answer")
+
+    def node(state: MessagesState) -> dict[str, Any]:
+        texts = ["".join(model.stream_events(state["messages"], version="v3").text) for _ in range(3)]
+        return {"messages": texts}
+
+    with watch() as runs:
+        govern(one_node(node), policy(budgets=calls(1))).invoke(GIVEN)
+
+    assert 1 == len(model.calls)
+    assert runs[0].stopped is not None
+
+
+# --- the second line ----------------------------------------------------------------------------------------------------
+
+
+class OwnGenerate(Whole):
+    """Overrides the entry point that the hook sits on."""
+
+    def generate(self, messages: Any, stop: Any = None, callbacks: Any = None, **kwargs: Any) -> LLMResult:
+        from langchain_core.callbacks import CallbackManager
+
+        manager = CallbackManager.configure(callbacks)
+        manager.on_chat_model_start({"id": ["x", type(self).__name__]}, messages)
+        return LLMResult(generations=[self._generate(each).generations for each in messages])  # pyright: ignore[reportArgumentType]
+
+
+def test_a_model_with_an_entry_point_of_its_own_is_refused() -> None:
+    model = OwnGenerate(rule=lambda messages: "an answer")
+
+    with pytest.raises(CallDenied, match="OwnGenerate") as denied:
+        govern(one_node(lambda state: {"messages": [model.invoke(state["messages"])]}), policy()).invoke(GIVEN)
+
+    assert "mediation.ungoverned" == denied.value.reason.code
+    assert 0 == len(model.calls)
+
+
+def test_an_observing_policy_lets_it_pass() -> None:
+    model = OwnGenerate(rule=lambda messages: "an answer")
+    app = govern(one_node(lambda state: {"messages": [model.invoke(state["messages"])]}), policy(mode="observe"))
+
+    assert "an answer" == app.invoke(GIVEN)["messages"][-1].text
+
+
+async def test_a_completion_model_is_refused_sync_and_async() -> None:
+    model = FakeListLLM(responses=["an answer"])
+
+    async def anode(state: MessagesState) -> dict[str, Any]:
+        return {"messages": [("ai", await model.ainvoke("x"))]}
+
+    with pytest.raises(CallDenied):
+        govern(one_node(lambda state: {"messages": [("ai", model.invoke("x"))]}), policy()).invoke(GIVEN)
+    with pytest.raises(CallDenied):
+        await govern(one_node(anode), policy()).ainvoke(GIVEN)
+
+
+def test_outside_of_governed_runs_the_second_line_is_silent() -> None:
+    govern(one_node(lambda state: {"messages": []}), policy()).invoke(GIVEN)
+
+    assert "an answer" == FakeListLLM(responses=["an answer"]).invoke("x")
+    assert "an answer" == OwnGenerate(rule=lambda messages: "an answer").invoke("x").text
+
+
+# --- several questions at once ------------------------------------------------------------------------------------------
+
+
+class Transfers:
+    """A tool with consequences, and a graph that asks for several of them in one turn."""
+
+    def __init__(self, count: int) -> None:
+        self.done: list[int] = []
+
+        @tool
+        def transfer(amount: int) -> str:
+            """Move money."""
+            self.done.append(amount)
+            return f"moved {amount}"
+
+        wanted = [{"name": "transfer", "args": {"amount": n}, "id": f"c{n}", "type": "tool_call"} for n in range(count)]
+        self.given = {"messages": [HumanMessage("move it"), AIMessage("", tool_calls=wanted)]}
+        self.graph = StateGraph(MessagesState)
+        self.graph.add_node("tools", ToolNode([transfer]))
+        self.graph.add_edge(START, "tools")
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+@pytest.mark.parametrize(
+    "verdicts", [(True, False, True, False), (False, True, True, True), (False, False, False, True)]
+)
+async def test_each_answer_reaches_the_call_that_was_asked_about(
+    verdicts: tuple[bool, ...], asynchronous: bool
+) -> None:
+    transfers = Transfers(len(verdicts))
+    rule = {"id": "careful", "tool": "transfer", "decide": "ask"}
+    app = govern(
+        transfers.graph.compile(checkpointer=InMemorySaver()), policy(tools={"default": "allow", "rules": [rule]})
+    )
+    config: Any = {"configurable": {"thread_id": "t"}}
+
+    async def run(given: Any) -> Any:
+        return await app.ainvoke(given, config) if asynchronous else app.invoke(given, config)
+
+    result = await run(transfers.given)
+    for number, verdict in enumerate(verdicts):
+        (question,) = result["__interrupt__"]
+        assert {"amount": number} == question.value["args"]
+        result = await run(Command(resume=verdict))
+
+    expected = [n for n, verdict in enumerate(verdicts) if verdict]
+    assert expected == sorted(set(transfers.done))
+    answers = {m.tool_call_id: m.status for m in result["messages"] if isinstance(m, ToolMessage)}
+    assert {f"c{n}": "success" if verdict else "error" for n, verdict in enumerate(verdicts)} == answers
+
+
+def test_the_model_of_a_graph_is_not_changed_by_being_governed() -> None:
+    model = Streaming(rule=lambda messages: "an answer")
+    before = dict(model.__dict__)
+
+    govern(one_node(lambda state: {"messages": [model.invoke(state["messages"])]}), policy()).invoke(GIVEN)
+
+    changed = {key for key, value in model.__dict__.items() if key != "_serialized" and before[key] is not value}
+    assert set() == changed  # LangChain itself keeps `_serialized` once a model was traced
+    assert isinstance(model, BaseChatModel)
