@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from governor.calls import ToolResult
 from governor.controls.loop import memory
 from governor.controls.loop.periods import Cycle, strongest, would_repeat
-from governor.controls.loop.results import PENDING, CallSignatures, call_signatures, seen_call, short_name
+from governor.controls.loop.results import PENDING, CallSignatures, call_signatures, seen_call, short, source_of
 from governor.controls.loop.rules import ESCALATE, NUDGE, STOP, Rules
 from governor.controls.loop.signatures import digest
 from governor.controls.loop.wording import Finding, blocked_answer, cycle_name, nudge_note, poll_note, reason
@@ -87,19 +87,17 @@ class Loop:
 
     def observe_tool(self, state: RunState, call: ToolCall, result: ToolResult, now: int) -> RunState:
         """Remember a finished call; leave a note or a routing signal when it closes a cycle."""
-        loop = memory.used(state.loop, call.name, now)
-        rule = self._rules.of(call.name)
+        loop, rule = state.loop, self._rules.of(call.name)
         if self._rules.exempt(call.name):
-            return replace(state, loop=loop)
+            return replace(state, loop=memory.finished(loop, call, now))
         signatures = self._signatures(loop, call, rule)
         if _waits(rule, loop, signatures.exact, now):
+            loop = memory.finished(loop, call, now, signatures)
             return replace(state, loop=self._poll(loop, call.name, signatures.exact, rule, now))
-        counted = memory.counts(loop, call, signatures, state.open_steps)
-        loop = memory.answered(loop, call, signatures)
-        if not counted:
-            return replace(state, loop=loop)
+        if not memory.counts(loop, call, signatures, state.open_steps):
+            return replace(state, loop=memory.finished(loop, call, now, signatures))
         entry = seen_call(call, result, signatures, verbatim=rule is not None and rule.as_ == "paging")
-        loop = memory.append(loop, entry)
+        loop = memory.finished(loop, call, now, signatures, entry)
         if memory.repeats(loop):
             loop = memory.hold(loop, entry.call, result.text)
         return self._respond(replace(state, loop=loop))
@@ -112,15 +110,12 @@ class Loop:
         if not isinstance(period, int) or not 1 <= period <= len(loop.calls):
             return state
         signatures = self._signatures(loop, call, self._rules.of(call.name))
-        counted = memory.counts(loop, call, signatures, state.open_steps)
-        loop = memory.answered(loop, call, signatures)
-        if not counted:
-            return replace(state, loop=loop)
-        entry = loop.calls[-period]
-        if entry.call not in signatures:  # blocked for its result alone: other words, which were not tried
-            entry = replace(entry, call=signatures.exact, outcome=digest("blocked", signatures.exact))
-        loop = memory.append(replace(loop, finished=loop.finished + 1), replace(entry, source=call.step.ns))
-        return self._signalled(replace(state, loop=replace(loop, blocked=state.loop.blocked + 1)))
+        entry = None
+        if memory.counts(loop, call, signatures, state.open_steps):
+            entry = replace(loop.calls[-period], source=source_of(call.step.ns))
+            if entry.call not in signatures:  # blocked for its result alone: other words, which were not tried
+                entry = replace(entry, call=signatures.exact, outcome=digest("blocked", signatures.exact))
+        return self._signalled(replace(state, loop=memory.blocked(loop, call, signatures, entry)))
 
     def observe_model(self, state: RunState, call: ModelCall, response: ModelResponse, now: int) -> RunState:
         """Remember what the model asked for, or what it said when it asked for nothing."""
@@ -167,7 +162,7 @@ class Loop:
                 return False
             return loop.blocked == 0 or loop.calls[-1].call in signatures  # other words after a block get their chance
 
-        known, name = len(loop.calls), short_name(call.name)
+        known, name = len(loop.calls), short(call.name)
         what, cycle = "same", would_repeat(loop.runs, lambda period: block_at(period, coarse=False), known, same)
         if cycle is None:
             what = "fruitless"

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from governor.controls.loop.periods import MAX_PERIOD, advance, extend, halve
-from governor.controls.loop.results import short_name
+from governor.controls.loop.results import short
 from governor.controls.loop.signatures import canon_text, digest, mask
 
 if TYPE_CHECKING:
@@ -14,20 +14,7 @@ if TYPE_CHECKING:
     from governor.controls.loop.results import CallSignatures
     from governor.runs import LoopState, SeenCall
 
-__all__ = [
-    "answered",
-    "append",
-    "asked",
-    "counts",
-    "hold",
-    "mark",
-    "nudge",
-    "polled",
-    "repeats",
-    "softened",
-    "spoken",
-    "used",
-]
+__all__ = ["asked", "blocked", "counts", "finished", "hold", "mark", "nudge", "polled", "repeats", "softened", "spoken"]
 
 _HELD = 12
 _HELD_BYTES = 2_000
@@ -47,17 +34,54 @@ def mark(loop: LoopState) -> str:
     return loop.texts[-1] if loop.texts else ""
 
 
-def append(loop: LoopState, entry: SeenCall) -> LoopState:
-    """One more finished call. What was learned anew clears the count of ignored blocks."""
+def finished(
+    loop: LoopState, call: ToolCall, now: int, signatures: CallSignatures | None = None, entry: SeenCall | None = None
+) -> LoopState:
+    """One more finished call: when its tool last ran, its place in the turn, and, if it counts, what came of it.
+
+    One replacement for all of it: copying the state is what an observation costs.
+    """
+    name = short(call.name)
+    changes: dict[str, Any] = {
+        "finished": loop.finished + 1,
+        "used": (*[pair for pair in loop.used if pair[0] != name][-(_USED - 1) :], (name, now)),
+    }
+    if signatures is not None:
+        changes |= _answered(loop, call, signatures)
+    if entry is not None:
+        changes |= _appended(loop, entry)
+    return replace(loop, **changes)
+
+
+def blocked(loop: LoopState, call: ToolCall, signatures: CallSignatures, entry: SeenCall | None) -> LoopState:
+    """One more blocked call, which counts as the repetition it would have been."""
+    changes = _answered(loop, call, signatures)
+    if entry is not None:
+        changes |= _appended(loop, entry) | {"finished": loop.finished + 1, "blocked": loop.blocked + 1}
+    return replace(loop, **changes)
+
+
+def _appended(loop: LoopState, entry: SeenCall) -> dict[str, Any]:
+    """What was learned anew clears the count of ignored blocks."""
     outcomes = [seen.outcome for seen in loop.calls]
     coarse = [seen.coarse for seen in loop.calls]
-    return replace(
-        loop,
-        calls=extend(loop.calls, entry),
-        runs=advance(loop.runs, outcomes, entry.outcome),
-        coarse_runs=advance(loop.coarse_runs, coarse, entry.coarse),
-        blocked=loop.blocked if entry.outcome in outcomes or entry.coarse in coarse else 0,
-    )
+    return {
+        "calls": extend(loop.calls, entry),
+        "runs": advance(loop.runs, outcomes, entry.outcome),
+        "coarse_runs": advance(loop.coarse_runs, coarse, entry.coarse),
+        "blocked": loop.blocked if entry.outcome in outcomes or entry.coarse in coarse else 0,
+    }
+
+
+def _answered(loop: LoopState, call: ToolCall, signatures: CallSignatures) -> dict[str, Any]:
+    """One call of the turn has its answer."""
+    identifier = short(call.id)
+    if identifier not in loop.turn:
+        return {}
+    return {
+        "turn": tuple(other for other in loop.turn if other != identifier),
+        "turn_calls": (*loop.turn_calls, signatures.exact)[-_TURN:],
+    }
 
 
 def repeats(loop: LoopState) -> bool:
@@ -74,13 +98,6 @@ def hold(loop: LoopState, call: str, text: str) -> LoopState:
     )
     others = tuple(pair for pair in loop.held if pair[0] != call)
     return replace(loop, held=(*others[-(_HELD - 1) :], (call, short)))
-
-
-def used(loop: LoopState, tool: str, now: int) -> LoopState:
-    """Count a finished call and remember when its tool last ran."""
-    name = short_name(tool)
-    others = tuple(pair for pair in loop.used if pair[0] != name)
-    return replace(loop, finished=loop.finished + 1, used=(*others[-(_USED - 1) :], (name, now)))
 
 
 def polled(loop: LoopState, call: str, now: int) -> LoopState:
@@ -101,24 +118,12 @@ def nudge(loop: LoopState, cycle: str, note: str) -> LoopState:
 
 def asked(loop: LoopState, response: ModelResponse) -> LoopState:
     """A new turn: these tool calls were asked for together."""
-    return replace(loop, turn=tuple(digest(use.id) for use in response.tool_uses[:_TURN]), turn_calls=())
-
-
-def answered(loop: LoopState, call: ToolCall, signatures: CallSignatures) -> LoopState:
-    """One call of the turn has its answer."""
-    identifier = digest(call.id)
-    if identifier not in loop.turn:
-        return loop
-    return replace(
-        loop,
-        turn=tuple(other for other in loop.turn if other != identifier),
-        turn_calls=(*loop.turn_calls, signatures.exact)[-_TURN:],
-    )
+    return replace(loop, turn=tuple(short(use.id) for use in response.tool_uses[:_TURN]), turn_calls=())
 
 
 def counts(loop: LoopState, call: ToolCall, signatures: CallSignatures, open_steps: tuple[str, ...]) -> bool:
     """Whether this call is a step of its own: identical calls of one turn, or of branches side by side, are one step."""
-    if signatures.exact in loop.turn_calls and digest(call.id) in loop.turn:
+    if signatures.exact in loop.turn_calls and short(call.id) in loop.turn:
         return False
     earlier = next((seen for seen in reversed(loop.calls) if seen.call in signatures), None)
     return earlier is None or not _side_by_side(earlier.source, call.step.ns, open_steps)

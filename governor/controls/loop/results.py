@@ -28,7 +28,8 @@ __all__ = [
     "CallSignatures",
     "call_signatures",
     "seen_call",
-    "short_name",
+    "short",
+    "source_of",
 ]
 
 CONTENT, ACK, ERROR, TRANSIENT, EMPTY, PENDING = "content", "ack", "error", "transient", "empty", "pending"
@@ -88,9 +89,12 @@ class CallSignatures:
 def call_signatures(call: ToolCall, key: Iterable[str] | None, latest: str) -> CallSignatures:
     """The signatures of a call; `key` names the arguments that count, `latest` is the digest of the latest answer in words."""
     args = canon(call.args, key)
-    exact = digest("call", call.name, args)
+    masked, exact = mask(args), digest("call", call.name, args)
     return CallSignatures(
-        masked=digest("masked", call.name, mask(args)), exact=exact, marked=digest(exact, latest), mark=latest
+        masked=exact if masked == args else digest("masked", call.name, masked),
+        exact=exact,
+        marked=digest(exact, latest) if latest else exact,
+        mark=latest,
     )
 
 
@@ -99,17 +103,27 @@ def seen_call(call: ToolCall, result: ToolResult, signatures: CallSignatures, *,
     text = result.text if verbatim else mask(result.text)
     kind = _kind(text, failed=result.failed)
     signature = signatures.of(kind)
-    exact = digest(signature, "failed" if result.failed else "", text)
+    content = digest("failed" if result.failed else "content", text)
+    exact = digest(signature, content)
     if kind == ACK and _HANDOFF.match(call.name):
         coarse = digest("handoff", call.name, signatures.mark)
+    elif kind == CONTENT:
+        coarse = content
+    elif kind in (ACK, PENDING):
+        coarse = exact
     else:
-        coarse = _coarse(kind, text, call.args, exact)
-    source = call.step.ns if len(call.step.ns) <= _SOURCE else ""
-    return SeenCall(call=signature, outcome=exact, coarse=coarse, name=short_name(call.name), kind=kind, source=source)
+        coarse = digest("fruitless", _DIGITS.sub("#", canon_text(_without_echo(text[:1_000], call.args))))
+    source = source_of(call.step.ns)
+    return SeenCall(call=signature, outcome=exact, coarse=coarse, name=short(call.name), kind=kind, source=source)
 
 
-def short_name(name: str) -> str:
-    """A tool's name as it is remembered: short, and writable to any store."""
+def source_of(ns: str) -> str:
+    """A step's namespace as it is remembered: whole, or not at all when it is too long to keep."""
+    return ns if len(ns) <= _SOURCE else ""
+
+
+def short(name: str) -> str:
+    """A name or an id as it is remembered: not long, and writable to any store."""
     return name[:_NAME].encode("utf-8", "replace").decode()
 
 
@@ -124,14 +138,6 @@ def _kind(text: str, *, failed: bool) -> str:
     if _PENDING.search(head) and len(text) < _LONG:
         return PENDING
     return CONTENT if len(text) >= _LONG else ACK
-
-
-def _coarse(kind: str, text: str, args: Mapping[str, object], exact: str) -> str:
-    if kind == CONTENT:
-        return digest("content", text)
-    if kind in (ACK, PENDING):
-        return exact
-    return digest("fruitless", _DIGITS.sub("#", canon_text(_without_echo(text[:1_000], args))))
 
 
 def _without_echo(text: str, args: Mapping[str, object]) -> str:
