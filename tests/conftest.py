@@ -5,6 +5,7 @@ is shuffled. What is here is the rest of the isolation, and the options that mor
 """
 
 import os
+import resource
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,17 @@ def _forget_the_developer() -> None:
 
 
 _forget_the_developer()
+
+
+def _bound_memory(gibibytes: int = 4) -> None:
+    """Let a test that never stops growing fail by itself, instead of taking the machine and every other test with it."""
+    limit = gibibytes * 2**30
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    if hard == resource.RLIM_INFINITY or hard > limit:
+        resource.setrlimit(resource.RLIMIT_DATA, (limit, hard))
+
+
+_bound_memory()
 
 # `default` is the same everywhere, every time; `soak` looks for what `default` has not found yet.
 settings.register_profile(
