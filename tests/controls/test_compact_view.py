@@ -397,20 +397,46 @@ def test_a_call_between_cuts_takes_as_long_at_two_thousand_messages_as_at_two_hu
 
 
 def test_a_bound_leaves_room_to_grow_so_that_not_every_call_is_cut() -> None:
-    seen = replay(Compact(compacting(max_input_tokens="6k")), turns(60, 400))
+    messages = turns(60, 400)
+    for position, message in enumerate(messages):
+        if message.role == "tool":
+            messages[position] = replace(
+                message, text=f"{message.text} {' '.join(f'id_{position}_{i}' for i in range(9))}"
+            )
+    seen = replay(Compact(compacting(max_input_tokens="5300")), messages)
 
     assert cuts(seen)
-    assert len(cuts(seen)) < len(seen) / 3
-    assert all(one.viewed.view.tokens <= 6_000 for one in seen)
+    assert len(cuts(seen)) < len(seen) / 4
+    assert all(one.viewed.view.tokens <= 5_300 for one in seen)
 
 
 def test_a_cut_that_would_not_shorten_the_prompt_is_not_made() -> None:
-    compact = Compact(compacting(max_input_tokens="300"))
-    messages = [system(), user("Go."), asks("a", text="x_1 y_2 z_3"), user(words(400), "u2"), asks("b", text="ok")]
+    tiers = {"small": {"model": str(SONNET), "context_window": "8k", "max_output_tokens": "1k"}}
+    compact = Compact(policy(tiers=tiers, context={"compact": {"strategy": "ledger"}}))
+    messages = [system(), user(words(3_000)), asks("a", text="see x_1"), user(words(3_300), "u2")]
+    assert 5_950 < history(messages).tokens < 8_000
 
-    viewed = compact.view(RunState(), model_call(messages), routed(), 1)
+    viewed = compact.view(RunState(), model_call(messages), routed(tier="small"), 1)
 
-    assert (Verdict.DENY, False) == (viewed.decision.verdict, viewed.view.cut)
+    assert (Verdict.ALLOW, False) == (viewed.decision.verdict, viewed.view.cut)
+
+
+def test_a_result_that_came_late_keeps_its_call_in_view() -> None:
+    """Between the call and its result stand other messages: the tail must not begin among them."""
+    messages = [
+        *turns(12, 2_000),
+        asks("late", use("l1"), use("l2")),
+        answer("r1", "l1", words(3_000)),
+        user("Hurry.", "u2"),
+        answer("r2", "l2", words(3_000)),
+        user("Go on.", "u3"),
+    ]
+    lane = Lane(calls=10, model=str(NOVA), last_at_ms=1)
+
+    viewed = Compact(compacting()).view(lane_state(lane), model_call(messages), routed(), 2)
+
+    assert viewed.view.cut
+    assert "late" == messages[viewed.view.start].key
 
 
 def test_a_message_of_the_user_far_back_counts_when_it_is_decided_what_a_cut_saves() -> None:
