@@ -135,6 +135,6 @@ def _scans(order: str, chance: random.Random) -> list[tuple[str, int, str, str, 
         at = f"2026-11-{position // 16 + 1:02d}T{position % 16:02d}:{chance.randint(0, 59):02d}"
         event = chance.choice(EVENTS).format(n=chance.randint(2, 9))
         if position == 121:
-            event = f"Damage reported at handover, carrier claim CLAIM-{order[2:]}-{chance.randint(100, 999)} opened, packaging photographed"
+            event = f"Damage seen at handover, carrier claim CLAIM-{order[2:]}-{chance.randint(100, 999)} opened, packaging photographed"
         rows.append((order, position, at, chance.choice(PLACES), event))
     return rows
