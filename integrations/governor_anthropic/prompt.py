@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, cast
 
 from governor_langgraph.foreign import without_foreign
-from governor_langgraph.marks import TOOLS, Mark, blocks_of, end_of_system, place
+from governor_langgraph.marks import TOOLS, Mark, blocks_of, blocks_with, end_of_system, place
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from governor.calls import CachePlan, Ttl
 
 __all__ = ["mark", "strip_foreign"]
+
+MARKED = frozenset({"cache_control", "extras"})
+"""Keys of a block that may be, or carry, a marker of user code."""
 
 MARKABLE = frozenset({"text", "image", "image_url", "document", "file", "tool_result", "search_result"})
 
@@ -86,9 +89,7 @@ def _last_markable(message: BaseMessage, blocks: list[dict[str, Any]]) -> int | 
 def _existing(messages: Sequence[BaseMessage], tools: Sequence[Any]) -> list[Mark]:
     """Breakpoints that user code placed."""
     places: list[tuple[int, object]] = [(TOOLS, _control_of(tool)) for tool in tools]
-    for at, message in enumerate(messages):
-        if isinstance(message.content, list):
-            places += [(at, _control_of(block)) for block in blocks_of(message)]
+    places += [(at, _control_of(block)) for at, block in blocks_with(messages, MARKED)]
     return [
         Mark(at=at, ttl="1h" if cast("Mapping[str, Any]", control).get("ttl") == "1h" else "5m")
         for at, control in places

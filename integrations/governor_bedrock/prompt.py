@@ -13,6 +13,7 @@ Facts read in langchain-aws 1.9 (`_messages_to_bedrock`, `_upsert_tool_calls_to_
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, cast
 
 from langchain_core.messages import AIMessage
@@ -20,7 +21,7 @@ from langchain_core.messages import AIMessage
 from governor.models import facts
 from governor_bedrock.models import model_ref
 from governor_langgraph.foreign import without_foreign
-from governor_langgraph.marks import TOOLS, Mark, blocks_of, end_of_system, place
+from governor_langgraph.marks import TOOLS, Mark, blocks_of, blocks_with, end_of_system, place
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
     from governor.models import ModelFacts
 
 __all__ = ["mark", "strip_foreign"]
+
+MARKED = frozenset({"cachePoint", "value"})
+"""Keys of a block that may be, or carry, a marker of user code."""
 
 REASONING = frozenset({"reasoning_content", "thinking", "redacted_thinking", "reasoning"})
 
@@ -103,17 +107,14 @@ def _takes_point(messages: Sequence[BaseMessage], at: int, *, nova: bool) -> boo
 
 def _separated(messages: list[BaseMessage]) -> list[BaseMessage]:
     """Texts next to a message of the same kind become blocks, so that a marker beside them does not change their bytes."""
-
-    def neighbour(at: int) -> bool:
-        kind = messages[at].type
-        return kind != "tool" and any(0 <= i < len(messages) and messages[i].type == kind for i in (at - 1, at + 1))
-
-    return [
-        message.model_copy(update={"content": blocks_of(message)})
-        if isinstance(message.content, str) and message.content.strip() and neighbour(at)
-        else message
-        for at, message in enumerate(messages)
-    ]
+    kinds = [message.type for message in messages]
+    twins = [at for at, (kind, following) in enumerate(pairwise(kinds)) if kind == following != "tool"]
+    shown = list(messages)
+    for at in {*twins, *(at + 1 for at in twins)}:
+        content = shown[at].content
+        if isinstance(content, str) and content.strip():
+            shown[at] = shown[at].model_copy(update={"content": blocks_of(shown[at])})
+    return shown
 
 
 def _tools_closed(arguments: dict[str, Any], point: dict[str, Any]) -> dict[str, Any]:
@@ -131,9 +132,7 @@ def _existing(messages: Sequence[BaseMessage], arguments: Mapping[str, Any]) -> 
     config = cast("Mapping[str, Any]", arguments.get("toolConfig") or {})
     tools = cast("list[object]", [*(config.get("tools") or []), *(arguments.get("tools") or [])])
     places: list[tuple[int, object]] = [(TOOLS, tool) for tool in tools]
-    for at, message in enumerate(messages):
-        if isinstance(message.content, list):
-            places += [(at, block) for block in blocks_of(message)]
+    places += blocks_with(messages, MARKED)
     return [Mark(at=at, ttl=ttl) for at, holder in places if (ttl := _ttl_of(holder)) is not None]
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from governor.calls import CachePlan, Ttl
 
-__all__ = ["TOOLS", "Mark", "blocks_of", "end_of_system", "place"]
+__all__ = ["TOOLS", "Mark", "blocks_of", "blocks_with", "end_of_system", "place"]
 
 TOOLS = -1
 """The position of a marker after the last tool; messages count from 0."""
@@ -87,3 +87,15 @@ def blocks_of(message: BaseMessage) -> list[dict[str, Any]]:
     parts: list[str | dict[str, Any]] = [content] if isinstance(content, str) else content
     whole = ({"type": "text", "text": part} if isinstance(part, str) else dict(part) for part in parts)
     return [block for block in whole if block.get("type") != "text" or str(block.get("text", "")).strip()]
+
+
+def blocks_with(messages: Sequence[BaseMessage], keys: frozenset[str]) -> list[tuple[int, dict[str, Any]]]:
+    """Position and block of all content blocks that have one of the keys, uncopied: this walks the whole history at each call."""
+    found: list[tuple[int, dict[str, Any]]] = []
+    for at, message in enumerate(messages):
+        if isinstance(message.content, list):
+            blocks = cast("list[Any]", message.content)
+            found += [
+                (at, block) for block in blocks if isinstance(block, dict) and not keys.isdisjoint(cast("Any", block))
+            ]
+    return found

@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
 
 from governor.errors import ConfigurationError
@@ -107,13 +108,18 @@ _EXTRAS = {
 
 def vendor_of(model: BaseChatModel) -> Vendor:
     """The vendor of a client. Never fails: an unknown class is served by the generic vendor."""
-    libraries = {base.__module__.partition(".")[0] for base in type(model).__mro__}
-    for package, library in _PACKAGES.items():
-        if library in libraries:
-            vendor = _load(package)
-            if vendor.is_mine(model):
-                return vendor
+    for package in _candidates(type(model)):
+        vendor = _load(package)
+        if vendor.is_mine(model):
+            return vendor
     return _load("governor_langgraph.generic")
+
+
+@lru_cache(maxsize=256)
+def _candidates(client: type[BaseChatModel]) -> tuple[str, ...]:
+    """The packages whose library one of the class's bases comes from."""
+    libraries = {base.__module__.partition(".")[0] for base in client.__mro__}
+    return tuple(package for package, library in _PACKAGES.items() if library in libraries)
 
 
 def vendor_named(provider: str) -> Vendor:
