@@ -15,7 +15,7 @@ from langchain_core.callbacks import BaseCallbackManager
 from langchain_core.messages import AIMessageChunk
 from langchain_core.messages.ai import add_ai_message_chunks
 from langchain_core.outputs import ChatGenerationChunk, LLMResult, RunInfo
-from langchain_core.tracers._streaming import _StreamingCallbackHandler, _V2StreamingCallbackHandler  # pyright: ignore[reportPrivateUsage] - how core itself asks
+from langchain_core.tracers._streaming import _StreamingCallbackHandler, _V2StreamingCallbackHandler
 
 from governor.calls import ModelResponse
 from governor.drive import drive_stream, drive_stream_async
@@ -25,7 +25,7 @@ from governor.tokens import estimate
 from governor_langgraph.model_path import Outgoing, governed_call, prepare, provider, response_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 
     from langchain_core.language_models import BaseChatModel
     from langchain_core.messages import BaseMessage
@@ -188,7 +188,7 @@ class _Chunks:
 def _written(event: Mapping[str, Any]) -> Iterator[str]:
     """The text that an event of LangChain's streaming protocol adds."""
     delta = event.get("delta") if event.get("event") == "content-block-delta" else None
-    fields = cast("Mapping[str, Any]", delta) if isinstance(delta, dict) else {}
+    fields: Mapping[str, Any] = cast("Mapping[str, Any]", delta) if isinstance(delta, dict) else {}
     yield from (value for key, value in fields.items() if key != "type" and isinstance(value, str))
 
 
@@ -286,7 +286,8 @@ async def astream(
             return _AOpened(effect.meter, prepared.outgoing(effect.request), span, send, answer)
 
         perform = partial(governor.runtime.perform_async, span=span, invoke=_never)
-        chunks = drive_stream_async(model_call(prepared.call, governor.controls), perform, open_stream)
+        flow = model_call(prepared.call, governor.controls)
+        chunks: AsyncGenerator[AIMessageChunk, None] = drive_stream_async(flow, perform, cast("Any", open_stream))
         async with aclosing(chunks):
             async for chunk in chunks:
                 yield chunk
@@ -300,7 +301,8 @@ def streams_to_a_reader(model: BaseChatModel, callbacks: Any, kwargs: Mapping[st
     if kwargs.get("stream") or getattr(model, "streaming", False):
         return True
     manager = callbacks if isinstance(callbacks, BaseCallbackManager) else None
-    handlers = [*manager.handlers, *manager.inheritable_handlers] if manager else (callbacks or [])
+    given = cast("list[Any]", callbacks if isinstance(callbacks, list) else [])
+    handlers = [*manager.handlers, *manager.inheritable_handlers] if manager else given
     return any(isinstance(handler, (_StreamingCallbackHandler, _V2StreamingCallbackHandler)) for handler in handlers)
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from os import PathLike
 
     from langchain_core.language_models import BaseChatModel
+    from langgraph.typing import ContextT, InputT, OutputT, StateT
 
     from governor.policy.load import LoadedPolicy
     from governor.runtime import Runtime
@@ -30,10 +31,6 @@ __all__ = ["governed"]
 
 P = ParamSpec("P")
 GraphT = TypeVar("GraphT", bound=Pregel[Any, Any, Any, Any])
-StateT = TypeVar("StateT")
-ContextT = TypeVar("ContextT")
-InputT = TypeVar("InputT")
-OutputT = TypeVar("OutputT")
 
 
 class _Governing(Protocol):

@@ -6,6 +6,8 @@ import threading
 from collections import OrderedDict
 from dataclasses import replace
 from functools import partial
+from os import PathLike
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from opentelemetry import trace
@@ -23,7 +25,6 @@ from governor_langgraph.vendors import vendor_named
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from os import PathLike
 
     from langchain_core.language_models import BaseChatModel
     from opentelemetry.trace import Span
@@ -61,7 +62,7 @@ class Governor:
 
         `clients` are ready-made clients of tiers by name; the others are built from the policy when first needed.
         """
-        self.runtime = runtime or Runtime(load(policy), store=store)
+        self.runtime = runtime or Runtime(_loaded(policy), store=store)
         self.policy = self.runtime.policy
         self.name = name
         self.on_report = on_report
@@ -181,7 +182,8 @@ class Governor:
 
     def scopes(self, config: Mapping[str, Any]) -> dict[str, str]:
         """Whom a run works for, by the policy's `identity`: `config.<key>` from the run's config, other text as it stands."""
-        conf, metadata = within(config), config.get("metadata") or {}
+        conf = within(config)
+        metadata: Mapping[str, Any] = config.get("metadata") or {}
         identity = self.policy.policy.identity
         found: dict[str, str] = {"agent": self.name}
         for scope in ("org", "tenant", "user", "agent"):
@@ -231,6 +233,12 @@ def ready(
     if isinstance(policy, Governor):
         return policy
     return Governor(policy, store=store, runtime=runtime, name=name, on_report=on_report, clients=clients)
+
+
+def _loaded(policy: str | PathLike[str] | Mapping[str, Any] | LoadedPolicy) -> LoadedPolicy:
+    if isinstance(policy, LoadedPolicy):
+        return policy
+    return load(Path(policy) if isinstance(policy, PathLike) else policy)
 
 
 def _read(state: RunState) -> tuple[RunState, RunState]:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from os import PathLike
 
     from langchain_core.language_models import BaseChatModel
+    from langgraph.typing import ContextT, InputT, OutputT, StateT
 
     from governor.policy.load import LoadedPolicy
     from governor.runtime import Runtime
@@ -32,10 +33,6 @@ if TYPE_CHECKING:
 __all__ = ["govern"]
 
 GraphT = TypeVar("GraphT", bound=Pregel[Any, Any, Any, Any])
-StateT = TypeVar("StateT")
-ContextT = TypeVar("ContextT")
-InputT = TypeVar("InputT")
-OutputT = TypeVar("OutputT")
 
 
 @overload

@@ -111,7 +111,7 @@ def _says_nothing_new(block: object) -> bool:
 
 
 def _block_tokens(block: object) -> int:
-    fields = cast("Mapping[str, Any]", block) if isinstance(block, dict) else {}
+    fields: Mapping[str, Any] = cast("Mapping[str, Any]", block) if isinstance(block, dict) else {}
     if fields.get("type") in BINARY_TYPES:
         return BINARY_BLOCK_TOKENS
     return estimate(json.dumps(block, default=str, ensure_ascii=False))

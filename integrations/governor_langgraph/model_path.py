@@ -16,11 +16,11 @@ from opentelemetry import trace
 from governor.calls import CachePlan, ModelCall, ModelResponse, ToolSpec
 from governor.errors import Refused, RunStopped
 from governor.tokens import estimate_tool
-from governor_langgraph.toolspec import carry_over
 from governor_langgraph.context import model_taken
 from governor_langgraph.messages import convert, render, shown, tool_uses_of
 from governor_langgraph.recall import can_answer, offered, tool_name
 from governor_langgraph.stops import GovernorStop, stop
+from governor_langgraph.toolspec import carry_over
 from governor_langgraph.usage import usage_of
 from governor_langgraph.vendors import vendor_of
 

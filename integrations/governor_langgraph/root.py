@@ -87,7 +87,7 @@ class _Opened:
 
     def stateless(self) -> bool:
         """Whether no checkpoint holds the run's values."""
-        return not self.graph.checkpointer or within(self.config).get("thread_id") is None
+        return not cast("Any", self.graph).checkpointer or within(self.config).get("thread_id") is None
 
     def close(self, error: BaseException | None) -> None:
         """End the run's span."""

@@ -29,17 +29,27 @@ class SecondLine(BaseCallbackHandler):
 
     raise_error = True
     run_inline = True
-    ignore_agent = True
-    ignore_chain = True
-    ignore_retriever = True
-    ignore_retry = True
-    ignore_custom_event = True
 
-    def on_chat_model_start(self, serialized: Mapping[str, Any], messages: Any, **kwargs: Any) -> None:  # pyright: ignore[reportIncompatibleMethodOverride] - only the name is read
+    @property
+    def ignore_chain(self) -> bool:
+        """Only models matter here, and events that nobody reads cost time."""
+        return True
+
+    @property
+    def ignore_agent(self) -> bool:
+        """Tools are governed where they run."""
+        return True
+
+    @property
+    def ignore_retriever(self) -> bool:
+        """Nothing to see."""
+        return True
+
+    def on_chat_model_start(self, serialized: Mapping[str, Any], messages: Any, **kwargs: Any) -> None:
         """A chat model is about to be called."""
         _check(serialized)
 
-    def on_llm_start(self, serialized: Mapping[str, Any], prompts: Any, **kwargs: Any) -> None:  # pyright: ignore[reportIncompatibleMethodOverride] - same
+    def on_llm_start(self, serialized: Mapping[str, Any], prompts: Any, **kwargs: Any) -> None:
         """A completion model is about to be called; governor has no path for those."""
         _check(serialized)
 

@@ -189,8 +189,8 @@ def _texts(answer: Any) -> Iterator[str]:
         yield str(answer.text)
     elif isinstance(answer, Command):
         update = cast("Any", answer).update
-        messages = cast("Mapping[str, Any]", update).get("messages", ()) if isinstance(update, dict) else ()
-        for message in messages if isinstance(messages, list) else [messages]:
+        messages: Any = cast("Mapping[str, Any]", update).get("messages", []) if isinstance(update, dict) else []
+        for message in cast("list[Any]", messages if isinstance(messages, list) else [messages]):
             yield from _texts(message)
     elif isinstance(answer, list):
         for each in cast("list[Any]", answer):

@@ -57,10 +57,10 @@ class GovernedChatModel(BaseChatModel, SelfGoverned):
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> Any:
         return self.inner._get_ls_params(stop=stop, **kwargs)  # noqa: SLF001
 
-    def _should_stream(self, **kwargs: Any) -> bool:  # pyright: ignore[reportIncompatibleMethodOverride] - handed down as it comes
+    def _should_stream(self, **kwargs: Any) -> bool:
         return cast("Any", self.inner)._should_stream(**kwargs)  # noqa: SLF001
 
-    def _should_use_protocol_streaming(self, **kwargs: Any) -> bool:  # pyright: ignore[reportIncompatibleMethodOverride] - same
+    def _should_use_protocol_streaming(self, **kwargs: Any) -> bool:
         return cast("Any", self.inner)._should_use_protocol_streaming(**kwargs)  # noqa: SLF001
 
     def bind_tools(self, tools: Sequence[Any], **kwargs: Any) -> Any:
@@ -97,7 +97,7 @@ class GovernedChatModel(BaseChatModel, SelfGoverned):
         self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
     ) -> Iterator[ChatGenerationChunk]:
         def call(out: Outgoing) -> Iterator[Any]:
-            if not out.model._should_stream(async_api=False, **{**out.kwargs, "stream": True}):  # noqa: SLF001
+            if not _streams(out, asynchronous=False):
                 yield from _chunks_of(out.model._generate(out.messages, stop=stop, **out.kwargs))  # noqa: SLF001
                 return
             options = _options(out.model._stream, run_manager)  # noqa: SLF001
@@ -109,7 +109,7 @@ class GovernedChatModel(BaseChatModel, SelfGoverned):
         self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
     ) -> AsyncIterator[ChatGenerationChunk]:
         async def call(out: Outgoing) -> AsyncIterator[Any]:
-            if not out.model._should_stream(async_api=True, **{**out.kwargs, "stream": True}):  # noqa: SLF001
+            if not _streams(out, asynchronous=True):
                 for chunk in _chunks_of(await out.model._agenerate(out.messages, stop=stop, **out.kwargs)):  # noqa: SLF001
                     yield chunk
                 return
@@ -129,8 +129,11 @@ class GovernedChatModel(BaseChatModel, SelfGoverned):
         if step is not None and step.run.covers(self.governor):
             return step
         config = ensure_config()
-        metadata = {**(config.get("metadata") or {}), **(getattr(run_manager, "metadata", None) or {})}
-        given = {"thread_id": metadata["thread_id"]} if "thread_id" in metadata else {}
+        metadata: dict[str, Any] = {
+            **(config.get("metadata") or {}),
+            **cast("dict[str, Any]", getattr(run_manager, "metadata", None) or {}),
+        }
+        given: dict[str, Any] = {"thread_id": metadata["thread_id"]} if "thread_id" in metadata else {}
         return begin(self.governor, {"metadata": metadata, "configurable": {**given, **config.get("configurable", {})}})
 
 
@@ -164,12 +167,17 @@ def wrap_model(
     )
 
 
+def _streams(out: Outgoing, *, asynchronous: bool) -> bool:
+    """Whether the client streams, asked as LangChain asks."""
+    return cast("Any", out.model)._should_stream(async_api=asynchronous, **{**out.kwargs, "stream": True})  # noqa: SLF001
+
+
 def _options(method: Any, run_manager: Any) -> dict[str, Any]:
     return {"run_manager": run_manager} if "run_manager" in inspect.signature(method).parameters else {}
 
 
 def _as_llm_result(result: ChatResult) -> LLMResult:
-    return LLMResult(generations=[result.generations], llm_output=result.llm_output)
+    return LLMResult(generations=cast("Any", [result.generations]), llm_output=result.llm_output)
 
 
 def _as_chat_result(result: LLMResult) -> ChatResult:
@@ -180,4 +188,6 @@ def _chunks_of(result: ChatResult) -> Iterator[ChatGenerationChunk]:
     """A whole answer as one chunk, for a tier that does not stream."""
     for generation in result.generations:
         fields = {**generation.message.model_dump(exclude={"type"}), "chunk_position": "last"}
-        yield ChatGenerationChunk(message=AIMessageChunk(**fields), generation_info=generation.generation_info)
+        yield ChatGenerationChunk(
+            message=AIMessageChunk(**cast("Any", fields)), generation_info=generation.generation_info
+        )

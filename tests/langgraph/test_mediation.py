@@ -39,7 +39,9 @@ async def test_a_model_streamed_by_events_is_governed_and_made_once() -> None:
 
     def node(state: MessagesState) -> dict[str, Any]:
         stream = model.stream_events(state["messages"], {"callbacks": [seen]}, version="v3")
-        return {"messages": [("ai", "".join(stream.text))]}
+        texts = list(stream.text)
+        assert stream.output.text == "".join(texts)  # read to its end, and so settled
+        return {"messages": [("ai", "".join(texts))]}
 
     async def anode(state: MessagesState) -> dict[str, Any]:
         stream = await model.astream_events(state["messages"], {"callbacks": [seen]}, version="v3")
