@@ -99,7 +99,6 @@ _EXTRAS = {
     "bedrock_converse": "bedrock",
     "amazon_bedrock": "bedrock",
     "anthropic": "anthropic",
-    "anthropic_bedrock": "bedrock",
     "openai": "openai",
     "azure_openai": "openai",
 }

@@ -208,8 +208,10 @@ def test_a_bedrock_model_is_called_what_its_price_goes_by(box: Sandbox, settings
 
 
 def test_claude_on_bedrock_by_anthropics_client_is_anthropics_format_billed_by_aws() -> None:
-    model = ChatAnthropicBedrock(model="us.anthropic.claude-sonnet-4-6", region_name="us-east-1")  # pyright: ignore[reportCallIssue] - aliases
+    tier = Tier(model="anthropic_bedrock:us.anthropic.claude-sonnet-4-6", args={"region_name": "us-east-1"})
+    model = vendor_named(tier.provider).build(tier)
 
+    assert isinstance(model, ChatAnthropicBedrock)
     assert governor_anthropic == vendor_of(model)
     assert ModelRef(provider="anthropic_bedrock", model="us.anthropic.claude-sonnet-4-6") == vendor_of(model).model_ref(
         model
