@@ -41,9 +41,11 @@ if TYPE_CHECKING:
     Answer = Callable[[], BaseMessage | None]
 
 __all__ = [
+    "afinished_first",
     "agenerate",
     "agenerate_all",
     "astream",
+    "finished_first",
     "generate",
     "generate_all",
     "merged",
@@ -147,6 +149,10 @@ def merged(results: Sequence[LLMResult], model: BaseChatModel) -> LLMResult:
         llm_output=model._combine_llm_outputs(outputs),  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - as its own generate does
         run=runs or None,
     )
+
+
+FINISH = "message-finish"
+"""Last event of a message in LangChain's streaming protocol."""
 
 
 class _Chunks:
@@ -291,6 +297,23 @@ async def astream(
         async with aclosing(chunks):
             async for chunk in chunks:
                 yield chunk
+
+
+def finished_first(events: Iterator[Any]) -> Iterator[Any]:
+    """End the governed call before its last event is handed on: whoever reads events stops at the one that says so."""
+    for event in events:
+        rest = list(events) if event.get("event") == FINISH else []
+        yield event
+        yield from rest
+
+
+async def afinished_first(events: AsyncIterator[Any]) -> AsyncIterator[Any]:
+    """The async twin of `finished_first`."""
+    async for event in events:
+        rest = [each async for each in events] if event.get("event") == FINISH else []
+        yield event
+        for each in rest:
+            yield each
 
 
 def streams_to_a_reader(model: BaseChatModel, callbacks: Any, kwargs: Mapping[str, Any]) -> bool:

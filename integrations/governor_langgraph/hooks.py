@@ -195,7 +195,9 @@ def _events(original: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[An
         def call(out: Outgoing) -> Iterator[Any]:
             return original(out.model, out.messages, run_manager=run_manager, stream=stream, stop=stop, **out.kwargs)
 
-        return cast("Any", calling.stream(step, self, messages, kwargs, call, answer=lambda: stream.output_message))
+        return calling.finished_first(
+            calling.stream(step, self, messages, kwargs, call, answer=lambda: stream.output_message)
+        )
 
     return _iter_v2_events
 
@@ -217,7 +219,9 @@ def _aevents(original: Callable[..., AsyncIterator[Any]]) -> Callable[..., Async
         def call(out: Outgoing) -> AsyncIterator[Any]:
             return original(out.model, out.messages, run_manager=run_manager, stream=stream, stop=stop, **out.kwargs)
 
-        return cast("Any", calling.astream(step, self, messages, kwargs, call, answer=lambda: stream.output_message))
+        return calling.afinished_first(
+            calling.astream(step, self, messages, kwargs, call, answer=lambda: stream.output_message)
+        )
 
     return _aiter_v2_events
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import Any
@@ -86,8 +87,8 @@ class Streaming(Whole):
         for index, word in enumerate(words):
             text = word if index == 0 else f" {word}"
             yield ChatGenerationChunk(message=AIMessageChunk(content=text))
-        calls = [
-            {"name": call["name"], "args": __import__("json").dumps(call["args"]), "id": call["id"], "index": index}
+        calls: list[Any] = [
+            {"name": call["name"], "args": json.dumps(call["args"]), "id": call["id"], "index": index}
             for index, call in enumerate(answer.tool_calls)
         ]
         yield ChatGenerationChunk(

@@ -74,8 +74,12 @@ def async_streaming_node(model: BaseChatModel, **options: Any) -> Any:
     return graph.compile(**options)
 
 
+def _messages(state: dict[str, Any]) -> Any:
+    return state["messages"]
+
+
 def sequence_node(model: BaseChatModel, **options: Any) -> Any:
-    chain = RunnableLambda(lambda state: state["messages"]) | model | RunnableLambda(lambda m: {"messages": [m]})
+    chain = RunnableLambda(_messages) | model | RunnableLambda(lambda m: {"messages": [m]})
     graph = StateGraph(MessagesState)
     graph.add_node("agent", chain)
     graph.add_edge(START, "agent")
@@ -147,7 +151,7 @@ def fan_out(model: BaseChatModel, **options: Any) -> Any:
     def plan(state: Fan) -> list[Send]:
         return [Send("worker", {"topic": topic}) for topic in state["topics"]]
 
-    def worker(state: dict[str, Any]) -> dict[str, Any]:
+    def worker(state: Any) -> dict[str, Any]:
         return {"notes": [str(model.invoke([HumanMessage(state["topic"])]).text)]}
 
     graph = StateGraph(Fan)

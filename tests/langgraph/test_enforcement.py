@@ -17,7 +17,7 @@ from governor_langgraph import GovernorStop, govern, watch
 from tests.langgraph import graphs, modes
 from tests.langgraph.fakes import Runs, Streaming, Whole, once, policy, times
 
-GIVEN: dict[str, Any] = {"messages": [("user", "what is x?")]}
+GIVEN: Any = {"messages": [("user", "what is x?")]}
 THREAD: dict[str, Any] = {"configurable": {"thread_id": "t"}}
 
 

@@ -18,7 +18,7 @@ from tests.langgraph import graphs
 from tests.langgraph.fakes import OPEN, Streaming, once, policy
 from tests.langgraph.modes import plain
 
-GIVEN: dict[str, Any] = {"messages": [("user", "what is x?")]}
+GIVEN: Any = {"messages": [("user", "what is x?")]}
 STREAM_MODES = ["values", "updates", "custom", "messages", "checkpoints", "tasks", "debug"]
 BUILDS = ["function_node", "streaming_node", "subgraph", "tool_loop", "agent", "react"]
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|\d{4}-\d\d-\d\dT[\d:.+]+|lc_run-+\S+")
