@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import uuid
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -24,13 +25,14 @@ BARE_STEPS = 80
 @tool
 def get_gateway_state(gateway: str) -> str:
     """Ask a payment gateway how it is."""
-    return f"Gateway {gateway}: settlement pending, asked at 2026-11-24T10:00:00Z."
+    number = uuid.uuid4()  # answers that differ in a request's number alone are the same answer
+    return f"Gateway {gateway}: last settled 2026-11-20, balance 1,204.50, request {number}."
 
 
 @tool
 def get_queue_length(gateway: str) -> str:
     """Count the payments that wait for a gateway."""
-    return f"Gateway {gateway}: 3 payments waiting."
+    return f"Gateway {gateway}: 3 payments in the queue."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -67,10 +67,14 @@ class Route:
         up = self._up(base, call)
         route = state.route
         in_block = up is not None and self._in_block(state) and self._better(route.tier, base.tier)
+        signals = self._triggers(route.signals)
         if in_block and route.tier is not None and self._fits(route.tier, call):
+            higher = self._above(route.tier, call) if signals and self._may_escalate(route) else None
+            if higher is not None:
+                reason = self._escalated(higher, f"{route.tier} did no better: {', '.join(signals)}")
+                return self._routed(call, higher, reason, escalated=True)
             reason = self._escalated(route.tier, f"an escalation lasts until call {route.until_call} of the run")
             return self._routed(call, route.tier, reason, escalated=True)
-        signals = self._triggers(route.signals)
         if up is not None and signals and self._may_escalate(route):
             return self._routed(
                 call, up, self._escalated(up, f"seen since the last call: {', '.join(signals)}"), escalated=True
@@ -124,7 +128,7 @@ class Route:
         if judged.signal is not None and judged.again is None and judged.signal not in signals:
             signals = (*signals, *self._triggers((judged.signal,)))
         begins = judged.again.tier if judged.again is not None else None
-        if begins is None and raised and not self._in_block(state):
+        if begins is None and raised and (not self._in_block(state) or self._better(request.tier, route.tier)):
             begins = request.tier
         if begins is not None:
             until = state.model_calls + int(escalate.for_) - 1
@@ -223,6 +227,9 @@ class Route:
         tier = base.tier or next((name for name, model in self._models.items() if model == call.model), None)
         if base.locked or tier is None or self._routing.escalate is None:
             return None
+        return self._above(tier, call)
+
+    def _above(self, tier: str, call: ModelCall) -> str | None:
         above = reversed(self._names[: self._names.index(tier)])
         return next((name for name in above if self._fits(name, call)), None)
 

@@ -349,3 +349,21 @@ def test_whatever_happens_no_call_is_below_its_rule_or_more_than_one_tier_up_and
         assert node not in ("planner", "legal") or ranks == [base]
         assert before <= now.route.escalations <= min(before + 1, at_most)
         assert len(now.route.signals) <= 8
+
+
+def test_a_failure_inside_an_escalation_climbs_one_tier_further_and_counts() -> None:
+    rules = route()
+    call = at("a/extract_x")
+    inside = state(2, tier="student", until_call=4, escalations=1, signals=("tool_error",))
+
+    chosen = rules.choose(inside, call)
+    after = rules.observe_model(inside, request(call, chosen.tier), Judgement())
+
+    assert ("frontier", "route.escalated") == (chosen.tier, code(chosen))
+    assert ("frontier", 4, 2) == (after.route.tier, after.route.until_call, after.route.escalations)
+
+
+def test_a_failure_inside_an_escalation_stays_where_it_is_once_escalations_are_used_up() -> None:
+    inside = state(2, tier="student", until_call=4, escalations=2, signals=("tool_error",))
+
+    assert "student" == route().choose(inside, at("a/extract_x")).tier
