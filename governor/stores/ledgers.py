@@ -17,7 +17,8 @@ SWEEP = 64
 """Expired leases that one reserve looks after, so that no single call pays for all of them. Nothing is admitted wrongly
 meanwhile: a dispatched lease weighs the same before (reserved) and after (spent) it is forfeit."""
 KEEP_MS = 24 * 3_600_000
-"""How long an ended or forfeit lease is remembered after its ttl: a repeated reserve or a late settlement finds it."""
+"""How long a forfeit lease is remembered after its ttl, so that a late settlement still corrects its charge. One that was
+settled or released is remembered until its ttl is over: repetitions come within it."""
 
 
 def wanted(holds: Sequence[Hold]) -> dict[str, int]:

@@ -38,10 +38,9 @@ class _Ledger:
 
 @dataclass(slots=True)
 class _Entry:
-    """A lease as kept: what it holds, where it stands, when it is forfeit or forgotten."""
+    """A lease as kept: what it holds, where it stands."""
 
     holds: tuple[Hold, ...]
-    due_ms: int
     state: LeaseState = LeaseState.DISPATCHED
 
 
@@ -86,7 +85,7 @@ class MemoryStore(Store):
             for hold in request.holds:
                 self._open(hold).reserved += hold.amount
             due = request.now_ms + request.ttl_ms
-            self._leases[request.id] = _Entry(request.holds, due)
+            self._leases[request.id] = _Entry(request.holds)
             heappush(self._due, (due, request.id))
             return Lease(id=request.id, holds=request.holds)
 
@@ -193,14 +192,13 @@ class MemoryStore(Store):
         for _ in range(SWEEP):
             if not self._due or self._due[0][0] > now_ms:
                 break
-            due, lease = heappop(self._due)
+            _, lease = heappop(self._due)
             entry = self._leases[lease]
-            if due >= entry.due_ms + KEEP_MS:
-                del self._leases[lease]
-                continue
-            heappush(self._due, (entry.due_ms + KEEP_MS, lease))
             if entry.state is LeaseState.DISPATCHED:
                 self._forfeit(entry)
+                heappush(self._due, (now_ms + KEEP_MS, lease))
+            else:
+                del self._leases[lease]
         for _ in range(SWEEP):
             if not self._ends or self._ends[0][0] > now_ms:
                 break

@@ -43,10 +43,9 @@ WAIT_S = 10.0
 _CACHED_RUNS = 512
 _FORGET_LEASES_MS = 1_000
 _FORGET_LEASES = 2_000
-"""How often, and how many at a time, a process drops leases that ended a day ago."""
-_FORGET_LEDGERS_MS = 3_600_000
-"""How often a process looks through all ledgers for those whose window is long over."""
-
+"""How often, and how many at a time, a process drops leases that have ended."""
+_TIDY_MS = 3_600_000
+"""How often a process looks through everything for what is long over."""
 _CHECKPOINT_PAGES = 4_000
 """Size of the log at which a commit copies it into the file, and waits for the disk: 16 MB, four times SQLite's default."""
 
@@ -69,7 +68,7 @@ class SqliteStore(Store):
         self._connection: sqlite3.Connection | None = None
         self._inherited: list[sqlite3.Connection] = []
         self._states: OrderedDict[str, tuple[int, RunState]] = OrderedDict()
-        self._forgot_leases_ms = self._forgot_ledgers_ms = 0
+        self._forgot_leases_ms = self._tidied_ms = self._forgotten = 0
 
     def change(self, run: str, apply: Callable[[RunState], tuple[RunState, T]]) -> T:
         """Replace the state of `run` in one transaction. `apply` runs once, while other writers wait: it must be quick."""
@@ -78,17 +77,20 @@ class SqliteStore(Store):
             version: int = row[0] if row else 0
             before = self._state(db, run, version)
             after, answer = apply(before)
-            if after is before and row:
-                return answer
-            db.execute(
-                "INSERT INTO runs (id, version, state) VALUES (?, 1, ?)"
-                " ON CONFLICT (id) DO UPDATE SET version = version + 1, state = excluded.state",
-                (run, dump_state(after)),
-            )
+            if after is not before or not row:
+                version += 1
+                db.execute(
+                    "INSERT INTO runs (id, version, state) VALUES (?, 1, ?)"
+                    " ON CONFLICT (id) DO UPDATE SET version = version + 1, state = excluded.state",
+                    (run, dump_state(after)),
+                )
             if not row:
                 self._forget_runs(db)
         # Only a committed state may be remembered. Another process's change since then shows as another version.
-        self._remember(run, version + 1, after)
+        self._states.pop(run, None)
+        self._states[run] = (version, after)
+        if len(self._states) > _CACHED_RUNS:
+            self._states.popitem(last=False)
         return answer
 
     def reserve(self, request: ReserveRequest) -> Lease | Shortfall:
@@ -201,13 +203,14 @@ class SqliteStore(Store):
         with self._lock:
             try:
                 db = self._connection or self._open()
-                self._patiently(lambda: db.execute("BEGIN IMMEDIATE"))
                 try:
+                    self._patiently(lambda: db.execute("BEGIN IMMEDIATE"))
                     yield db
+                    self._patiently(lambda: db.execute("COMMIT"))
                 except BaseException:
-                    db.execute("ROLLBACK")
+                    if db.in_transaction:
+                        db.execute("ROLLBACK")
                     raise
-                self._patiently(lambda: db.execute("COMMIT"))
             except sqlite3.Error as error:
                 raise self._unanswered(error) from error
 
@@ -293,11 +296,6 @@ class SqliteStore(Store):
         except ValidationError as error:
             raise StoreError(f"{self._path}: the state of run {run} is unreadable. Start a new run.") from error
 
-    def _remember(self, run: str, version: int, state: RunState) -> None:
-        self._states[run] = (version, state)
-        if len(self._states) > _CACHED_RUNS:
-            self._states.popitem(last=False)
-
     def _forget_runs(self, db: sqlite3.Connection) -> None:
         """Drop the runs that began more than `max_runs` runs ago, with the texts kept for them."""
         (latest,) = db.execute("SELECT max(seq) FROM runs").fetchone()
@@ -315,20 +313,31 @@ class SqliteStore(Store):
             self._end(db, lease, LeaseState.FORFEIT, moves)
         if now_ms - self._forgot_leases_ms >= _FORGET_LEASES_MS:
             self._forgot_leases_ms = now_ms
-            self._forget_leases(db, now_ms - KEEP_MS)
-        if now_ms - self._forgot_ledgers_ms >= _FORGET_LEDGERS_MS:
-            self._forgot_ledgers_ms = now_ms
+            self._forget_leases(db, now_ms)
+        if now_ms - self._tidied_ms >= _TIDY_MS:
+            self._tidied_ms = now_ms
             db.execute("DELETE FROM ledgers WHERE expires_ms <= ? AND reserved = 0", (now_ms,))
-
-    def _forget_leases(self, db: sqlite3.Connection, before_ms: int) -> None:
-        """Drop ended leases that were due before then, oldest first. They were appended about in the order they are due."""
-        oldest = db.execute("SELECT due_ms FROM leases ORDER BY seq LIMIT 1").fetchone()
-        if oldest and oldest[0] <= before_ms:
             db.execute(
-                "DELETE FROM leases WHERE seq IN (SELECT seq FROM leases ORDER BY seq LIMIT ?)"
-                " AND due_ms <= ? AND state != 'dispatched'",
-                (_FORGET_LEASES, before_ms),
+                "DELETE FROM leases WHERE due_ms <= CASE state WHEN 'forfeit' THEN ? ELSE ? END"
+                " AND state != 'dispatched'",
+                (now_ms - KEEP_MS, now_ms),
             )
+
+    def _forget_leases(self, db: sqlite3.Connection, now_ms: int) -> None:
+        """Drop ended leases past their ttl, a bounded number at a time, from where this process left off.
+
+        They were appended about in the order they are due; what this passes over, forfeit ones above all, is left to the tidying.
+        """
+        row = db.execute(
+            "SELECT max(seq) FROM (SELECT seq, due_ms FROM leases WHERE seq > ? ORDER BY seq LIMIT ?) WHERE due_ms <= ?",
+            (self._forgotten, _FORGET_LEASES, now_ms),
+        ).fetchone()
+        if row[0] is not None:
+            db.execute(
+                "DELETE FROM leases WHERE seq > ? AND seq <= ? AND due_ms <= ? AND state IN ('settled', 'released')",
+                (self._forgotten, row[0], now_ms),
+            )
+            self._forgotten = row[0]
 
     def _end(self, db: sqlite3.Connection, lease: str, state: LeaseState, moves: list[tuple[int, int, str]]) -> None:
         """Move (spent, reserved) of each ledger and note where the lease stands now."""

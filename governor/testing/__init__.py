@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from governor.testing.fakes import START_MS, FakeClock, FakeIds
-from governor.testing.stores import StoreConformance, hold, spent_and_reserved
+from governor.testing.ledgers import hold, spent_and_reserved
+from governor.testing.stores import StoreConformance
 
 __all__ = ["START_MS", "FakeClock", "FakeIds", "StoreConformance", "hold", "spent_and_reserved"]

@@ -96,12 +96,20 @@ class Ledgers(RuleBasedStateMachine):
         if isinstance(expected, Lease):
             self.model.leases[lease] = Known(holds, self.now_ms + TTL_MS)
 
-    @precondition(lambda self: self.model.leases)
+    def remembered(self) -> list[str]:
+        """Leases whose ids must still be known: what has ended is forgotten after its ttl."""
+        self.model.expire(self.now_ms)
+        return sorted(
+            lease
+            for lease, known in self.model.leases.items()
+            if known.state in (LeaseState.DISPATCHED, LeaseState.FORFEIT) or known.due_ms > self.now_ms
+        )
+
+    @precondition(lambda self: self.remembered())
     @rule(data=st.data())
     def reserve_again(self, data: st.DataObject) -> None:
-        lease = data.draw(st.sampled_from(sorted(self.model.leases)))
+        lease = data.draw(st.sampled_from(self.remembered()))
         known = self.model.leases[lease]
-        self.model.expire(self.now_ms)
 
         again = self.store.reserve(self.request(lease, known.holds))
 
@@ -198,8 +206,8 @@ def _settles_twice(store: MemoryStore) -> None:
     real = store.settle
 
     def settle(charge: Charge) -> None:
-        entry = store._leases[charge.lease]
-        if entry.state is LeaseState.SETTLED:
+        entry = store._leases.get(charge.lease)
+        if entry and entry.state is LeaseState.SETTLED:
             entry.state = LeaseState.FORFEIT
         real(charge)
 
@@ -210,8 +218,8 @@ def _refunds_the_forfeit(store: MemoryStore) -> None:
     real = store.release
 
     def release(lease: str, now_ms: int) -> None:
-        entry = store._leases[lease]
-        if entry.state is LeaseState.FORFEIT:
+        entry = store._leases.get(lease)
+        if entry and entry.state is LeaseState.FORFEIT:
             for each in entry.holds:
                 store._ledgers[each.ledger].spent -= each.amount
             entry.state = LeaseState.RELEASED
@@ -224,8 +232,9 @@ def _caps_the_charge(store: MemoryStore) -> None:
     real = store.settle
 
     def settle(charge: Charge) -> None:
-        holds = store._leases[charge.lease].holds
-        capped = tuple(min(amount, each.amount) for amount, each in zip(charge.amounts, holds, strict=True))
+        entry = store._leases.get(charge.lease)
+        held = (each.amount for each in entry.holds) if entry else charge.amounts
+        capped = tuple(min(amount, most) for amount, most in zip(charge.amounts, held, strict=True))
         real(Charge(lease=charge.lease, amounts=capped, now_ms=charge.now_ms))
 
     store.settle = settle

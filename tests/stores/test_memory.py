@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from governor.ledger import Charge, Lease, ReserveRequest
+from governor.ledger import Charge, Lease, LeaseState, ReserveRequest
 from governor.runs import RunState
 from governor.stores.contract import Store
 from governor.stores.ledgers import KEEP_MS
@@ -67,16 +67,36 @@ def test_a_ledger_that_is_used_again_lives_on() -> None:
     assert 5 == store.balances("run/")[0].spent
 
 
-def test_an_ended_lease_is_remembered_for_a_day_and_then_its_id_is_new() -> None:
+def test_an_ended_lease_is_remembered_until_its_ttl_is_over_and_then_its_id_is_new() -> None:
     store = MemoryStore()
     store.reserve(at(START_MS, "l"))
     store.settle(Charge(lease="l", amounts=(5,), now_ms=START_MS))
-    store.reserve(at(START_MS + KEEP_MS, "other", "other/o"))
-    store.reserve(at(START_MS + KEEP_MS, "l"))
-    assert (5, 0) == (store.balances("run/")[0].spent, store.balances("run/")[0].reserved)
 
-    store.reserve(at(START_MS + KEEP_MS + 1_000, "another", "other/o"))
-    again = store.reserve(at(START_MS + KEEP_MS + 1_000, "l"))
+    within, after = (store.reserve(at(now, "l")) for now in (START_MS + 999, START_MS + 1_000))
 
-    assert isinstance(again, Lease)
-    assert (5, 10) == (store.balances("run/")[0].spent, store.balances("run/")[0].reserved)
+    assert isinstance(within, Lease)
+    assert isinstance(after, Lease)
+    assert (LeaseState.SETTLED, LeaseState.DISPATCHED) == (within.state, after.state)
+
+
+def test_a_forfeit_lease_is_corrected_within_a_day_and_then_stands() -> None:
+    spent: list[int] = []
+    for late in (KEEP_MS - 1, KEEP_MS):
+        store = MemoryStore()
+        store.reserve(at(START_MS, "lost"))
+        store.reserve(at(START_MS + 1_000, "other", "other/o"))
+        store.reserve(at(START_MS + 1_000 + late, "another", "other/o"))
+        store.settle(Charge(lease="lost", amounts=(3,), now_ms=START_MS + 1_000 + late))
+        spent.append(store.balances("run/")[0].spent)
+
+    assert [3, 10] == spent
+
+
+def test_a_busy_store_keeps_only_what_may_still_be_asked_for() -> None:
+    store = MemoryStore()
+    for number in range(5_000):
+        now = START_MS + number * 10
+        store.reserve(at(now, f"l{number}"))
+        store.settle(Charge(lease=f"l{number}", amounts=(0,), now_ms=now))
+
+    assert len(store._leases) == len(store._due) == 100

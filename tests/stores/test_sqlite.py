@@ -116,16 +116,45 @@ def test_ledgers_go_when_their_window_is_over(path: Path) -> None:
     store.close()
 
 
-def test_an_ended_lease_is_remembered_for_a_day(path: Path) -> None:
+def test_an_ended_lease_is_remembered_until_its_ttl_is_over(path: Path) -> None:
     store = SqliteStore(path)
     store.reserve(request("l"))
     store.settle(Charge(lease="l", amounts=(7,), now_ms=START_MS))
-    forgotten = START_MS + 1_000 + KEEP_MS
 
-    kept = [store.reserve(request("l", now_ms=now)) for now in (forgotten - 1, forgotten + 1_000)]
+    kept = [store.reserve(request("l", now_ms=now)) for now in (START_MS + 999, START_MS + 2_000)]
 
     assert [LeaseState.SETTLED, LeaseState.DISPATCHED] == [lease.state for lease in kept if isinstance(lease, Lease)]
     store.close()
+
+
+def test_a_forfeit_lease_is_corrected_within_a_day_and_then_stands(tmp_path: Path) -> None:
+    spent: list[int] = []
+    for late in (KEEP_MS - 1, KEEP_MS + 3_600_000):
+        store = SqliteStore(tmp_path / f"{late}.db")
+        store.reserve(request("lost"))
+        for now in (START_MS + 1_000, START_MS + 1_000 + late):
+            store.reserve(replace(request(f"at {now}", now_ms=now), holds=()))
+        store.settle(Charge(lease="lost", amounts=(3,), now_ms=START_MS))
+        spent.append(store.balances()[0].spent)
+        store.close()
+
+    assert [3, 10] == spent
+
+
+def test_a_busy_file_keeps_only_what_may_still_be_asked_for(path: Path) -> None:
+    store = SqliteStore(path)
+    store.reserve(replace(request("lost"), ttl_ms=500))
+    for number in range(600):
+        now = START_MS + number * 20
+        store.reserve(request(f"l{number}", amount=0, now_ms=now))
+        store.settle(Charge(lease=f"l{number}", amounts=(0,), now_ms=now))
+    store.close()
+
+    db = sqlite3.connect(path)
+    counted = dict(db.execute("SELECT state, count(*) FROM leases GROUP BY state"))
+    db.close()
+    assert 1 == counted["forfeit"]
+    assert 50 <= counted["settled"] <= 110
 
 
 def _child(path: Path, store: SqliteStore) -> None:
