@@ -23,15 +23,21 @@ _TOKEN = re.compile(
 )
 
 
-@lru_cache(maxsize=4096)
-def pieces(text: str) -> tuple[str, ...]:
-    """Split text into its tokens; joining them gives the text back.
+_SHORT_CHARS = 20_000
+"""Longer texts are counted anew each time: remembering many of them would fill the memory of a long run."""
 
-    Cached, because an agent sends the same history again with every call.
-    """
+
+def pieces(text: str) -> tuple[str, ...]:
+    """Split text into its tokens; joining them gives the text back."""
     return tuple(_TOKEN.findall(text))
 
 
 def count(text: str) -> int:
     """How many tokens the text is billed at."""
-    return len(pieces(text))
+    return _count_short(text) if len(text) <= _SHORT_CHARS else len(_TOKEN.findall(text))
+
+
+@lru_cache(maxsize=2048)
+def _count_short(text: str) -> int:
+    """An agent sends the same history again with every call."""
+    return len(_TOKEN.findall(text))

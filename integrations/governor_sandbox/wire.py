@@ -56,7 +56,11 @@ class Holds:
         self._closed = False
 
     def wait(self, gone: Any, seconds: float | None = None) -> None:
-        """Wait for `release`, for ``seconds`` to pass, or for ``gone()``, in which case ClientGone is raised."""
+        """Wait for `release`, or for ``seconds`` to pass.
+
+        Raises:
+            ClientGone: ``gone()`` meanwhile, or the sandbox closes, which hangs up on everyone.
+        """
         held = seconds is None
         deadline = None if seconds is None else time.monotonic() + seconds
         with self._changed:
@@ -64,13 +68,13 @@ class Holds:
             self._waiting += held
             self._changed.notify_all()
             try:
-                while not self._closed and not (held and self._round != mine):
+                while not (held and self._round != mine):
                     left = _CHECK_SECONDS if deadline is None else min(_CHECK_SECONDS, deadline - time.monotonic())
                     if left <= 0:
                         return
                     self._changed.wait(left)
-                    if gone():
-                        raise ClientGone("the client hung up while waiting")
+                    if self._closed or gone():
+                        raise ClientGone("hung up while waiting")
             finally:
                 self._waiting -= held
                 self._changed.notify_all()

@@ -51,6 +51,13 @@ def anthropic(box: Sandbox, model: str = "claude-sonnet-4-6", **settings: Any) -
 ALL: dict[str, Build] = {"bedrock": bedrock, "openai": openai, "anthropic": anthropic}
 
 
+async def aclose(model: Any) -> None:
+    """Close the connections an async client keeps for later: its pool outlives the test's event loop."""
+    held = getattr(model, "root_async_client", None) or getattr(model, "_async_client", None)
+    if held is not None:
+        await held.close()
+
+
 def post(box: Sandbox, path: str, body: Any, **headers: str) -> tuple[int, dict[str, str], Any]:
     """One request without a client, for what no client would send; returns status, headers in lower case, and JSON."""
     connection = HTTPConnection("127.0.0.1", box.port, timeout=20)

@@ -7,7 +7,7 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, System
 from langchain_core.tools import tool
 
 from governor_sandbox import Conversation, Reply, Sandbox, ScriptedCall
-from tests.sandbox.clients import SONNET, Build, anthropic, bedrock, openai
+from tests.sandbox.clients import SONNET, Build, aclose, anthropic, bedrock, openai
 from tests.sandbox.conftest import Serve
 
 TALK = [SystemMessage("You are terse."), HumanMessage("Where is my order?")]
@@ -44,7 +44,10 @@ def test_invoke_returns_the_scripted_text(serve: Serve, build: Build) -> None:
 async def test_ainvoke_returns_the_scripted_text(serve: Serve, build: Build) -> None:
     box = serve(lambda talk: talk.last.text.upper())
 
-    answer = await build(box).ainvoke(TALK)
+    model = build(box)
+
+    answer = await model.ainvoke(TALK)
+    await aclose(model)
 
     assert "WHERE IS MY ORDER?" == answer.text
 
@@ -65,7 +68,10 @@ def test_a_stream_carries_the_same_text_and_usage_as_one_answer(serve: Serve, bu
 async def test_astream_carries_the_same_text(serve: Serve, build: Build) -> None:
     box = serve(lambda _: "It left the warehouse on Monday, and should be with you on Thursday.")
 
-    streamed = _joined([chunk async for chunk in build(box).astream(TALK)])
+    model = build(box)
+
+    streamed = _joined([chunk async for chunk in model.astream(TALK)])
+    await aclose(model)
 
     assert "It left the warehouse on Monday, and should be with you on Thursday." == streamed.text
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 import governor_sandbox
 from governor_sandbox import Conversation, Fault, Message, Sandbox, SandboxError, Scenario
 from governor_sandbox.wire import route
-from tests.sandbox.clients import SONNET, Build, bedrock, openai, post
+from tests.sandbox.clients import SONNET, Build, aclose, bedrock, openai, post
 from tests.sandbox.conftest import Serve
 
 
@@ -41,6 +41,7 @@ async def test_concurrent_streams_do_not_mix(serve: Serve, build: Build) -> None
     async with anyio.create_task_group() as group:
         for i in range(20):
             group.start_soon(read, i)
+    await aclose(model)
 
     assert {i: f"echo number {i} " * 5 for i in range(20)} == texts
 
@@ -92,9 +93,8 @@ def test_the_url_of_a_stopped_sandbox_is_an_error() -> None:
 def test_stopping_ends_idle_connections_and_held_requests() -> None:
     box = Sandbox()
     box.start()
-    idle = socket.create_connection(("127.0.0.1", box.port))
     box.fault(Fault(kind="timeout"))
-    with ThreadPoolExecutor(1) as pool:
+    with socket.create_connection(("127.0.0.1", box.port)) as idle, ThreadPoolExecutor(1) as pool:
         body = {"model": "gpt-4o", "messages": [{"role": "user", "content": "hi"}]}
         held = pool.submit(post, box, "/v1/chat/completions", body)
         assert box.wait_held(1)
@@ -102,8 +102,7 @@ def test_stopping_ends_idle_connections_and_held_requests() -> None:
         box.stop()
 
         assert held.exception(timeout=10) is not None
-    assert b"" == idle.recv(1)
-    idle.close()
+        assert b"" == idle.recv(1)
 
 
 def test_two_sandboxes_keep_separate_bills() -> None:
