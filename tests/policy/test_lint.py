@@ -149,9 +149,9 @@ def test_warnings_of_a_loaded_policy_leave_out_what_is_only_for_reading() -> Non
 
 
 def test_what_a_parent_uses_is_reported_in_the_parent(tmp_path: Path) -> None:
-    (tmp_path / "p.yaml").write_text("governor: 1\nname: p\nlimits: {fan_out: 5}\n", encoding="utf-8")
+    (tmp_path / "p.yaml").write_text("governor: 1\nname: p\ntrace: {redact: [email]}\n", encoding="utf-8")
     (tmp_path / "c.yaml").write_text("governor: 1\nname: c\nextends: ./p.yaml\nlimits: {steps: 5}\n", encoding="utf-8")
 
     (finding,) = [each for each in load(tmp_path / "c.yaml").warnings if each.code == "not-yet-enforced"]
 
-    assert ("p.yaml", 3, 10) == (Path(finding.file).name, finding.line, finding.column)
+    assert ("p.yaml", 3, 9) == (Path(finding.file).name, finding.line, finding.column)
