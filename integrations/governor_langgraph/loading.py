@@ -1,0 +1,86 @@
+"""Finds a graph by `MODULE:NAME`, as the command line names it: an object, or a function without arguments that builds it."""
+
+from __future__ import annotations
+
+import asyncio
+import difflib
+import importlib
+import inspect
+import sys
+from pathlib import Path
+from typing import Any, cast
+
+from langgraph.graph import StateGraph
+from langgraph.pregel import Pregel
+
+from governor.errors import ConfigurationError
+
+__all__ = ["load_graph"]
+
+
+def load_graph(target: str) -> Any:
+    """The graph that `MODULE:NAME` names; modules are looked for in the current folder first.
+
+    Code of the module runs, as on any import. Raises ConfigurationError that says what is wrong and what to write instead.
+    """
+    module, separator, name = target.partition(":")
+    if not separator or not module or not name:
+        raise ConfigurationError(f"{target!r} names no graph. Write MODULE:NAME, as in `app:graph`.")
+    if "/" in module or module.endswith(".py"):
+        dotted = module.removesuffix(".py").strip("./").replace("/", ".")
+        raise ConfigurationError(f"{target!r} is a path. Write the module's name: `{dotted}:{name}`.")
+    thing = _attribute(_imported(module), name, target)
+    graph = _built(thing, target)
+    if not isinstance(graph, (Pregel, StateGraph)):
+        raise ConfigurationError(
+            f"{target} is a {type(graph).__qualname__}, not a graph. Name a StateGraph, a compiled graph, an @entrypoint, or a function "
+            "without arguments that returns one."
+        )
+    return cast("Any", graph)
+
+
+def _imported(module: str) -> object:
+    folder = str(Path.cwd())
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name is not None and (module == error.name or module.startswith(f"{error.name}.")):
+            raise ConfigurationError(f"there is no module {module} in {folder} or among what is installed.") from error
+        raise ConfigurationError(f"{module} cannot be imported: {error}. Install what it needs.") from error
+    except Exception as error:
+        raise ConfigurationError(f"{module} cannot be imported: {type(error).__name__}: {error}") from error
+
+
+def _attribute(module: object, name: str, target: str) -> object:
+    found: object = module
+    for part in name.split("."):
+        if not hasattr(found, part):
+            graphs = [key for key, value in vars(module).items() if isinstance(value, (Pregel, StateGraph))]
+            close = difflib.get_close_matches(name, [key for key in vars(module) if not key.startswith("_")], n=1)
+            known = (
+                f" Graphs in it: {', '.join(graphs)}." if graphs else f" Did you mean `{close[0]}`?" if close else ""
+            )
+            raise ConfigurationError(f"{target}: the module has no `{part}`.{known}")
+        found = getattr(found, part)
+    return found
+
+
+def _built(thing: object, target: str) -> object:
+    """What a factory returns; anything else as it is."""
+    if isinstance(thing, (Pregel, StateGraph, type)) or not callable(thing):
+        return cast("object", thing)
+    try:
+        inspect.signature(thing).bind()
+    except TypeError as error:
+        raise ConfigurationError(f"{target} needs arguments ({error}). Name a function that needs none.") from error
+    try:
+        made: object = thing()
+        return asyncio.run(_awaited(made)) if inspect.isawaitable(made) else made
+    except Exception as error:
+        raise ConfigurationError(f"{target} could not build its graph: {type(error).__name__}: {error}") from error
+
+
+async def _awaited(made: Any) -> object:
+    return await made
