@@ -7,6 +7,7 @@ streaming, on whatever client, messages and arguments the path decided for.
 from __future__ import annotations
 
 import asyncio
+import functools
 from contextlib import aclosing, closing
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from langchain_core.messages import BaseMessage
     from opentelemetry.trace import Span
 
-    from governor.calls import Meter
     from governor_langgraph.context import GovernedStep
 
     Generate = Callable[[Outgoing], LLMResult]
@@ -76,7 +76,7 @@ def generate(
             out = prepared.outgoing(effect.request)
             with provider(effect.meter, out.model, span):
                 result = call(out) if outer is None else through(outer, out, call)
-            return _response(result, out.model)
+            return _response(result, out.model, effect.request.model.provider)
 
         governor = step.run.governor
         response = governor.drive(model_call(prepared.call, governor.controls), span, invoke)
@@ -105,7 +105,7 @@ async def agenerate(
             out = prepared.outgoing(effect.request)
             with provider(effect.meter, out.model, span):
                 result = await (call(out) if outer is None else through(outer, out, call))
-            return _response(result, out.model)
+            return _response(result, out.model, effect.request.model.provider)
 
         governor = step.run.governor
         response = await governor.drive_async(model_call(prepared.call, governor.controls), span, invoke)
@@ -158,8 +158,9 @@ FINISH = "message-finish"
 class _Chunks:
     """What a stream yielded: counted as it passes, added up once at the end."""
 
-    def __init__(self, meter: Meter, model: BaseChatModel, answer: Answer | None) -> None:
-        self.meter = meter
+    def __init__(self, effect: InvokeModel, model: BaseChatModel, answer: Answer | None) -> None:
+        self.meter = effect.meter
+        self.provider = effect.request.model.provider
         self.model = model
         self.answer = answer
         self.seen: list[AIMessageChunk] = []
@@ -180,7 +181,7 @@ class _Chunks:
         whole = self.answer() if self.answer is not None else self._whole()
         if whole is None:
             return ModelResponse()
-        response = response_of(whole, self.model, whole)
+        response = response_of(whole, self.model, whole, provider=self.provider)
         self.meter.usage = response.usage
         return response
 
@@ -201,8 +202,10 @@ def _written(event: Mapping[str, Any]) -> Iterator[str]:
 class _Opened(_Chunks):
     """A provider's stream under way."""
 
-    def __init__(self, meter: Meter, out: Outgoing, span: Span, open_stream: Stream, answer: Answer | None) -> None:
-        super().__init__(meter, out.model, answer)
+    def __init__(
+        self, effect: InvokeModel, out: Outgoing, span: Span, open_stream: Stream, answer: Answer | None
+    ) -> None:
+        super().__init__(effect, out.model, answer)
         self.span = span
         self._open = partial(open_stream, out)
 
@@ -222,8 +225,10 @@ class _Opened(_Chunks):
 class _AOpened(_Chunks):
     """The async twin of `_Opened`."""
 
-    def __init__(self, meter: Meter, out: Outgoing, span: Span, open_stream: AStream, answer: Answer | None) -> None:
-        super().__init__(meter, out.model, answer)
+    def __init__(
+        self, effect: InvokeModel, out: Outgoing, span: Span, open_stream: AStream, answer: Answer | None
+    ) -> None:
+        super().__init__(effect, out.model, answer)
         self.span = span
         self._open = partial(open_stream, out)
 
@@ -263,7 +268,7 @@ def stream(
         governor = step.run.governor
 
         def open_stream(effect: InvokeModel) -> _Opened:
-            return _Opened(effect.meter, prepared.outgoing(effect.request), span, send, answer)
+            return _Opened(effect, prepared.outgoing(effect.request), span, send, answer)
 
         perform = partial(governor.runtime.perform, span=span, invoke=_never)
         yield from drive_stream(model_call(prepared.call, governor.controls), perform, open_stream)
@@ -289,7 +294,7 @@ async def astream(
         governor = step.run.governor
 
         def open_stream(effect: InvokeModel) -> _AOpened:
-            return _AOpened(effect.meter, prepared.outgoing(effect.request), span, send, answer)
+            return _AOpened(effect, prepared.outgoing(effect.request), span, send, answer)
 
         perform = partial(governor.runtime.perform_async, span=span, invoke=_never)
         flow = model_call(prepared.call, governor.controls)
@@ -325,14 +330,22 @@ def streams_to_a_reader(model: BaseChatModel, callbacks: Any, kwargs: Mapping[st
         return True
     manager = callbacks if isinstance(callbacks, BaseCallbackManager) else None
     given = cast("list[Any]", callbacks if isinstance(callbacks, list) else [])
-    handlers = [*manager.handlers, *manager.inheritable_handlers] if manager else given
-    return any(isinstance(handler, (_StreamingCallbackHandler, _V2StreamingCallbackHandler)) for handler in handlers)
+    handlers: list[Any] = [*manager.handlers, *manager.inheritable_handlers] if manager else given
+    return any(_listens(cast("type[Any]", type(handler))) for handler in handlers)
 
 
-def _response(result: LLMResult, model: BaseChatModel) -> ModelResponse:
+@functools.cache
+def _listens(handler: type[Any]) -> bool:
+    """Whether handlers of this class take tokens. Remembered by class: checking a protocol is slow."""
+    return issubclass(handler, (_StreamingCallbackHandler, _V2StreamingCallbackHandler))
+
+
+def _response(result: LLMResult, model: BaseChatModel, provider: str) -> ModelResponse:
     generations = result.generations[0] if result.generations else []
     message = getattr(generations[0], "message", None) if generations else None
-    return response_of(message, model, result) if message is not None else ModelResponse(source=result)
+    if message is None:
+        return ModelResponse(source=result)
+    return response_of(message, model, result, provider=provider)
 
 
 def _never(effect: object) -> Any:

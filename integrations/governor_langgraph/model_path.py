@@ -202,8 +202,8 @@ def provider(meter: Meter, model: BaseChatModel, span: Span) -> Iterator[None]:
         model_taken.reset(taken)
 
 
-def response_of(message: BaseMessage, model: BaseChatModel, source: object) -> ModelResponse:
-    """What an answer says, in the core's words. `source` is handed back to user code untouched."""
+def response_of(message: BaseMessage, model: BaseChatModel, source: object, *, provider: str) -> ModelResponse:
+    """What an answer of `provider`'s says, in the core's words. `source` is handed back to user code untouched."""
     vendor = vendor_of(model)
     uses = tool_uses_of(message)
     metadata = cast("Mapping[str, Any]", message.response_metadata)
@@ -211,7 +211,7 @@ def response_of(message: BaseMessage, model: BaseChatModel, source: object) -> M
     return ModelResponse(
         text=str(message.text),
         tool_uses=uses,
-        usage=usage_of(message, vendor.model_ref(model).provider),
+        usage=usage_of(message, provider),
         finish=vendor.finish(message),
         model=str(answered) if answered else None,
         cached=_from_cache(message, model),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable
-from typing import Annotated, Any, TypedDict
+from typing import Annotated, Any, TypedDict, cast
 
 from langchain.agents import create_agent
 from langchain_core.language_models import BaseChatModel
@@ -81,7 +81,7 @@ def _messages(state: dict[str, Any]) -> Any:
 def sequence_node(model: BaseChatModel, **options: Any) -> Any:
     chain = RunnableLambda(_messages) | model | RunnableLambda(lambda m: {"messages": [m]})
     graph = StateGraph(MessagesState)
-    graph.add_node("agent", chain)
+    graph.add_node("agent", cast("Any", chain))
     graph.add_edge(START, "agent")
     return graph.compile(**options)
 
