@@ -10,7 +10,18 @@ from dataclasses import dataclass, field
 
 from pydantic import TypeAdapter
 
-__all__ = ["Cut", "Lane", "LoopState", "RouteState", "RunState", "SeenCall", "Stopped", "dump_state", "parse_state"]
+__all__ = [
+    "Cut",
+    "Lane",
+    "LoopState",
+    "RouteState",
+    "RunState",
+    "SeenCall",
+    "Stopped",
+    "continued",
+    "dump_state",
+    "parse_state",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,6 +155,11 @@ class RunState:
     stopped: Stopped | None = None
     """Set once the run was stopped; every later call of the run is refused with the same reason."""
     started_ms: int = 0
+
+
+def continued(previous: RunState) -> RunState:
+    """The state with which a thread's next run begins: its lanes, since the conversation and what is cached of it go on."""
+    return RunState(lanes=previous.lanes)
 
 
 _adapter = TypeAdapter(RunState)

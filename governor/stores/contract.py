@@ -54,7 +54,10 @@ class Store(ABC):
 
     @abstractmethod
     def open_run(self, thread: str | None, fresh: str, *, resume: bool) -> str:
-        """Id of the run to use: `fresh`, or on a resume of `thread` the id it had before."""
+        """Id of the run to use: `fresh`, or on a resume of `thread` the id it had before.
+
+        A fresh run of a known thread begins with the lanes of the thread's run before (`governor.runs.continued`).
+        """
 
     @abstractmethod
     def close(self) -> None:

@@ -9,7 +9,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, TypeVar
 
 from governor.ledger import Balance, Lease, LeaseState
-from governor.runs import RunState
+from governor.runs import RunState, continued
 from governor.stores.contract import Store
 from governor.stores.ledgers import KEEP_MS, SWEEP, first_shortfall, movement
 
@@ -149,7 +149,10 @@ class MemoryStore(Store):
         if thread is None:
             return fresh
         with self._state:
-            run = self._threads.get(thread, fresh) if resume else fresh
+            before = self._threads.get(thread)
+            run = before if resume and before is not None else fresh
+            if before is not None and before in self._runs and run != before:
+                self._run(run).state = continued(self._runs[before].state)
             self._threads[thread] = run
             self._threads.move_to_end(thread)
             if len(self._threads) > self._max_runs:

@@ -24,7 +24,7 @@ from pydantic import ValidationError
 
 from governor.errors import StoreError
 from governor.ledger import Balance, Lease, LeaseState, Shortfall, Unit
-from governor.runs import RunState, dump_state, parse_state
+from governor.runs import RunState, continued, dump_state, parse_state
 from governor.stores.contract import Store
 from governor.stores.ledgers import KEEP_MS, SWEEP, first_shortfall, movement, wanted
 from governor.stores.schema import CREATE, VERSION, read_amounts, read_holds, write_holds
@@ -181,10 +181,13 @@ class SqliteStore(Store):
         if thread is None:
             return fresh
         with self._transaction() as db:
-            if resume:
-                row = db.execute("SELECT run FROM threads WHERE thread = ?", (thread,)).fetchone()
-                if row:
-                    return row[0]
+            row = db.execute("SELECT run FROM threads WHERE thread = ?", (thread,)).fetchone()
+            if row and resume:
+                return row[0]
+            before = row and db.execute("SELECT state FROM runs WHERE id = ?", (row[0],)).fetchone()
+            if before:
+                state = dump_state(continued(parse_state(before[0])))
+                db.execute("INSERT OR IGNORE INTO runs (id, version, state) VALUES (?, 1, ?)", (fresh, state))
             db.execute("INSERT OR REPLACE INTO threads (thread, run) VALUES (?, ?)", (thread, fresh))
         return fresh
 

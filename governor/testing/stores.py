@@ -77,6 +77,15 @@ class StoreConformance(LedgerConformance):
         assert "r1" == self.store.open_run("t", "r2", resume=True)
         assert "r3" == self.store.open_run("other", "r3", resume=True)
 
+    def test_a_threads_next_run_begins_with_its_lanes_and_nothing_else(self) -> None:
+        self.store.open_run("t", "r1", resume=False)
+        left = RunState(lanes={"agent": Lane(rent=7, calls=3)}, steps=5, model_calls=3)
+        self.store.change("r1", lambda _: (left, None))
+
+        self.store.open_run("t", "r2", resume=False)
+
+        assert RunState(lanes=left.lanes) == self.store.change("r2", lambda state: (state, state))
+
     def test_without_a_thread_every_run_is_fresh(self) -> None:
         assert "r1" == self.store.open_run(None, "r1", resume=False)
         assert "r2" == self.store.open_run(None, "r2", resume=True)
