@@ -34,7 +34,7 @@ REFUNDS = f"You are the refunds desk. {HOUSE_RULES}Read the policy and the payme
 WRITER = f"You write to the customer. {HOUSE_RULES}Three friendly sentences."
 
 
-class Desk(TypedDict, total=False):
+class Desk(TypedDict):
     """State of one ticket."""
 
     ticket: str
@@ -61,7 +61,7 @@ def build_desk(
     tools = refund_tools(database)
     refunder = model.bind_tools(tools, **(caching or {}))
 
-    def planner(state: Desk) -> Desk:
+    def planner(state: Desk) -> dict[str, Any]:
         answer = speak.invoke([SystemMessage(PLANNER), HumanMessage(state["ticket"])])
         plan = json.loads(answer.text)
         return {"orders": plan["orders"], "refund": plan["refund"]}
@@ -69,18 +69,18 @@ def build_desk(
     def each_order(state: Desk) -> list[Send]:
         return [Send("check_order", {"ticket": state["ticket"], "order": order}) for order in state["orders"]]
 
-    def check_order(state: Check) -> Desk:
+    def check_order(state: Check) -> dict[str, Any]:
         record = database.rows("SELECT * FROM orders WHERE id = ?", state["order"])
         question = f"{state['ticket']}\n\nOrder {state['order']}: {json.dumps(record)}"
         return {"findings": [speak.invoke([SystemMessage(CHECKER), HumanMessage(question)]).text]}
 
-    def brief(state: Desk) -> Desk:
+    def brief(state: Desk) -> dict[str, Any]:
         return {"messages": [HumanMessage(f"{state['ticket']}\n\nFindings:\n" + "\n".join(sorted(state["findings"])))]}
 
     def after_orders(state: Desk) -> str:
         return "refunds_agent" if state["refund"] else "writer"
 
-    def refunds_agent(state: Desk) -> Desk:
+    def refunds_agent(state: Desk) -> dict[str, Any]:
         history = state.get("refund_messages") or [
             HumanMessage(f"{state['ticket']}\n\nOrders desk: {state['messages'][-1].text}")
         ]
@@ -90,7 +90,7 @@ def build_desk(
     def after_refunds(state: Desk) -> str:
         return "refunds_tools" if getattr(state["refund_messages"][-1], "tool_calls", None) else "writer"
 
-    def writer(state: Desk) -> Desk:
+    def writer(state: Desk) -> dict[str, Any]:
         reports = [state["messages"][-1].text, *(message.text for message in state.get("refund_messages", [])[-1:])]
         question = f"{state['ticket']}\n\nDone:\n" + "\n".join(reports)
         return {"reply": speak.invoke([SystemMessage(WRITER), HumanMessage(question)]).text}

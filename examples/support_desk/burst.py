@@ -6,6 +6,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 from langchain_core.messages import AnyMessage, HumanMessage
@@ -41,7 +42,7 @@ def run_burst(runs: int = RUNS, holds: int = HOLDS) -> Burst:
         budget = holds * _worst_case()
         app = govern(_graph(), policy=_policy(budget))
         with ThreadPoolExecutor(runs) as pool:
-            outcomes = list(pool.map(lambda number: crowd.ask(app, number), range(runs)))
+            outcomes = list(pool.map(partial(crowd.ask, app), range(runs)))
         bill = box.meter.bill()
     refusals = [outcome for outcome in outcomes if outcome is not None]
     return Burst(

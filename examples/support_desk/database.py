@@ -42,6 +42,9 @@ EVENTS = (
 )
 
 
+Row = tuple[str | int, ...]
+
+
 class Database:
     """One shop. Safe to use from the threads of a fan-out."""
 
@@ -84,15 +87,17 @@ class Database:
 def _seed(database: Database) -> None:
     chance = random.Random(20_261_124)  # noqa: S311 - test data
     customers = [_customer(n) for n in range(1, 41)]
-    orders, items, scans = [], [], []
+    orders: list[Row] = []
+    items: list[Row] = []
+    scans: list[Row] = []
     for n in range(1, 201):
         order = f"O-{5000 + n}"
         customer = customers[n % len(customers)]
-        lines = [_item(order, chance) for _ in range(chance.randint(2, 6))]
-        total = sum(quantity * round(float(price) * 100) for _, _, _, quantity, price in lines) / 100
+        lines = [_item(chance) for _ in range(chance.randint(2, 6))]
+        total = sum(quantity * round(float(price) * 100) for _, _, quantity, price in lines) / 100
         status = ("delivered", "in transit", "processing")[n % 3]
         orders.append((order, customer[0], f"2026-10-{n % 28 + 1:02d}", status, f"{total:.2f}", _address(customer)))
-        items += lines
+        items += [(order, *line) for line in lines]
         scans += _scans(order, chance)
     database.fill("INSERT INTO customers VALUES (?, ?, ?, ?, ?, ?, ?)", customers)
     database.fill("INSERT INTO orders VALUES (?, ?, ?, ?, ?, ?)", orders)
@@ -117,10 +122,9 @@ def _address(customer: Sequence[str]) -> str:
     return f"{customer[3]}, {customer[5]} {customer[4]}"
 
 
-def _item(order: str, chance: random.Random) -> tuple[str, str, str, int, str]:
+def _item(chance: random.Random) -> tuple[str, str, int, str]:
     title = chance.choice(TITLES)
     return (
-        order,
         f"SKU-{chance.randint(10_000, 99_999)}",
         title,
         chance.randint(1, 3),
@@ -128,9 +132,9 @@ def _item(order: str, chance: random.Random) -> tuple[str, str, str, int, str]:
     )
 
 
-def _scans(order: str, chance: random.Random) -> list[tuple[str, int, str, str, str]]:
+def _scans(order: str, chance: random.Random) -> list[Row]:
     """A carrier's log: 320 scans, one of them (amid the second page) the damage claim that refunds are about."""
-    rows = []
+    rows: list[Row] = []
     for position in range(320):
         at = f"2026-11-{position // 16 + 1:02d}T{position % 16:02d}:{chance.randint(0, 59):02d}"
         event = chance.choice(EVENTS).format(n=chance.randint(2, 9))

@@ -1,7 +1,8 @@
 """Takes the difference between two bills apart, from the provider's own records alone.
 
-bare bill - governed bill = what was not sent + what cheaper tiers saved + what the prompt cache saved, each by repricing the
-governed records at list prices: every token uncached at the frontier's price, then uncached at the price of the model that answered, then as billed.
+bare bill - governed bill = what was not sent + what cheaper tiers saved + what the prompt cache saved. Each part comes of repricing the
+governed records at list prices: every token uncached at the frontier's price, then uncached at the price of the model that
+answered, then as billed.
 """
 
 from __future__ import annotations

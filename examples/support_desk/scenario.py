@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -79,7 +79,7 @@ def _call(name: str, **args: Any) -> ScriptedCall:
 
 
 _TOPIC = {"damage": "damage", "cancel": "cancellation", "address": "address", "return": "returns"}
-_ENDINGS = {
+_ENDINGS: Mapping[str, Callable[[str], Sequence[ScriptedCall]]] = {
     "damage": lambda order: (),
     "return": lambda order: (_call("add_note", order_id=order, text="return label sent, refund approved"),),
     "cancel": lambda order: (_call("cancel_order", order_id=order, reason="ordered by mistake"),),
@@ -90,10 +90,11 @@ _ENDINGS = {
 def load_tickets(path: Path = TICKETS) -> tuple[Ticket, ...]:
     """The queue, as written in `tickets.yaml`."""
     rows: list[dict[str, Any]] = yaml.safe_load(path.read_text(encoding="utf-8"))["tickets"]
-    return tuple(
-        Ticket(**{**row, "orders": tuple(row["orders"]), "slips": tuple(Slip(**slip) for slip in row.get("slips", ()))})
-        for row in rows
-    )
+    return tuple(_ticket(**row) for row in rows)
+
+
+def _ticket(*, orders: Sequence[str], slips: Sequence[dict[str, Any]] = (), **fields: str) -> Ticket:
+    return Ticket(orders=tuple(orders), slips=tuple(Slip(**slip) for slip in slips), **fields)
 
 
 class Desk:

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Sequence
 from decimal import Decimal
+from typing import Any
 
 from langchain_core.tools import BaseTool, ToolException, tool
 
@@ -27,7 +28,10 @@ CLAUSE = (
 
 def order_tools(database: Database) -> Sequence[BaseTool]:
     """What the orders desk may use."""
+    return (*_reading(database), *_changing(database))
 
+
+def _reading(database: Database) -> Sequence[BaseTool]:
     @tool
     def get_order(order_id: str) -> str:
         """Read an order with its items. Order numbers look like O-5001."""
@@ -57,6 +61,10 @@ def order_tools(database: Database) -> Sequence[BaseTool]:
         """Read a policy of the shop: returns, damage, cancellation or address."""
         return _policy(topic)
 
+    return _checked(get_order, list_orders, get_shipment_log, read_policy)
+
+
+def _changing(database: Database) -> Sequence[BaseTool]:
     @tool
     def change_address(order_id: str, address: str) -> str:
         """Change the delivery address of an order in processing."""
@@ -83,7 +91,7 @@ def order_tools(database: Database) -> Sequence[BaseTool]:
         database.write("INSERT INTO notes VALUES (?, ?)", order_id, text)
         return f"noted on {order_id}"
 
-    return _checked(get_order, list_orders, get_shipment_log, read_policy, change_address, cancel_order, add_note)
+    return _checked(change_address, cancel_order, add_note)
 
 
 def refund_tools(database: Database) -> Sequence[BaseTool]:
@@ -124,7 +132,7 @@ def _checked(*tools: BaseTool) -> Sequence[BaseTool]:
     return tools
 
 
-def _order(database: Database, order_id: str) -> dict[str, object]:
+def _order(database: Database, order_id: str) -> dict[str, Any]:
     if not re.fullmatch(r"O-\d{4}", order_id):
         raise ToolException(f"{order_id!r} is no order number: they look like O-5001")
     found = database.rows("SELECT * FROM orders WHERE id = ?", order_id)
