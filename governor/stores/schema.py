@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+from governor.errors import StoreError
 from governor.ledger import Hold, Unit
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Sequence
+    from pathlib import Path
 
-__all__ = ["CREATE", "VERSION", "read_amounts", "read_holds", "write_holds"]
+__all__ = ["CREATE", "VERSION", "check_schema", "read_amounts", "read_holds", "write_holds"]
 
 VERSION = 1
 """Format of the file. A file of another version is refused, never guessed at."""
@@ -25,7 +28,6 @@ CREATE = (
     """CREATE TABLE leases (
         seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, state TEXT NOT NULL, due_ms INTEGER NOT NULL, holds TEXT NOT NULL
     ) STRICT""",
-    "CREATE INDEX leases_live ON leases (due_ms) WHERE state = 'dispatched'",
     """CREATE TABLE runs (
         seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, version INTEGER NOT NULL, state BLOB NOT NULL
     ) STRICT""",
@@ -35,6 +37,24 @@ CREATE = (
     "CREATE TABLE threads (thread TEXT PRIMARY KEY, run TEXT NOT NULL) STRICT, WITHOUT ROWID",
 )
 """Statements that make a new file."""
+
+
+def check_schema(db: sqlite3.Connection, path: Path) -> None:
+    """Make the tables of a new file. Raises StoreError for a file of another version or of another program."""
+    tables = {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    if not tables:
+        for statement in CREATE:
+            db.execute(statement)
+        db.execute("INSERT INTO governor_schema (version) VALUES (?)", (VERSION,))
+        return
+    if "governor_schema" not in tables:
+        raise StoreError(f"{path}: a database of another program. Name a file of its own for the store.")
+    (version,) = db.execute("SELECT version FROM governor_schema").fetchone()
+    if version != VERSION:
+        raise StoreError(
+            f"{path}: store format {version}, this governor reads {VERSION}."
+            " Use the governor that wrote it, or start a new file."
+        )
 
 
 def write_holds(holds: Sequence[Hold]) -> str:

@@ -27,12 +27,12 @@ from governor.ledger import Balance, Lease, LeaseState, Shortfall, Unit
 from governor.runs import RunState, continued, dump_state, parse_state
 from governor.stores.contract import Store
 from governor.stores.ledgers import KEEP_MS, SWEEP, first_shortfall, movement, wanted
-from governor.stores.schema import CREATE, VERSION, read_amounts, read_holds, write_holds
+from governor.stores.schema import check_schema, read_amounts, read_holds, write_holds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
 
-    from governor.ledger import Charge, ReserveRequest
+    from governor.ledger import Charge, Hold, ReserveRequest
 
 __all__ = ["SqliteStore"]
 
@@ -41,9 +41,6 @@ T = TypeVar("T")
 WAIT_S = 10.0
 """How long another process's transaction is waited for. One takes well under a millisecond: longer means that it hangs."""
 _CACHED_RUNS = 512
-_FORGET_LEASES_MS = 1_000
-_FORGET_LEASES = 2_000
-"""How often, and how many at a time, a process drops leases that have ended."""
 _TIDY_MS = 3_600_000
 """How often a process looks through everything for what is long over."""
 _CHECKPOINT_PAGES = 4_000
@@ -68,7 +65,7 @@ class SqliteStore(Store):
         self._connection: sqlite3.Connection | None = None
         self._inherited: list[sqlite3.Connection] = []
         self._states: OrderedDict[str, tuple[int, RunState]] = OrderedDict()
-        self._forgot_leases_ms = self._tidied_ms = self._forgotten = 0
+        self._swept = self._next_due_ms = self._tidied_ms = 0
 
     def change(self, run: str, apply: Callable[[RunState], tuple[RunState, T]]) -> T:
         """Replace the state of `run` in one transaction. `apply` runs once, while other writers wait: it must be quick."""
@@ -96,29 +93,30 @@ class SqliteStore(Store):
     def reserve(self, request: ReserveRequest) -> Lease | Shortfall:
         """Hold all or nothing; a repeated id answers the lease it got before, whatever the budgets say now."""
         with self._transaction() as db:
-            self._sweep(db, request.now_ms)
+            if request.now_ms >= self._next_due_ms:
+                self._sweep(db, request.now_ms)
             row = db.execute("SELECT state, holds FROM leases WHERE id = ?", (request.id,)).fetchone()
             if row:
                 return Lease(id=request.id, holds=read_holds(row[1]), state=LeaseState(row[0]))
             sums = wanted(request.holds)
             marks = ",".join("?" * len(sums))
-            rows = db.execute(f"SELECT key, spent, reserved FROM ledgers WHERE key IN ({marks})", tuple(sums))  # noqa: S608 - only question marks
-            balances = {key: (spent, reserved) for key, spent, reserved in rows}
-            short = first_shortfall(request.holds, lambda key: balances.get(key, (0, 0)))
+            query = f"SELECT key, spent, reserved, lim, expires_ms FROM ledgers WHERE key IN ({marks})"  # noqa: S608 - only question marks
+            rows = {row[0]: row[1:] for row in db.execute(query, tuple(sums))}
+            short = first_shortfall(request.holds, lambda key: rows[key][:2] if key in rows else (0, 0))
             if short:
                 return short
-            db.execute(
-                "INSERT INTO leases (id, state, due_ms, holds) VALUES (?, ?, ?, ?)",
-                (request.id, LeaseState.DISPATCHED.value, request.now_ms + request.ttl_ms, write_holds(request.holds)),
+            inserted = db.execute(
+                "INSERT INTO leases (id, state, due_ms, holds) VALUES (?, 'dispatched', ?, ?)",
+                (request.id, request.now_ms + request.ttl_ms, write_holds(request.holds)),
             )
+            if (inserted.lastrowid or 0) <= self._swept:  # all leases were gone, and numbers began anew
+                self._rescan()
+            for hold in request.holds:
+                known = rows.get(hold.ledger)
+                if known is None or known[2:] != (hold.limit, hold.expires_ms):
+                    self._open_ledger(db, hold)
             db.executemany(
-                "INSERT INTO ledgers (key, unit, budget, scope, reserved, lim, expires_ms) VALUES (?, ?, ?, ?, ?, ?, ?)"
-                " ON CONFLICT (key) DO UPDATE SET reserved = reserved + excluded.reserved, lim = excluded.lim,"
-                " expires_ms = max(expires_ms, excluded.expires_ms)",
-                [
-                    (hold.ledger, hold.unit.value, hold.budget, hold.scope, hold.amount, hold.limit, hold.expires_ms)
-                    for hold in request.holds
-                ],
+                "UPDATE ledgers SET reserved = reserved + ? WHERE key = ?", [(sums[key], key) for key in sums]
             )
         return Lease(id=request.id, holds=request.holds)
 
@@ -211,6 +209,7 @@ class SqliteStore(Store):
                     yield db
                     self._patiently(lambda: db.execute("COMMIT"))
                 except BaseException:
+                    self._rescan()  # what this transaction swept, it did not
                     if db.in_transaction:
                         db.execute("ROLLBACK")
                     raise
@@ -235,30 +234,13 @@ class SqliteStore(Store):
             db.execute(f"PRAGMA synchronous = {'FULL' if self._durable else 'NORMAL'}")
             db.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
             self._patiently(lambda: db.execute("BEGIN IMMEDIATE"))
-            self._check_schema(db)
+            check_schema(db, self._path)
             db.execute("COMMIT")
         except BaseException:
             db.close()
             raise
         self._connection = db
         return db
-
-    def _check_schema(self, db: sqlite3.Connection) -> None:
-        """Make the tables of a new file; refuse one of another version or of another program."""
-        tables = {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-        if not tables:
-            for statement in CREATE:
-                db.execute(statement)
-            db.execute("INSERT INTO governor_schema (version) VALUES (?)", (VERSION,))
-            return
-        if "governor_schema" not in tables:
-            raise StoreError(f"{self._path}: a database of another program. Name a file of its own for the store.")
-        (version,) = db.execute("SELECT version FROM governor_schema").fetchone()
-        if version != VERSION:
-            raise StoreError(
-                f"{self._path}: store format {version}, this governor reads {VERSION}."
-                " Use the governor that wrote it, or start a new file."
-            )
 
     def _patiently(self, attempt: Callable[[], T]) -> T:
         """Repeat `attempt` while another process holds the file: yield first, then sleep a little longer each time."""
@@ -307,18 +289,31 @@ class SqliteStore(Store):
         db.executemany("DELETE FROM threads WHERE run = ?", old)
 
     def _sweep(self, db: sqlite3.Connection, now_ms: int) -> None:
-        """Forfeit what was dispatched and never settled, at most `SWEEP` leases; now and then forget what is long over."""
-        due = db.execute(
-            "SELECT id, holds FROM leases WHERE state = 'dispatched' AND due_ms <= ? LIMIT ?", (now_ms, SWEEP)
-        ).fetchall()
-        for lease, holds in due:
-            moves = [(held, -held, ledger) for ledger, held in read_amounts(holds)]
-            self._end(db, lease, LeaseState.FORFEIT, moves)
-        if now_ms - self._forgot_leases_ms >= _FORGET_LEASES_MS:
-            self._forgot_leases_ms = now_ms
-            self._forget_leases(db, now_ms)
+        """Take leases past their ttl in the order they were made: forfeit the dispatched, forget the ended; at most `SWEEP`.
+
+        It stops at the first that is not yet due, so that no index by time is needed, which every reservation would pay for. A
+        lease with a shorter ttl than its elders' waits for them; until then it is reserved instead of spent, which weighs the same.
+        """
+        rows = db.execute(
+            "SELECT seq, due_ms, id, state, holds FROM leases WHERE seq > ? ORDER BY seq LIMIT ?", (self._swept, SWEEP)
+        )
+        due: list[tuple[int, int, str, str, str]] = []
+        for row in rows:
+            if row[1] > now_ms:
+                # Nothing can be due before: this one stays the first until then.
+                self._next_due_ms = min(row[1], self._tidied_ms + _TIDY_MS)
+                break
+            due.append(row)
+        for seq, _, lease, state, holds in due:
+            if state == LeaseState.DISPATCHED:
+                moves = [(held, -held, ledger) for ledger, held in read_amounts(holds)]
+                self._end(db, lease, LeaseState.FORFEIT, moves)
+            elif state != LeaseState.FORFEIT:
+                db.execute("DELETE FROM leases WHERE seq = ?", (seq,))
+            self._swept = seq
         if now_ms - self._tidied_ms >= _TIDY_MS:
             self._tidied_ms = now_ms
+            self._rescan()
             db.execute("DELETE FROM ledgers WHERE expires_ms <= ? AND reserved = 0", (now_ms,))
             db.execute(
                 "DELETE FROM leases WHERE due_ms <= CASE state WHEN 'forfeit' THEN ? ELSE ? END"
@@ -326,21 +321,17 @@ class SqliteStore(Store):
                 (now_ms - KEEP_MS, now_ms),
             )
 
-    def _forget_leases(self, db: sqlite3.Connection, now_ms: int) -> None:
-        """Drop ended leases past their ttl, a bounded number at a time, from where this process left off.
+    def _rescan(self) -> None:
+        """Let the next sweep begin at the first lease again."""
+        self._swept = self._next_due_ms = 0
 
-        They were appended about in the order they are due; what this passes over, forfeit ones above all, is left to the tidying.
-        """
-        row = db.execute(
-            "SELECT max(seq) FROM (SELECT seq, due_ms FROM leases WHERE seq > ? ORDER BY seq LIMIT ?) WHERE due_ms <= ?",
-            (self._forgotten, _FORGET_LEASES, now_ms),
-        ).fetchone()
-        if row[0] is not None:
-            db.execute(
-                "DELETE FROM leases WHERE seq > ? AND seq <= ? AND due_ms <= ? AND state IN ('settled', 'released')",
-                (self._forgotten, row[0], now_ms),
-            )
-            self._forgotten = row[0]
+    def _open_ledger(self, db: sqlite3.Connection, hold: Hold) -> None:
+        """Make the ledger of a hold, or note its newest limit and latest expiry."""
+        db.execute(
+            "INSERT INTO ledgers (key, unit, budget, scope, lim, expires_ms) VALUES (?, ?, ?, ?, ?, ?)"
+            " ON CONFLICT (key) DO UPDATE SET lim = excluded.lim, expires_ms = max(expires_ms, excluded.expires_ms)",
+            (hold.ledger, hold.unit.value, hold.budget, hold.scope, hold.limit, hold.expires_ms),
+        )
 
     def _end(self, db: sqlite3.Connection, lease: str, state: LeaseState, moves: list[tuple[int, int, str]]) -> None:
         """Move (spent, reserved) of each ledger and note where the lease stands now."""

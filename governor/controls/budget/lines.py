@@ -46,8 +46,9 @@ _DAY_MS = 86_400_000
 _EPOCH_ORDINAL = date(1970, 1, 1).toordinal()
 _MARGIN_MS = _DAY_MS
 """How long a window's ledger outlives the window: leases settle into the window that reserved, however late."""
-_IDLE_MS: Mapping[Scope, int] = {"run": 30 * _DAY_MS, "thread": 90 * _DAY_MS}
-"""How long the ledger of a scope that ends by itself is kept after its last reservation. Other scopes are kept for good."""
+_IDLE_DAYS: Mapping[Scope, int] = {"run": 30, "thread": 90}
+"""How long the ledger of a scope that ends by itself is kept after its last reservation. Other scopes are kept for good.
+In whole days, so that the same ledger is not written a new expiry with every call."""
 
 
 class MissingScope(LookupError):
@@ -92,8 +93,8 @@ class Line:
         budget, scope = self.budget, self.budget.scope
         name = _named(scope, step, tool)
         window, expires = window_of(budget.per, now)
-        if budget.per is None and scope in _IDLE_MS:
-            expires = now + _IDLE_MS[scope]
+        if budget.per is None and scope in _IDLE_DAYS:
+            expires = (now // _DAY_MS + _IDLE_DAYS[scope]) * _DAY_MS
         return Hold(
             ledger=f"{budget.id}/{_qualified(scope, step)}{scope}={_safe(name)}/{window}/{self.field}",
             unit=self.unit,
