@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from examples.support_desk.burst import Burst
@@ -12,7 +14,7 @@ from examples.support_desk.checks import Check
 from examples.support_desk.savings import Savings
 from examples.support_desk.stuck import Stuck
 from examples.support_desk.ways import Way
-from governor_sandbox import Meter
+from governor_sandbox import Meter, Usage
 
 __all__ = ["show", "usd"]
 
@@ -28,10 +30,11 @@ def show(
     """Print everything."""
     console.print(_bills(ways))
     console.print(_saved(saved))
-    console.print(_stuck(stuck))
+    console.print(_stuck(stuck), highlight=False)
     console.print(
         f"[bold]Fifty runs at once, a tenant's budget of {usd(burst.budget_nano_usd)} for ten:[/bold] {burst.answered} answered, "
-        f"{burst.refused} refused, {usd(burst.nano_usd)} billed.\n  {burst.refusal}\n"
+        f"{burst.refused} refused, {usd(burst.nano_usd)} billed.\n  {escape(burst.refusal)}\n",
+        highlight=False,
     )
     for check in checks:
         console.print(
@@ -40,39 +43,53 @@ def show(
 
 
 def _bills(ways: Sequence[Way]) -> Table:
-    table = Table(title="The provider's bills (metered by the sandbox, not by governor)", title_justify="left")
-    for column in ("way", "model", "calls", "tokens in", "of them cached", "tokens out", "billed"):
-        table.add_column(column, justify="left" if column in ("way", "model") else "right")
+    table = Table(
+        title="The provider's bills (metered by the sandbox, not by governor)", title_justify="left", pad_edge=False
+    )
+    for column in ("way and model", "calls", "tokens in", "cached", "out", "billed"):
+        table.add_column(column, justify="left" if column == "way and model" else "right", no_wrap=True)
     for way in ways:
         bill = Meter().bill(way.records)
         for line in bill.lines:
-            usage = line.usage
-            shown = (line.requests, usage.input, usage.cache_read, usage.output)
-            table.add_row("", line.model, *(f"{number:,}" for number in shown), usd(line.nano_usd), style="dim")
-        total, usage = f"[bold]{usd(bill.nano_usd)}[/bold]", bill.usage
-        shown = (bill.requests, usage.input, usage.cache_read, usage.output)
-        table.add_row(f"[bold]{way.name}[/bold]", "", *(f"{number:,}" for number in shown), total, end_section=True)
+            table.add_row(
+                f"  {_short(line.model)}", *_counts(line.requests, line.usage), usd(line.nano_usd), style="dim"
+            )
+        total = f"[bold]{usd(bill.nano_usd)}[/bold]"
+        table.add_row(f"[bold]{way.name}[/bold]", *_counts(bill.requests, bill.usage), total, end_section=True)
     return table
+
+
+def _counts(requests: int, usage: Usage) -> Sequence[str]:
+    return [f"{number:,}" for number in (requests, usage.input, usage.cache_read, usage.output)]
+
+
+def _short(model: str) -> str:
+    """`anthropic.claude-sonnet-4-5-20250929-v1:0` as `claude-sonnet-4-5`."""
+    return re.sub(r"(-\d{8})?-v\d+:\d+$", "", model.partition(".")[2] or model)
 
 
 def _saved(saved: Savings) -> Table:
     table = Table(
-        title="What saved the money, bare to governed, by repricing the sandbox's records", title_justify="left"
+        title="What saved the money, bare to governed (the sandbox's records, repriced)",
+        title_justify="left",
+        pad_edge=False,
     )
     table.add_column("control")
     table.add_column("saved", justify="right")
-    table.add_row("context: history and long results not sent, at the frontier's uncached price", usd(saved.not_sent))
-    table.add_row("routing: answered by a cheaper tier", usd(saved.tiers))
-    table.add_row("caching: read from the prompt cache, less writing it", usd(saved.cache))
+    table.add_row("context: history and long results that were not sent, uncached", usd(saved.not_sent))
+    table.add_row("routing: tokens that a cheaper tier took", usd(saved.tiers))
+    table.add_row("caching: tokens read from the prompt cache, less writing it", usd(saved.cache))
     table.add_row("[bold]together[/bold]", f"[bold]{usd(saved.total)}[/bold]")
     return table
 
 
-def _stuck(stuck: Sequence[Stuck]) -> Table:
-    table = Table(title="Two agents that are stuck", title_justify="left")
-    for column in ("agent", "bare: calls", "billed", "governed: calls", "billed", "what happened"):
-        table.add_column(column, justify="left" if column in ("agent", "what happened") else "right")
+def _stuck(stuck: Sequence[Stuck]) -> str:
+    """Two agents in a few lines each."""
+    lines = ["[bold]Two agents that are stuck[/bold]"]
     for one in stuck:
-        what = one.reason.text if one.reason else f"nudged, then: {one.answer}"
-        table.add_row(one.name, str(one.bare_calls), usd(one.bare_nano_usd), str(one.calls), usd(one.nano_usd), what)
-    return table
+        what = f"stopped. {one.reason.text}" if one.reason else f"nudged, and then it answered: {one.answer}"
+        lines.append(
+            f"- One {one.name}. Bare: {one.bare_calls} model calls, {usd(one.bare_nano_usd)}, until a step limit. "
+            f"Governed: {one.calls} calls, {usd(one.nano_usd)}: {escape(what)}"
+        )
+    return "\n".join(lines) + "\n"

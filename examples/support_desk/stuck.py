@@ -98,6 +98,6 @@ def _one(name: str, model: Callable[[Conversation], Reply]) -> Stuck:
         calls=bill.requests,
         nano_usd=bill.nano_usd,
         reason=reports[-1].stopped,
-        nudged=bool(reports[-1].state.loop.nudged) if hasattr(reports[-1].state.loop, "nudged") else True,
+        nudged=bool(reports[-1].state.loop.nudged),
         answer=str(result["messages"][-1].text),
     )
