@@ -9,10 +9,11 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.table import Table
 
 from governor.errors import GovernorError, PolicyError, PolicyErrors, Refused, RunStopped
 
-__all__ = ["USAGE", "VIOLATIONS", "JsonOption", "emit", "errors", "fail"]
+__all__ = ["USAGE", "VIOLATIONS", "JsonOption", "emit", "errors", "fail", "print_table"]
 
 VIOLATIONS = 1
 USAGE = 2
@@ -20,11 +21,19 @@ USAGE = 2
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 
 _stderr = Console(stderr=True, highlight=False, soft_wrap=True)
+_stdout = Console(highlight=False, soft_wrap=True)
+_WIDEST = 1_000
 
 
 def emit(document: object) -> None:
     """Print one JSON document on stdout."""
     typer.echo(json.dumps(document, indent=2, ensure_ascii=False, default=str))
+
+
+def print_table(table: Table) -> None:
+    """Print a table as wide as it is, a row a line: folded to a narrow terminal or a pipe it could be neither read nor searched."""
+    table.width = _stdout.measure(table, options=_stdout.options.update(max_width=_WIDEST)).maximum
+    _stdout.print(table)
 
 
 @contextmanager

@@ -57,7 +57,7 @@ def init(
     elif output is None:
         typer.echo(text, nl=False)
     else:
-        found = f"{described.size} nodes, {len(described.tools)} tools, {len(described.models)} models"
+        found = f"nodes: {described.size}, tools: {len(described.tools)}, models: {len(described.models)}"
         typer.echo(f"{output}: a first policy for {described.name} ({found}). Next: governor policy check {output}")
 
 
@@ -100,6 +100,14 @@ def _write(path: Path, text: str, *, force: bool) -> None:
             file.write(text)
     except FileExistsError:
         raise ConfigurationError(f"{path} is there already. Name another file, or --force to replace it.") from None
+    except OSError as error:
+        raise ConfigurationError(
+            f"{path} cannot be written: {_why(error)}. Name a file in a folder that is there."
+        ) from error
+
+
+def _why(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)
 
 
 # --- run ----------------------------------------------------------------------------------------------------------------
@@ -135,9 +143,7 @@ def run(
     else:
         show(ended, nodes)
     if ended.failure is not None:
-        if not as_json:
-            _stderr.print("".join(traceback.format_exception(ended.failure)), markup=False, end="")
-        fail(ended.failure, USAGE, as_json=as_json)
+        _report(ended.failure, as_json=as_json)
     if ended.refused is not None:
         raise typer.Exit(VIOLATIONS)
 
@@ -159,7 +165,10 @@ def _governed(target: str, policy: str, store: Path | None, recording: Path | No
 
 def _parsed(text: str, option: str) -> Any:
     if text.startswith("@"):
-        text = Path(text[1:]).read_text(encoding="utf-8")
+        try:
+            text = Path(text[1:]).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigurationError(f"{option}: {text[1:]} cannot be read: {_why(error)}.") from error
     try:
         return json.loads(text)
     except ValueError as error:
@@ -199,6 +208,14 @@ def _is_async(graph: Any) -> bool:
     nested = [inner for node in graph.nodes.values() for inner in node.subgraphs if hasattr(inner, "nodes")]
     alone = any(getattr(bound, "func", True) is None and getattr(bound, "afunc", None) for bound in bounds)
     return alone or any(map(_is_async, nested))
+
+
+def _report(failure: Exception, *, as_json: bool) -> None:
+    """An error of the graph's own is shown with its traceback, for it is its author who reads it; one of governor's is a sentence."""
+    if as_json or isinstance(failure, GovernorError):
+        fail(failure, USAGE, as_json=as_json)
+    _stderr.print("".join(traceback.format_exception(failure)), markup=False, end="")
+    raise typer.Exit(USAGE)
 
 
 def _recorded(ended: Ended, recording: Path | None) -> Sequence[Node]:

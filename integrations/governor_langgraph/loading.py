@@ -33,8 +33,8 @@ def load_graph(target: str) -> Any:
     graph = _built(thing, target)
     if not isinstance(graph, (Pregel, StateGraph)):
         raise ConfigurationError(
-            f"{target} is a {type(graph).__qualname__}, not a graph. Name a StateGraph, a compiled graph, an @entrypoint, or a function "
-            "without arguments that returns one."
+            f"{target} is no graph but of type {type(graph).__qualname__}. Name a StateGraph, a compiled graph, an @entrypoint, or a "
+            "function without arguments that returns one."
         )
     return cast("Any", graph)
 

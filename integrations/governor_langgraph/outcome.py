@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any, cast
 
 from langchain_core.messages import BaseMessage
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
+from governor.cli.output import print_table
 from governor_otel import Node, Totals
 from governor_otel.cli import usd
 
@@ -119,7 +121,8 @@ def _plain(value: Any) -> Any:
 
 def show(ended: Ended, nodes: Sequence[Node]) -> None:
     """Print the result and the table on stdout, a refusal with its remedy on stderr."""
-    _stdout.print(json.dumps(_plain(ended.result), indent=2, ensure_ascii=False), markup=False)
+    if ended.failure is None:
+        _stdout.print(json.dumps(_plain(ended.result), indent=2, ensure_ascii=False), markup=False)
     table = Table(box=None, pad_edge=False)
     names = ("step", "times", "tiers", "calls", "tools", "tokens in", "cached", "out", "cost", "decisions")
     for name in names:
@@ -135,14 +138,15 @@ def show(ended: Ended, nodes: Sequence[Node]) -> None:
         )
         decisions = ", ".join(f"{count} {word}" for word, count in _counted(row.decisions).items())
         shown = [
-            row.step,
+            escape(row.step),
             str(row.times),
-            ", ".join(row.tiers),
+            escape(", ".join(row.tiers)),
             *(f"{count:,}" for count in counts),
             usd(totals.cost_nano_usd),
         ]
         table.add_row(*shown, decisions)
-    _stdout.print(table)
+    if table.row_count:
+        print_table(table)
     whole = sum((node.totals for node in nodes), Totals())
     if ended.report is not None:
         _stdout.print(f"run {ended.report.run.id}: {_outcome(ended)}, {usd(whole.cost_nano_usd)}", markup=False)

@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.tree import Tree
 
-from governor.cli.output import JsonOption, emit, errors
+from governor.cli.output import JsonOption, emit, errors, print_table
 from governor_otel.reading import Node, RunSummary, Totals, read_run, read_runs
 
 __all__ = ["register", "usd"]
@@ -68,7 +68,7 @@ def runs(
         table.add_column(name, justify="left" if name in ("run", "began (UTC)", "graph", "policy") else "right")
     for run in found:
         table.add_row(*_columns(run))
-    _stdout.print(table)
+    print_table(table)
 
 
 def _columns(run: RunSummary) -> Sequence[str]:
