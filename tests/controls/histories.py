@@ -44,6 +44,10 @@ RATES = {
         cache_write_1h=1_250 * MILLION,
     ),
 }
+
+LOCAL_PRICED = replace(SONNET, provider="openai_compatible")
+"""Claude behind a gateway without cache markers: every token is paid in full every time."""
+RATES[LOCAL_PRICED] = RATES[SONNET]
 STEP = StepRef(run=RunRef(id="r1"), node="agent", path="agent", ns="agent:1")
 LANE = "agent#m0"
 
