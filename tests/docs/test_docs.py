@@ -1,0 +1,97 @@
+"""What the documents show runs: every Python block, every command, every file they name."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from typer.main import get_command
+
+from governor.cli.app import build
+from governor_sandbox import Sandbox, Scenario
+
+ROOT = Path(__file__).parents[2]
+DOCUMENTS = [
+    ROOT / name
+    for name in (
+        "README.md",
+        "ARCHITECTURE.md",
+        "CONTRIBUTING.md",
+        "SECURITY.md",
+        "policies/README.md",
+        "integrations/README.md",
+    )
+]
+FENCE = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+
+def blocks(path: Path, language: str) -> list[str]:
+    return [body for kind, body in FENCE.findall(path.read_text(encoding="utf-8")) if kind == language]
+
+
+@pytest.mark.parametrize("number", range(len(blocks(ROOT / "README.md", "python"))))
+def test_the_readmes_python_runs_as_it_stands(
+    number: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Sandbox(Scenario.always("Sunny, I am told.")) as box:
+        for name, value in box.env().items():
+            monkeypatch.setenv(name, value)
+        exec(compile(blocks(ROOT / "README.md", "python")[number], "README.md", "exec"), {"__name__": "readme"})
+
+    assert "Sunny, I am told." in capsys.readouterr().out
+
+
+def commands() -> list[str]:
+    lines = [
+        line
+        for path in DOCUMENTS
+        for kind in ("console", "sh", "bash")
+        for block in blocks(path, kind)
+        for line in block.splitlines()
+    ]
+    return sorted(
+        {line.removeprefix("$ ").partition("#")[0].strip() for line in lines if line.startswith("$ governor ")}
+    )
+
+
+@pytest.mark.parametrize("command", commands())
+def test_every_governor_command_in_the_documents_exists_with_its_options(command: str) -> None:
+    words = shlex.split(command)[1:]
+    found = get_command(build())
+
+    while words and hasattr(found, "commands") and words[0] in found.commands:
+        found = found.commands[words.pop(0)]
+
+    assert not hasattr(found, "commands"), f"{command}: no such command"
+    options = {name for parameter in found.params for name in parameter.opts}
+    assert {word for word in words if word.startswith("-")} <= options
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_file_that_a_document_links_to_is_there(document: Path) -> None:
+    targets = re.findall(r"\]\((?!https?:|#)([^)#]+)", document.read_text(encoding="utf-8"))
+
+    assert [] == [target for target in targets if not (document.parent / target).exists()]
+
+
+def test_every_make_target_in_the_documents_exists() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    wanted = {
+        target for path in DOCUMENTS for target in re.findall(r"`make ([a-z-]+)", path.read_text(encoding="utf-8"))
+    }
+
+    assert {target for target in wanted if not re.search(rf"^{target}:", makefile, re.MULTILINE)} == set()
+
+
+def test_the_invariants_of_the_architecture_name_tests_that_exist() -> None:
+    named = re.findall(r"`(tests/[\w/]+\.py)(?:::(\w+))?`", (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8"))
+
+    assert named
+    missing = [
+        (path, name)
+        for path, name in named
+        if not (ROOT / path).exists() or (name and f"def {name}" not in (ROOT / path).read_text(encoding="utf-8"))
+    ]
+    assert [] == missing
