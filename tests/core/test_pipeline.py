@@ -1,0 +1,238 @@
+"""The path of one call, driven without any graph: what happens in which order, and what is settled whatever happens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import pytest
+from opentelemetry.trace import INVALID_SPAN
+
+from governor.calls import History, Message, ModelCall, ModelRef, ModelResponse, RunRef, StepRef, ToolCall, ToolResult
+from governor.drive import drive
+from governor.effects import Approve, Decided, InvokeModel, InvokeTool
+from governor.errors import CallDenied, RunStopped
+from governor.ledger import Balance
+from governor.pipeline import model_call, step_entry, tool_call
+from governor.policy.load import load
+from governor.runtime import Runtime
+from governor.stores.memory import MemoryStore
+from governor.testing import FakeClock, FakeIds
+from governor.usage import Usage
+
+RUN = RunRef(id="run", thread="t", scopes={"tenant": "acme"})
+STEP = StepRef(run=RUN, node="agent", path="agent", ns="agent:1")
+SONNET = "bedrock_converse:anthropic.claude-sonnet-4-5-20250929-v1:0"
+MICRO = "bedrock_converse:amazon.nova-micro-v1:0"
+USED = Usage(input=100, output=10)
+GOOD = ModelResponse(text="fine", usage=USED, finish="stop")
+FOUND = ToolResult(text="ok")
+BAD = ModelResponse(text="", usage=USED, finish="stop")
+
+
+class Path:
+    """A runtime over a policy, that notes every effect it performs."""
+
+    def __init__(self, **policy: Any) -> None:
+        tiers = {
+            "frontier": {"model": SONNET, "max_output_tokens": 500},
+            "small": {"model": MICRO, "max_output_tokens": 500},
+        }
+        whole = {"governor": 1, "name": "p", "tiers": tiers, "routing": {"default": "small"}, **policy}
+        self.runtime = Runtime(load(whole), store=MemoryStore(), clock=FakeClock(), new_id=FakeIds())
+        self.effects: list[Any] = []
+
+    def perform(self, invoke: Callable[[Any], Any], effect: Any) -> Any:
+        self.effects.append(effect)
+        return self.runtime.perform(effect, INVALID_SPAN, invoke)
+
+    def model(self, *answers: ModelResponse | BaseException, **call: Any) -> ModelResponse:
+        given = iter(answers)
+
+        def invoke(effect: InvokeModel) -> ModelResponse:
+            effect.meter.dispatched = True
+            answer = next(given)
+            if isinstance(answer, BaseException):
+                effect.meter.rejected = isinstance(answer, ValueError)
+                raise answer
+            return answer
+
+        return drive(model_call(asked(**call), self.runtime.controls), partial(self.perform, invoke))
+
+    def tool(self, answer: ToolResult | BaseException = FOUND, *, approved: bool = True, **call: Any) -> ToolResult:
+        def invoke(effect: InvokeTool | Approve) -> Any:
+            if isinstance(effect, Approve):
+                return approved
+            if isinstance(answer, BaseException):
+                raise answer
+            return answer
+
+        given = ToolCall(step=STEP, **{"name": "search", "args": {}, "id": "c1", **call})
+        return drive(tool_call(given, self.runtime.controls), partial(self.perform, invoke))
+
+    def names(self) -> list[str]:
+        return [type(effect).__name__ for effect in self.effects]
+
+    def requests(self) -> list[InvokeModel]:
+        return [effect for effect in self.effects if isinstance(effect, InvokeModel)]
+
+    def balance(self, unit: str) -> Balance:
+        (found,) = [each for each in self.runtime.store.balances() if each.unit == unit]
+        return found
+
+
+def asked(**call: Any) -> ModelCall:
+    message = Message(key="m1", role="user", text="hello", tokens=50)
+    history = History(messages=[message], cumulative=[50], index={"m1": 0})
+    model = ModelRef(provider="openai", model="gpt-4o")
+    return ModelCall(**{"step": STEP, "ordinal": 0, "history": history, "model": model, "lane": "agent#m1", **call})
+
+
+def budget(**limit: Any) -> dict[str, Any]:
+    return {"budgets": [{"id": "run", "scope": "run", "limit": limit}]}
+
+
+def test_a_model_call_is_reserved_before_it_is_made_and_settled_after() -> None:
+    path = Path(**budget(tokens="10k"))
+
+    path.model(GOOD)
+
+    names = path.names()
+    assert names.index("Reserve") < names.index("InvokeModel") < names.index("Settle")
+    assert (110, 0) == (path.balance("tokens").spent, path.balance("tokens").reserved)
+
+
+def test_the_tier_and_the_clamp_are_on_the_request() -> None:
+    path = Path(**budget(usd=1))
+
+    path.model(GOOD)
+
+    (sent,) = path.requests()
+    assert ("small", MICRO, 500) == (sent.request.tier, str(sent.request.model), sent.request.max_output_tokens)
+
+
+def test_a_request_that_the_provider_refused_costs_nothing() -> None:
+    path = Path(**budget(tokens="10k"))
+
+    with pytest.raises(ValueError, match="no such field"):
+        path.model(ValueError("no such field"))
+
+    assert (0, 0) == (path.balance("tokens").spent, path.balance("tokens").reserved)
+
+
+def test_a_failure_whose_outcome_nobody_knows_is_charged_at_its_worst() -> None:
+    path = Path(**budget(tokens="10k"))
+
+    with pytest.raises(TimeoutError):
+        path.model(TimeoutError())
+
+    assert path.balance("tokens").spent >= 50 + 500
+    assert 0 == path.balance("tokens").reserved
+
+
+def test_an_unusable_answer_is_asked_for_once_more_one_tier_up_and_both_are_paid() -> None:
+    escalate = {"after": ["empty"], "for": 4, "at_most": 2}
+    path = Path(routing={"default": "small", "escalate": escalate}, **budget(model_calls=10, tokens="100k"))
+
+    answer = path.model(BAD, GOOD)
+
+    assert GOOD == answer
+    assert ["small", "frontier"] == [each.request.tier for each in path.requests()]
+    assert 220 == path.balance("tokens").spent
+
+
+def test_a_stream_is_never_asked_for_again() -> None:
+    path = Path(routing={"default": "small", "escalate": {"after": ["empty"], "for": 4, "at_most": 2}})
+
+    assert BAD == path.model(BAD, GOOD, streaming=True)
+
+
+def test_an_exhausted_budget_stops_the_run_and_every_later_call_of_it() -> None:
+    path = Path(**budget(model_calls=1), tools={"default": "allow"})
+    path.model(GOOD)
+
+    with pytest.raises(RunStopped) as first:
+        path.model(GOOD)
+    with pytest.raises(RunStopped) as second:
+        path.tool()
+
+    assert ("budget.exhausted", "run", "1") == (
+        first.value.reason.code,
+        first.value.reason.rule,
+        first.value.reason.limit,
+    )
+    assert first.value.reason.text == second.value.reason.text
+    assert 1 == len(path.requests())
+
+
+def test_an_answer_from_langchains_own_cache_costs_nothing() -> None:
+    path = Path(**budget(tokens="10k"))
+
+    path.model(ModelResponse(text="cached", cached=True))
+
+    assert (0, 0) == (path.balance("tokens").spent, path.balance("tokens").reserved)
+
+
+def test_a_denied_tool_is_answered_and_never_run() -> None:
+    path = Path(**budget(tool_calls=5))
+
+    answer = path.tool()
+
+    assert answer.synthetic
+    assert answer.failed
+    assert "InvokeTool" not in path.names()
+    assert "Reserve" not in path.names()
+
+
+@pytest.mark.parametrize("approved", [True, False])
+def test_a_tool_that_needs_approval_runs_only_after_a_yes(approved: bool) -> None:
+    path = Path(tools={"rules": [{"id": "ask", "tool": "search", "decide": "ask", "expires": "1h"}]})
+
+    answer = path.tool(approved=approved)
+
+    assert approved == ("InvokeTool" in path.names())
+    assert approved == (not answer.synthetic)
+
+
+def test_a_tool_that_fails_is_counted_and_its_error_goes_on() -> None:
+    path = Path(**budget(tool_calls=5), tools={"default": "allow"})
+
+    with pytest.raises(RuntimeError, match="boom"):
+        path.tool(RuntimeError("boom"))
+
+    assert (1, 0) == (path.balance("tool_calls").spent, path.balance("tool_calls").reserved)
+
+
+def test_a_step_is_counted_once_however_often_it_is_entered() -> None:
+    path = Path(limits={"steps": 2})
+    enter = partial(path.perform, lambda effect: None)
+
+    for ns in ("a:1", "a:1", "b:1"):
+        drive(step_entry(StepRef(run=RUN, node="a", path="a", ns=ns), path.runtime.controls), enter)
+    with pytest.raises(RunStopped) as stopped:
+        drive(step_entry(StepRef(run=RUN, node="a", path="a", ns="c:1"), path.runtime.controls), enter)
+
+    assert ("limits.steps", "2") == (stopped.value.reason.code, stopped.value.reason.limit)
+
+
+def test_observing_lets_everything_through_and_says_what_it_would_have_done() -> None:
+    path = Path(mode="observe", **budget(model_calls=1))
+
+    for _ in range(3):
+        path.model(GOOD)
+    path.tool()
+
+    assert 3 == len(path.requests())
+    assert 3 == path.balance("model_calls").spent
+    assert any(effect.decision.observed for effect in path.effects if isinstance(effect, Decided))
+
+
+def test_a_model_without_a_price_is_refused_under_a_money_limit() -> None:
+    path = Path(tiers={}, routing={}, **budget(usd=1))
+
+    with pytest.raises((RunStopped, CallDenied)) as refused:
+        path.model(GOOD, model=ModelRef(provider="nobody", model="knows"))
+
+    assert "budget.unknown_price" == refused.value.reason.code
+    assert [] == path.requests()
