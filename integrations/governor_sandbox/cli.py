@@ -111,9 +111,6 @@ def _usd(nano_usd: int) -> str:
 def _mistakes_exit_2() -> Generator[None]:
     try:
         yield
-    except ScenarioError as error:
+    except (ScenarioError, SandboxError) as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(2) from error
-    except SandboxError as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(1) from error

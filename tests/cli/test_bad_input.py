@@ -258,7 +258,7 @@ def test_a_taken_port_of_the_sandbox_is_named_with_the_option_that_changes_it(fo
 
     assert f"port {port}" in done.stderr
     assert "--port" in done.stderr
-    assert 1 == done.returncode
+    assert 2 == done.returncode
 
 
 def test_several_mistakes_of_one_policy_are_shown_together_in_the_order_of_the_file(

@@ -44,10 +44,10 @@ def test_a_bad_scenario_exits_with_2_and_says_where(tmp_path: Path, command: str
     assert "Traceback" not in result.output
 
 
-def test_a_taken_port_exits_with_1_and_the_remedy(desk: Path, box: Sandbox) -> None:
+def test_a_taken_port_exits_with_2_and_the_remedy(desk: Path, box: Sandbox) -> None:
     result = CliRunner().invoke(app, ["serve", str(desk), "--port", str(box.port)])
 
-    assert 1 == result.exit_code
+    assert 2 == result.exit_code
     assert f"port {box.port}" in result.stderr
     assert "--port" in result.stderr
 
