@@ -20,7 +20,9 @@ def record(path: Path, run: str = "run-1", *, cost: int = 42) -> None:
     provider = TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(SpanRecorder(path)))
     tracer = provider.get_tracer("test")
-    with tracer.start_as_current_span("invoke_workflow desk", attributes={"governor.run.id": run, "gen_ai.workflow.name": "desk"}):
+    with tracer.start_as_current_span(
+        "invoke_workflow desk", attributes={"governor.run.id": run, "gen_ai.workflow.name": "desk"}
+    ):
         with tracer.start_as_current_span("step planner", attributes={"governor.run.id": run}):
             attributes: dict[str, str | int] = {
                 "governor.run.id": run,
@@ -68,7 +70,9 @@ def test_the_list_of_runs_names_cost_and_refusals_newest_first(tmp_path: Path) -
     assert [("run-2", 2, 1), ("run-1", 1, 1)] == [(r.id, r.totals.cost_nano_usd, r.refusals) for r in listed]
 
 
-@pytest.mark.parametrize(("prefix", "what"), [("nope", "no recorded run"), ("run-", "more than one run"), ("run%", "no recorded")])
+@pytest.mark.parametrize(
+    ("prefix", "what"), [("nope", "no recorded run"), ("run-", "more than one run"), ("run%", "no recorded")]
+)
 def test_a_prefix_must_name_one_run(tmp_path: Path, prefix: str, what: str) -> None:
     record(tmp_path / "runs.db", "run-1")
     record(tmp_path / "runs.db", "run-2")
