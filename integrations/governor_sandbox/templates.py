@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -61,6 +62,20 @@ def render(value: Any, scope: Mapping[str, Any]) -> Any:
     if isinstance(value, list | tuple):
         return [render(item, scope) for item in value]  # pyright: ignore[reportUnknownVariableType] - any JSON value
     return value
+
+
+def render_json(value: Any, scope: Mapping[str, Any]) -> Any:
+    """As `render`, for what is sent as JSON: a message, say, is no value of an argument.
+
+    Raises:
+        ValueError: As `render`, or when what came out is no JSON value.
+    """
+    filled = render(value, scope)
+    try:
+        json.dumps(filled)
+    except TypeError as error:
+        raise ValueError(f"template {value!r}: {error}") from error
+    return filled
 
 
 def _render_text(text: str, scope: Mapping[str, Any]) -> Any:

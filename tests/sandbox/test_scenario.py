@@ -188,6 +188,11 @@ def test_templates_cannot_reach_into_the_interpreter() -> None:
         reply("rules: [{reply: \"x {{ ''.__class__.__mro__ }}\"}]", talk(TASK))
 
 
+def test_an_argument_that_is_no_json_value_is_named_and_does_not_break_the_reply() -> None:
+    with pytest.raises(ScenarioError, match="not JSON serializable"):
+        reply("rules: [{reply: {tool_calls: [{name: f, args: {x: '{{ task }}'}}]}}]", talk(TASK))
+
+
 def test_defaults_apply_unless_a_reply_says_otherwise() -> None:
     yaml = """
     defaults: {pad_to_tokens: 40, chunk_tokens: 2}
