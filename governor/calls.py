@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from governor.usage import Usage
+from governor.values import cheap
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -36,6 +37,7 @@ Role = Literal["system", "user", "assistant", "tool"]
 Ttl = Literal["5m", "1h"]
 
 
+@cheap
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunRef:
     """One invocation of the root graph, with everything nested in it, and whom it runs for."""
@@ -50,6 +52,7 @@ class RunRef:
     """Store or driver clock at the start of the run, milliseconds since the epoch."""
 
 
+@cheap
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepRef:
     """One node execution. A retried or resumed step keeps its `ns` and so is the same step."""
@@ -66,6 +69,7 @@ class StepRef:
     attempt: int = 1
 
 
+@cheap
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelRef:
     """A model as `init_chat_model` names it: `provider:model`."""
@@ -79,6 +83,7 @@ class ModelRef:
         return f"{self.provider}:{self.model}"
 
 
+@cheap
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolUse:
     """A tool call as the model asked for it. `args` None means that they did not parse."""
@@ -88,6 +93,7 @@ class ToolUse:
     args: Mapping[str, object] | None
 
 
+@cheap
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolSpec:
     """A tool offered to the model."""
@@ -98,6 +104,7 @@ class ToolSpec:
     source: object = None
 
 
+@cheap
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
     """A message of the history, as the model is shown it."""
@@ -124,6 +131,7 @@ class Message:
     source: object = None
 
 
+@cheap
 @dataclass(frozen=True, slots=True, kw_only=True)
 class History:
     """The messages of one model call, system text first, each in the form in which it was first shown.
@@ -149,6 +157,7 @@ class History:
         return self.cumulative[stop - 1] - (self.cumulative[start - 1] if start else 0)
 
 
+@cheap
 @dataclass(frozen=True, slots=True, kw_only=True)
 class View:
     """What the model sees: kept messages, inserted text, the tail, volatile notes. Never a change of the history.
@@ -179,6 +188,7 @@ class View:
         return self.start > 0
 
 
+@cheap
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Breakpoint:
     """A prompt-cache marker after the `position`-th message of the rendered view (0-based; notes not counted)."""
@@ -187,6 +197,7 @@ class Breakpoint:
     ttl: Ttl
 
 
+@cheap
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CachePlan:
     """Where prompt-cache markers go. At most 4 in all; TTLs never increase from tools over system to messages."""
@@ -198,6 +209,7 @@ class CachePlan:
     """`prompt_cache_key` for providers that cache by themselves (OpenAI)."""
 
 
+@cheap
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelCall:
     """A model call about to happen, as user code asked for it."""
@@ -222,6 +234,7 @@ class ModelCall:
     """The tier may not be changed: provider state (signed reasoning blocks, server-side ids) pins the model."""
 
 
+@cheap
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelRequest:
     """The call as it will be sent: after routing, compaction, ordering and the clamp."""
@@ -238,6 +251,7 @@ class ModelRequest:
     """Upper bound of the input that was reserved."""
 
 
+@cheap
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelResponse:
     """What came back. `source` is the vendor's object, untouched."""
@@ -256,6 +270,7 @@ class ModelResponse:
     source: object = None
 
 
+@cheap
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolCall:
     """A tool call about to happen."""
@@ -268,6 +283,7 @@ class ToolCall:
     """False for a name that the graph has not registered: the model made it up."""
 
 
+@cheap
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolResult:
     """What a tool gave back, or what governor answers in its place (`synthetic`)."""

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from governor.values import cheap
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -26,6 +28,7 @@ class Verdict(StrEnum):
     STOP = "stop"
 
 
+@cheap
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reason:
     """Why a decision fell: the rule, its limit as the author wrote it, the number seen, what to do about it."""
@@ -46,6 +49,7 @@ class Reason:
     """Further facts, content-free: numbers, ids, hashes."""
 
 
+@cheap
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
     """One control's answer about one call."""

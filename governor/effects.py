@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
 from governor.calls import Meter, ModelRef, ModelRequest, ModelResponse, RunRef, StepRef, ToolCall, ToolResult
 from governor.ledger import Charge, Lease, ReserveRequest, Shortfall
+from governor.values import cheap
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -51,19 +52,23 @@ Flow: TypeAlias = Generator[Effect[Any], Any, T]
 
 def ask(effect: Effect[T]) -> Flow[T]:
     """Yield one effect and return its answer with its type kept (a generator's send type is Any)."""
-    return cast("T", (yield effect))
+    answer: T = yield effect
+    return answer
 
 
+@cheap
 @dataclass(frozen=True, slots=True)
 class Now(Effect[int]):
     """The driver's clock, milliseconds since the epoch."""
 
 
+@cheap
 @dataclass(frozen=True, slots=True)
 class NewId(Effect[str]):
     """A fresh random identifier; injected in tests."""
 
 
+@cheap
 @dataclass(frozen=True, slots=True)
 class Calibration(Effect[int]):
     """Real tokens per 1,000 estimated ones for this model: an upper bound learned from reported usage, started safe."""
@@ -71,6 +76,7 @@ class Calibration(Effect[int]):
     model: ModelRef
 
 
+@cheap
 @dataclass(frozen=True, slots=True)
 class Learn(Effect[None]):
     """Reported against estimated prompt tokens of one call, for the calibration."""
@@ -80,6 +86,7 @@ class Learn(Effect[None]):
     reported: int
 
 
+@cheap
 @dataclass(frozen=True, slots=True)
 class Change(Effect[T]):
     """Apply a pure function to the state of a run, atomically, and answer its second result. It may run more than once."""
@@ -88,6 +95,7 @@ class Change(Effect[T]):
     apply: Callable[[RunState], tuple[RunState, T]]
 
 
+@cheap
 @dataclass(frozen=True, slots=True)
 class Reserve(Effect[Lease | Shortfall]):
     """Take before spending: all holds or none."""
@@ -95,6 +103,7 @@ class Reserve(Effect[Lease | Shortfall]):
     request: ReserveRequest
 
 
+@cheap
 @dataclass(frozen=True, slots=True)
 class Settle(Effect[None]):
     """Replace a lease's holds by what was really used. Idempotent by lease id."""
@@ -102,6 +111,7 @@ class Settle(Effect[None]):
     charge: Charge
 
 
+@cheap
 @dataclass(frozen=True, slots=True)
 class Release(Effect[None]):
     """Give a lease back whole: the provider refused the request before any token. Idempotent by lease id."""
@@ -110,6 +120,7 @@ class Release(Effect[None]):
     now_ms: int
 
 
+@cheap
 @dataclass(frozen=True, slots=True)
 class Keep(Effect[None]):
     """Store the full text of a result that is shown shortened, so that the recall tool can read it."""
@@ -119,6 +130,7 @@ class Keep(Effect[None]):
     text: str
 
 
+@cheap
 @dataclass(frozen=True, slots=True)
 class InvokeModel(Effect[ModelResponse]):
     """Call the provider, once. `meter` is fed while it runs and read when it fails."""
@@ -127,6 +139,7 @@ class InvokeModel(Effect[ModelResponse]):
     meter: Meter
 
 
+@cheap
 @dataclass(frozen=True, slots=True)
 class InvokeTool(Effect[ToolResult]):
     """Run the tool, once. The integration sets `meter.rejected` when the graph was interrupted before the tool did its work."""
@@ -135,6 +148,7 @@ class InvokeTool(Effect[ToolResult]):
     meter: Meter
 
 
+@cheap
 @dataclass(frozen=True, slots=True)
 class Approve(Effect[bool]):
     """Ask a person. The integration interrupts the graph; on resume the answer is True (approved) or False (rejected)."""
@@ -145,6 +159,7 @@ class Approve(Effect[bool]):
     """Hash of tool name and canonical arguments: an approval is valid for exactly these."""
 
 
+@cheap
 @dataclass(frozen=True, slots=True)
 class Decided(Effect[None]):
     """Telemetry: a control decided something worth a line in the trace."""
@@ -153,6 +168,7 @@ class Decided(Effect[None]):
     decision: Decision
 
 
+@cheap
 @dataclass(frozen=True, slots=True)
 class Measured(Effect[None]):
     """Telemetry: facts of the current call, as attributes without content (`governor.tier`, `gen_ai.usage.input_tokens`)."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from governor.calls import History
+from governor.values import cheap
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -24,6 +25,7 @@ T = TypeVar("T")
 _NO_CONTENT: dict[str, object] = {"content": None}
 
 
+@cheap
 @dataclass(frozen=True, slots=True)
 class _Seen:
     """One source with all that was worked out for it, for reuse when it moves to another position."""

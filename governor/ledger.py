@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from governor.values import cheap
+
 __all__ = ["Balance", "Charge", "Hold", "Lease", "LeaseState", "ReserveRequest", "Shortfall", "Unit"]
 
 
@@ -35,6 +37,7 @@ class LeaseState(StrEnum):
     FORFEIT = "forfeit"
 
 
+@cheap
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hold:
     """An amount to be held on one ledger."""
@@ -55,6 +58,7 @@ class Hold:
     """When the ledger itself may be forgotten (end of its window plus a margin), milliseconds since the epoch."""
 
 
+@cheap
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReserveRequest:
     """Hold all of `holds` or none, in one atomic step. Repeating it with the same `id` returns the same lease."""
@@ -66,6 +70,7 @@ class ReserveRequest:
     now_ms: int
 
 
+@cheap
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lease:
     """A granted reservation."""
@@ -75,6 +80,7 @@ class Lease:
     state: LeaseState = LeaseState.DISPATCHED
 
 
+@cheap
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shortfall:
     """A refused reservation: the first hold, outermost scope first, that did not fit, and what the ledger held."""
@@ -89,6 +95,7 @@ class Shortfall:
         return max(0, (self.hold.limit or 0) - self.spent - self.reserved)
 
 
+@cheap
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Charge:
     """What a lease is settled at: one amount for each of its holds, in their order. May exceed the hold (a debt)."""
@@ -98,6 +105,7 @@ class Charge:
     now_ms: int
 
 
+@cheap
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Balance:
     """One ledger at one moment."""

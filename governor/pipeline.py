@@ -64,10 +64,10 @@ def model_call(call: ModelCall, controls: Controls) -> Flow[ModelResponse]:
             response = yield from ask(InvokeModel(quote.request, meter))
         except BaseException:
             ended = yield from ask(Now())
-            yield from release_or_settle(lease, controls.budget.broken(quote, meter, ended - now))
+            yield from release_or_settle(lease, controls.budget.broken(quote, meter, ended - now), ended)
             raise
         usage, ended = controls.budget.usage(quote, response, meter), (yield from ask(Now()))
-        yield from settle(lease, controls.budget.amounts(quote, usage, ended - now), free=response.cached)
+        yield from settle(lease, controls.budget.amounts(quote, usage, ended - now), ended, free=response.cached)
 
         judged = controls.route.judge(state, quote.request, response)
         yield from record_model(quote, routed, viewed, usage, response, judged)
@@ -106,10 +106,10 @@ def tool_call(call: ToolCall, controls: Controls) -> Flow[ToolResult]:
     except BaseException:
         ended = yield from ask(Now())
         amounts = None if meter.rejected else controls.budget.tool_amounts(quote, ended - now)
-        yield from release_or_settle(lease, amounts)
+        yield from release_or_settle(lease, amounts, ended)
         raise
     ended = yield from ask(Now())
-    yield from settle(lease, controls.budget.tool_amounts(quote, ended - now))
+    yield from settle(lease, controls.budget.tool_amounts(quote, ended - now), ended)
     yield from record_tool(call, result, quote)
     yield from ask(Change(step.run, after_tool(controls, call, result, ended)))
     return result

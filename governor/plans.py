@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from governor.decisions import ALLOWED, Decision
+from governor.values import cheap
 
 if TYPE_CHECKING:
     from governor.calls import ModelRef, ModelRequest, View
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["Admission", "Judgement", "Quote", "Routed", "ToolQuote", "Viewed"]
 
 
+@cheap
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Admission:
     """The loop control's answer: go on, with a note for the model, or not."""
@@ -27,6 +29,7 @@ class Admission:
     """For a blocked tool call: the result already held, shown again with the reason."""
 
 
+@cheap
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Routed:
     """The tier that answers."""
@@ -42,6 +45,7 @@ class Routed:
     escalated: bool = False
 
 
+@cheap
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judgement:
     """What the answer was worth: a signal to remember, and perhaps another tier to ask at once."""
@@ -53,6 +57,7 @@ class Judgement:
     """Ask this tier now (at most once a call; never for a stream, whose chunks are already with the reader)."""
 
 
+@cheap
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Viewed:
     """The compacted view, and the lane as it stands after this call."""
@@ -62,6 +67,7 @@ class Viewed:
     decision: Decision = ALLOWED
 
 
+@cheap
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quote:
     """A priced request: the holds it needs and the clamp that makes the price an upper bound."""
@@ -75,6 +81,7 @@ class Quote:
     """The estimator's count of the prompt before calibration, tokens."""
 
 
+@cheap
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolQuote:
     """Holds of a tool call: its count and its fee (nano-USD)."""

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, NoReturn
 
 from governor.decisions import Decision, Reason, Verdict
-from governor.effects import Calibration, Change, Decided, Flow, NewId, Now, Release, Reserve, Settle, ask
+from governor.effects import Calibration, Change, Decided, Flow, NewId, Release, Reserve, Settle, ask
 from governor.errors import CallDenied, RunStopped
 from governor.ledger import Charge, Lease, ReserveRequest, Shortfall
 from governor.runs import Stopped
@@ -97,20 +97,19 @@ def reserve_tool(call: ToolCall, controls: Controls, now: int) -> Flow[tuple[Too
     return quote, lease
 
 
-def settle(lease: Lease, amounts: Sequence[int], *, free: bool = False) -> Flow[None]:
+def settle(lease: Lease, amounts: Sequence[int], now: int, *, free: bool = False) -> Flow[None]:
     """Charge what was used; `free` gives the lease back whole (an answer from LangChain's own cache)."""
     if not lease.holds:
         return
-    now = yield from ask(Now())
     if free:
         yield from ask(Release(lease.id, now))
     else:
         yield from ask(Settle(Charge(lease=lease.id, amounts=tuple(amounts), now_ms=now)))
 
 
-def release_or_settle(lease: Lease, amounts: Sequence[int] | None) -> Flow[None]:
+def release_or_settle(lease: Lease, amounts: Sequence[int] | None, now: int) -> Flow[None]:
     """After a failure: None means that nothing was billed; amounts are what was observed, or the worst case."""
-    yield from settle(lease, amounts or (), free=amounts is None)
+    yield from settle(lease, amounts or (), now, free=amounts is None)
 
 
 def _take(holds: tuple[Hold, ...], controls: Controls, now: int) -> Flow[Lease | Shortfall]:

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 
 from pydantic import TypeAdapter
 
+from governor.values import cheap
+
 __all__ = [
     "Cut",
     "Lane",
@@ -24,6 +26,7 @@ __all__ = [
 ]
 
 
+@cheap
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SeenCall:
     """A finished (or blocked) tool call, as signatures: no content."""
@@ -42,6 +45,7 @@ class SeenCall:
     """Namespace of the step that made the call, to tell parallel branches from a loop."""
 
 
+@cheap
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoopState:
     """What the loop control remembers: signatures and counters, no content beyond held results' short text."""
@@ -80,6 +84,7 @@ class LoopState:
     """Tool calls finished so far, blocked ones included."""
 
 
+@cheap
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cut:
     """One compaction: everything between the pinned messages and `first` is replaced by `text`."""
@@ -96,6 +101,7 @@ class Cut:
     message of the user."""
 
 
+@cheap
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lane:
     """The compaction and cache view of one node of one run."""
@@ -112,6 +118,7 @@ class Lane:
     prefix_tokens: int = 0
 
 
+@cheap
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RouteState:
     """Escalation: until which model call of the run which tier answers, and how often it was used."""
@@ -123,6 +130,7 @@ class RouteState:
     """Signals since the last model call (`tool_error`, `loop`, ...) that the next decision reads."""
 
 
+@cheap
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stopped:
     """Why a run was stopped: the durable part of its `Reason`."""
@@ -135,6 +143,7 @@ class Stopped:
     remedy: str | None = None
 
 
+@cheap
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunState:
     """Everything governor remembers of a run."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import secrets
 import time
-import uuid
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from governor.controls import Controls
 from governor.effects import (
@@ -30,7 +30,7 @@ from governor.telemetry import Telemetry
 from governor.tokens import Calibrations
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
 
     from opentelemetry.trace import Span
 
@@ -39,15 +39,13 @@ if TYPE_CHECKING:
 
 __all__ = ["Runtime"]
 
-T = TypeVar("T")
-
 
 def _wall_clock_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
 def _random_id() -> str:
-    return uuid.uuid4().hex
+    return secrets.token_hex(16)
 
 
 class Runtime:
@@ -76,62 +74,64 @@ class Runtime:
         self.new_id = new_id
         self.calibrations = Calibrations()
 
+        self._local: dict[type[Effect[Any]], Callable[[Any, Span], Any]] = {
+            Now: lambda effect, span: self.clock(),
+            NewId: lambda effect, span: self.new_id(),
+            Calibration: lambda effect, span: self.calibrations.permille(effect.model),
+            Learn: lambda effect, span: self.calibrations.learn(
+                effect.model, estimated=effect.estimated, reported=effect.reported
+            ),
+            Decided: lambda effect, span: self.telemetry.decided(span, effect.step, effect.decision),
+            Measured: lambda effect, span: self.telemetry.measured(span, effect.step, effect.attributes),
+        }
+        """Effects that touch neither a store nor the graph."""
+
     def perform(
         self, effect: Effect[Any], span: Span, invoke: Callable[[InvokeModel | InvokeTool | Approve], Any]
     ) -> Any:
-        """Perform one effect, blocking. Calls into the graph (`InvokeModel`, `InvokeTool`, `Approve`) go to `invoke`."""
-        match effect:
-            case Change(run, apply):
-                return self.store.change(run.id, apply)
-            case Reserve(request):
-                return self.store.reserve(request)
-            case Settle(charge):
-                return self.store.settle(charge)
-            case Release(lease, now_ms):
-                return self.store.release(lease, now_ms)
-            case Keep(run, handle, text):
-                return self.store.keep(run.id, handle, text)
-            case InvokeModel() | InvokeTool() | Approve():
-                return invoke(effect)
-            case _:
-                return self._local(effect, span)
+        """Perform one effect, blocking. Calls into the graph (`InvokeModel`, `InvokeTool`, `Approve`) go to `invoke`.
+
+        Found by the effect's class, not by asking one class after the other: some thirty effects make one turn of an agent.
+        """
+        kind = type(effect)
+        if kind in _STORED:
+            return _STORED[kind](self.store, effect)
+        if kind in _CALLS:
+            return invoke(cast("InvokeModel | InvokeTool | Approve", effect))
+        return self._performer(kind)(effect, span)
 
     async def perform_async(
         self, effect: Effect[Any], span: Span, invoke: Callable[[InvokeModel | InvokeTool | Approve], Awaitable[Any]]
     ) -> Any:
         """The async twin of `perform`."""
-        match effect:
-            case Change(run, apply):
-                return await self.store.achange(run.id, apply)
-            case Reserve(request):
-                return await self.store.areserve(request)
-            case Settle(charge):
-                return await self.store.asettle(charge)
-            case Release(lease, now_ms):
-                return await self.store.arelease(lease, now_ms)
-            case Keep(run, handle, text):
-                return await self.store.akeep(run.id, handle, text)
-            case InvokeModel() | InvokeTool() | Approve():
-                return await invoke(effect)
-            case _:
-                return self._local(effect, span)
+        kind = type(effect)
+        if kind in _STORED_ASYNC:
+            return await _STORED_ASYNC[kind](self.store, effect)
+        if kind in _CALLS:
+            return await invoke(cast("InvokeModel | InvokeTool | Approve", effect))
+        return self._performer(kind)(effect, span)
 
-    def _local(self, effect: Effect[T], span: Span) -> T | None:
-        """Effects that touch neither a store nor the graph."""
-        match effect:
-            case Now():
-                return cast("T", self.clock())
-            case NewId():
-                return cast("T", self.new_id())
-            case Calibration(model):
-                return cast("T", self.calibrations.permille(model))
-            case Learn(model, estimated, reported):
-                self.calibrations.learn(model, estimated=estimated, reported=reported)
-            case Decided(step, decision):
-                self.telemetry.decided(span, step, decision)
-            case Measured(step, attributes):
-                self.telemetry.measured(span, step, attributes)
-            case _:
-                message = f"no driver performs {type(effect).__name__}"
-                raise TypeError(message)
-        return None
+    def _performer(self, kind: type[Effect[Any]]) -> Callable[[Any, Span], Any]:
+        found = self._local.get(kind)
+        if found is None:
+            message = f"no driver performs {kind.__name__}"
+            raise TypeError(message)
+        return found
+
+
+_CALLS = frozenset({InvokeModel, InvokeTool, Approve})
+
+_STORED: Mapping[type[Effect[Any]], Callable[[Store, Any], Any]] = {
+    Change: lambda store, effect: store.change(effect.run.id, effect.apply),
+    Reserve: lambda store, effect: store.reserve(effect.request),
+    Settle: lambda store, effect: store.settle(effect.charge),
+    Release: lambda store, effect: store.release(effect.lease, effect.now_ms),
+    Keep: lambda store, effect: store.keep(effect.run.id, effect.handle, effect.text),
+}
+_STORED_ASYNC: Mapping[type[Effect[Any]], Callable[[Store, Any], Awaitable[Any]]] = {
+    Change: lambda store, effect: store.achange(effect.run.id, effect.apply),
+    Reserve: lambda store, effect: store.areserve(effect.request),
+    Settle: lambda store, effect: store.asettle(effect.charge),
+    Release: lambda store, effect: store.arelease(effect.lease, effect.now_ms),
+    Keep: lambda store, effect: store.akeep(effect.run.id, effect.handle, effect.text),
+}

@@ -40,6 +40,8 @@ PROVIDER_NAMES: Mapping[str, str] = {
 
 NANO = 1_000_000_000
 
+_LEADING_NOWHERE = (trace.ProxyTracerProvider, trace.NoOpTracerProvider)
+
 
 class Telemetry:
     """Turns what the path emits into spans, span events and metrics. Stateless; safe to share between threads."""
@@ -48,6 +50,7 @@ class Telemetry:
         """Use the global providers of the process; `tracer` overrides for tests."""
         self._policy = policy
         self._tracer = tracer or trace.get_tracer("governor")
+        self._traces = tracer is not None
         meter = metrics.get_meter("governor")
         self._tokens = meter.create_histogram("gen_ai.client.token.usage", "{token}", "Tokens per model call, by type.")
         self._cost = meter.create_counter("governor.cost", "USD", "Money settled.")
@@ -58,6 +61,13 @@ class Telemetry:
         self._removed = meter.create_counter(
             "governor.context.tokens_removed", "{token}", "Tokens compaction left out."
         )
+
+    @property
+    def traces(self) -> bool:
+        """Whether spans are worth starting. Until a tracer provider is set, the API makes spans that lead nowhere."""
+        if not self._traces:
+            self._traces = not isinstance(trace.get_tracer_provider(), _LEADING_NOWHERE)
+        return self._traces
 
     def run(self, run: RunRef, name: str) -> Span:
         """Start the span of a run. It is a child of whatever span the caller is in."""

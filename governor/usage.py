@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from governor.values import cheap
+
 __all__ = ["NO_USAGE", "Usage"]
 
 
+@cheap
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
     """Tokens of one call, split the way providers bill them. All counts are tokens; `fees` is nano-USD.

@@ -10,10 +10,12 @@ import hashlib
 import json
 from bisect import bisect_right
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 
 from governor.calls import Breakpoint, CachePlan, ModelRequest
 from governor.models import facts
+from governor.values import cheap
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,6 +34,7 @@ _SPACING = 15
 """Content blocks after which an intermediate marker is set: providers look back about 20 for an older entry."""
 
 
+@cheap
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Layout:
     """The rendered view with its positions: pinned messages, inserted ones, the tail."""
@@ -194,5 +197,10 @@ def _cache_key(call: ModelCall) -> str:
 
     Runs of one tenant in one node share their tools, their instructions and nothing else.
     """
-    scopes = json.dumps([sorted(call.step.run.scopes.items()), call.step.path], ensure_ascii=False)
-    return hashlib.sha256(scopes.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+    return _hashed(tuple(sorted(call.step.run.scopes.items())), call.step.path)
+
+
+@lru_cache(maxsize=1024)
+def _hashed(scopes: tuple[tuple[str, str], ...], path: str) -> str:
+    told = json.dumps([scopes, path], ensure_ascii=False)
+    return hashlib.sha256(told.encode("utf-8", "surrogatepass")).hexdigest()[:32]

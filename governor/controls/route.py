@@ -16,6 +16,7 @@ from governor.models import facts
 from governor.plans import Judgement, Routed
 from governor.policy.matchers import matches_glob
 from governor.runs import RouteState
+from governor.values import cheap
 
 if TYPE_CHECKING:
     from governor.calls import ModelCall, ModelRequest, ModelResponse, StepRef, ToolCall, ToolResult
@@ -28,6 +29,7 @@ __all__ = ["Route"]
 _SIGNALS_KEPT = 8
 
 
+@cheap
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Base:
     """Where a call belongs when nothing went wrong."""

@@ -23,7 +23,7 @@ from governor.drive import drive_stream, drive_stream_async
 from governor.effects import InvokeModel
 from governor.pipeline import model_call
 from governor.tokens import estimate
-from governor_langgraph.model_path import Outgoing, governed_call, prepare, provider, response_of
+from governor_langgraph.model_path import AtProvider, GovernedCall, Outgoing, prepare, response_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
@@ -70,11 +70,11 @@ def generate(
     def through(outer: GovernedStep, out: Outgoing, call: Generate) -> LLMResult:
         return generate(outer, out.model, out.messages, out.kwargs, call, streaming=streaming)
 
-    with governed_call(prepared) as span:
+    with GovernedCall(prepared) as span:
 
         def invoke(effect: InvokeModel) -> ModelResponse:
             out = prepared.outgoing(effect.request)
-            with provider(effect.meter, out.model, span):
+            with AtProvider(effect.meter, out.model, span):
                 result = call(out) if outer is None else through(outer, out, call)
             return _response(result, out.model, effect.request.model.provider)
 
@@ -99,11 +99,11 @@ async def agenerate(
     def through(outer: GovernedStep, out: Outgoing, call: AGenerate) -> Awaitable[LLMResult]:
         return agenerate(outer, out.model, out.messages, out.kwargs, call, streaming=streaming)
 
-    with governed_call(prepared) as span:
+    with GovernedCall(prepared) as span:
 
         async def invoke(effect: InvokeModel) -> ModelResponse:
             out = prepared.outgoing(effect.request)
-            with provider(effect.meter, out.model, span):
+            with AtProvider(effect.meter, out.model, span):
                 result = await (call(out) if outer is None else through(outer, out, call))
             return _response(result, out.model, effect.request.model.provider)
 
@@ -213,7 +213,7 @@ class _Opened(_Chunks):
         chunks = cast("Any", self._open())
         with closing(chunks):
             while True:
-                with provider(self.meter, self.model, self.span):
+                with AtProvider(self.meter, self.model, self.span):
                     try:
                         chunk = next(chunks)
                     except StopIteration:
@@ -236,7 +236,7 @@ class _AOpened(_Chunks):
         chunks = cast("Any", self._open())
         async with aclosing(chunks):
             while True:
-                with provider(self.meter, self.model, self.span):
+                with AtProvider(self.meter, self.model, self.span):
                     try:
                         chunk = await anext(chunks)
                     except StopAsyncIteration:
@@ -264,7 +264,7 @@ def stream(
     def send(out: Outgoing) -> Iterator[AIMessageChunk]:
         return call(out) if outer is None else stream(outer, out.model, out.messages, out.kwargs, call, answer=answer)
 
-    with governed_call(prepared) as span:
+    with GovernedCall(prepared) as span:
         governor = step.run.governor
 
         def open_stream(effect: InvokeModel) -> _Opened:
@@ -290,7 +290,7 @@ async def astream(
     def send(out: Outgoing) -> AsyncIterator[AIMessageChunk]:
         return call(out) if outer is None else astream(outer, out.model, out.messages, out.kwargs, call, answer=answer)
 
-    with governed_call(prepared) as span:
+    with GovernedCall(prepared) as span:
         governor = step.run.governor
 
         def open_stream(effect: InvokeModel) -> _AOpened:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from langchain_core.runnables.config import var_child_runnable_config
 from opentelemetry import context as otel_context
+from opentelemetry.trace import INVALID_SPAN, set_span_in_context
 
 from governor.calls import StepRef
 from governor.history import HistoryMemo
@@ -37,6 +38,7 @@ __all__ = [
     "Active",
     "GovernedRun",
     "GovernedStep",
+    "current_span",
     "current_step",
     "model_taken",
     "model_vouched",
@@ -60,7 +62,8 @@ class GovernedRun:
     governor: Governor
     outer: GovernedStep | None
     """The step of another governor in which this run was started."""
-    otel: Context
+    otel: Context | None
+    """The OpenTelemetry context that holds `span`; None while nothing is traced, so that nothing needs to be switched."""
     span: Span
     stopped: Reason | None = None
     lanes: OrderedDict[str, HistoryMemo] = field(default_factory=OrderedDict[str, HistoryMemo])
@@ -94,7 +97,8 @@ class GovernedStep:
     ref: StepRef
     run: GovernedRun
     control: RunControl | None
-    otel: Context
+    otel: Context | None
+    """As of the run."""
     span: Span
     outer: GovernedStep | None = None
     """The step of another governor around this one, whose policy applies to every call as well."""
@@ -133,17 +137,23 @@ class Active:
         self._run: Token[GovernedRun | None] = run_var.set(self.run)
         self._step: Token[GovernedStep | None] | None = step_var.set(self.step) if self.step else None
         self._line = second_line.set(self.run.governor.second_line)
-        self._span = otel_context.attach(self.otel)
+        self._span = otel_context.attach(self.otel) if self.otel is not None else None
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Put back what was there, error or not."""
-        otel_context.detach(self._span)
+        if self._span is not None:
+            otel_context.detach(self._span)
         second_line.reset(self._line)
         if self._step is not None:
             step_var.reset(self._step)
         run_var.reset(self._run)
+
+
+def current_span(span: Span) -> Token[Context] | None:
+    """Make a span the current one; detach what this answers. None for a span that leads nowhere: that changes nothing."""
+    return otel_context.attach(set_span_in_context(span)) if span is not INVALID_SPAN else None
 
 
 def within(config: Mapping[str, Any] | None) -> Mapping[str, Any]:

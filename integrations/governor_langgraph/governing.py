@@ -5,12 +5,11 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from dataclasses import replace
-from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from opentelemetry import trace
+from opentelemetry.trace import INVALID_SPAN, set_span_in_context
 
 from governor.calls import RunRef
 from governor.drive import drive, drive_async
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
     from governor.runs import RunState
     from governor.stores.contract import Store
     from governor_langgraph.context import GovernedStep
+    from governor_langgraph.offer import Known
 
 __all__ = ["Governor", "ready"]
 
@@ -69,6 +69,8 @@ class Governor:
         self._clients: dict[str, BaseChatModel] = dict(clients or {})
         self._ambient: OrderedDict[int | str, tuple[object, GovernedRun]] = OrderedDict()
         self.second_line = SECOND_LINE
+        self.offers: dict[str, Known] = {}
+        """What each node's model was offered last, by the node's path."""
         self._carries: dict[tuple[type[Any], str], bool] = {}
         self._lock = threading.Lock()
 
@@ -123,13 +125,13 @@ class Governor:
 
     def drive(self, flow: Flow[T], span: Span, invoke: Callable[[Any], Any] | None = None) -> T:
         """Run a flow of the path, blocking."""
-        return drive(flow, partial(self.runtime.perform, span=span, invoke=invoke or _nothing_to_invoke))
+        perform, inside = self.runtime.perform, invoke or _nothing_to_invoke
+        return drive(flow, lambda effect: perform(effect, span, inside))
 
     async def drive_async(self, flow: Flow[T], span: Span, invoke: Callable[[Any], Any] | None = None) -> T:
         """Run a flow of the path on the event loop."""
-        return await drive_async(
-            flow, partial(self.runtime.perform_async, span=span, invoke=invoke or _nothing_to_invoke)
-        )
+        perform, inside = self.runtime.perform_async, invoke or _nothing_to_invoke
+        return await drive_async(flow, lambda effect: perform(effect, span, inside))
 
     # --- runs ---------------------------------------------------------------------------------------------------------
 
@@ -156,8 +158,10 @@ class Governor:
             policy_hash=self.policy.hash,
             started_ms=self.runtime.clock(),
         )
+        if not self.runtime.telemetry.traces:
+            return GovernedRun(ref=ref, governor=self, outer=outer, otel=None, span=INVALID_SPAN)
         span = self.runtime.telemetry.run(ref, self.name)
-        return GovernedRun(ref=ref, governor=self, outer=outer, otel=trace.set_span_in_context(span), span=span)
+        return GovernedRun(ref=ref, governor=self, outer=outer, otel=set_span_in_context(span), span=span)
 
     def ambient(self, config: Mapping[str, Any]) -> GovernedRun:
         """The run of code that no governed root opened.

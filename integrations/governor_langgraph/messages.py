@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from typing import TYPE_CHECKING, Any, cast
@@ -22,7 +23,7 @@ from governor.tokens import estimate, estimate_message
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from governor.calls import View
+    from governor.calls import Role, View
 
 __all__ = ["convert", "render", "shown", "tool_uses_of"]
 
@@ -34,20 +35,20 @@ BINARY_TYPES = frozenset(
 )
 CALL_TYPES = frozenset({"tool_use", "tool_call", "tool_call_chunk", "function_call", "toolUse", "input_json_delta"})
 """Blocks that repeat what `tool_calls` already says."""
-CHAT_ROLES: Mapping[str, str] = {"system": "system", "developer": "system", "assistant": "assistant", "tool": "tool"}
+CHAT_ROLES: Mapping[str, Role] = {"system": "system", "developer": "system", "assistant": "assistant", "tool": "tool"}
 
 
 def convert(source: object) -> Message:
     """A LangChain message in the core's words. Its id is its key; without one, a digest of what it says."""
-    message = cast("BaseMessage", source)
-    text = str(message.text)
+    message: BaseMessage = cast("Any", source)
+    content: str | list[Any] = message.content
+    text = content if isinstance(content, str) else str(message.text)
     uses = tool_uses_of(message)
-    content = cast("str | list[Any]", message.content)
     others = [] if isinstance(content, str) else [block for block in content if not _says_nothing_new(block)]
     tool = message if isinstance(message, ToolMessage) else None
     return Message(
         key=message.id or _digest(message, text, uses),
-        role=cast("Any", _role(message)),
+        role=_role(message),
         text=text,
         tokens=estimate_message(text, uses) + sum(map(_block_tokens, others)),
         blocks=(1 if isinstance(content, str) else max(1, len(content)))
@@ -79,7 +80,7 @@ def shown(view: View, rendered: Sequence[object]) -> list[BaseMessage]:
 
 def tool_uses_of(message: BaseMessage) -> tuple[ToolUse, ...]:
     """Tool calls of an answer. Those whose arguments did not parse have `args` None."""
-    if not isinstance(message, AIMessage):
+    if _role(message) != "assistant" or not isinstance(message, AIMessage):
         return ()
     valid = [ToolUse(id=call["id"] or "", name=call["name"], args=call["args"]) for call in message.tool_calls]
     invalid = [
@@ -88,18 +89,18 @@ def tool_uses_of(message: BaseMessage) -> tuple[ToolUse, ...]:
     return (*valid, *invalid)
 
 
-def _role(message: BaseMessage) -> str:
-    match message:
-        case SystemMessage():
-            return "system"
-        case AIMessage():
-            return "assistant"
-        case ToolMessage() | FunctionMessage():
-            return "tool"
-        case ChatMessage():
-            return CHAT_ROLES.get(message.role, "user")
-        case _:
-            return "user"
+def _role(message: BaseMessage) -> Role:
+    return CHAT_ROLES.get(message.role, "user") if isinstance(message, ChatMessage) else _role_of(type(message))
+
+
+@functools.cache
+def _role_of(kind: type[BaseMessage]) -> Role:
+    """The role of a class of messages. Remembered by class: message classes are pydantic's, whose type checks are slow."""
+    if issubclass(kind, SystemMessage):
+        return "system"
+    if issubclass(kind, AIMessage):
+        return "assistant"
+    return "tool" if issubclass(kind, (ToolMessage, FunctionMessage)) else "user"
 
 
 def _says_nothing_new(block: object) -> bool:

@@ -15,7 +15,7 @@ from langchain_core.runnables.config import var_child_runnable_config
 from governor_langgraph import hooks, tool_path
 from governor_langgraph.context import run_var, tool_taken
 from governor_langgraph.governing import Governor, ready
-from governor_langgraph.nodes import aentered, begin, entered
+from governor_langgraph.nodes import Entered, begin
 from governor_langgraph.recall import recall_tool
 from governor_langgraph.stops import GovernorStop
 
@@ -66,7 +66,7 @@ class GovernorMiddleware(AgentMiddleware[Any, Any, Any]):
             return handler(request)
         step = self._step(request.response_format)
         try:
-            with entered(step) as active, active:
+            with Entered(step) as active, active:
                 return handler(request)
         except GovernorStop as stopped:
             return self._last_message(step, stopped)
@@ -77,7 +77,7 @@ class GovernorMiddleware(AgentMiddleware[Any, Any, Any]):
             return await handler(request)
         step = self._step(request.response_format)
         try:
-            async with aentered(step) as active:
+            async with Entered(step) as active:
                 with active:
                     return await handler(request)
         except GovernorStop as stopped:
@@ -87,14 +87,14 @@ class GovernorMiddleware(AgentMiddleware[Any, Any, Any]):
         """The tool call, inside a step of this policy."""
         if self._covered():
             return handler(request)
-        with entered(self._step()) as active, active:
+        with Entered(self._step()) as active, active:
             return tool_path.wrap(request, handler)
 
     async def awrap_tool_call(self, request: Any, handler: Callable[[Any], Awaitable[Any]]) -> Any:
         """The async twin of `wrap_tool_call`."""
         if self._covered():
             return await handler(request)
-        async with aentered(self._step()) as active:
+        async with Entered(self._step()) as active:
             with active:
                 return await tool_path.awrap(request, handler)
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
@@ -11,33 +9,36 @@ from typing import TYPE_CHECKING, Any, cast
 from langchain_core.globals import get_llm_cache
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 from opentelemetry import context as otel_context
-from opentelemetry import trace
+from opentelemetry.trace import INVALID_SPAN
 
-from governor.calls import CachePlan, ModelCall, ModelResponse, ToolSpec
+from governor.calls import CachePlan, ModelCall, ModelResponse
 from governor.errors import Refused, RunStopped
-from governor.tokens import estimate_tool
-from governor_langgraph.context import model_taken
+from governor.values import cheap
+from governor_langgraph.context import current_span, model_taken
 from governor_langgraph.messages import convert, render, shown, tool_uses_of
-from governor_langgraph.recall import can_answer, offered, tool_name
+from governor_langgraph.offer import offer_of
 from governor_langgraph.stops import GovernorStop, stop
 from governor_langgraph.toolspec import carry_over
 from governor_langgraph.usage import usage_of
 from governor_langgraph.vendors import vendor_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
+    from types import TracebackType
 
     from langchain_core.language_models import BaseChatModel
     from opentelemetry.trace import Span
 
     from governor.calls import History, Meter, ModelRequest
     from governor_langgraph.context import GovernedStep
+    from governor_langgraph.offer import Offer
 
-__all__ = ["Outgoing", "Prepared", "governed_call", "prepare", "provider", "response_of"]
+__all__ = ["AtProvider", "GovernedCall", "Outgoing", "Prepared", "prepare", "response_of"]
 
 NO_CACHE = CachePlan()
 
 
+@cheap
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outgoing:
     """What is sent: to which client, which messages, with which arguments."""
@@ -47,6 +48,7 @@ class Outgoing:
     kwargs: dict[str, Any]
 
 
+@cheap
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prepared:
     """A model call in the core's words, and what is needed to send what the path makes of it."""
@@ -55,6 +57,7 @@ class Prepared:
     call: ModelCall
     model: BaseChatModel
     kwargs: dict[str, Any]
+    offer: Offer
     rendered: Sequence[object]
 
     def outgoing(self, request: ModelRequest) -> Outgoing:
@@ -66,11 +69,7 @@ class Prepared:
             self.model if request.tier is None else _dressed(self.step.run.governor.client(request.tier), self.model)
         )
         vendor = vendor_of(model)
-        messages, kwargs = shown(request.view, self.rendered), dict(self.kwargs)
-        if tools := kwargs.get("tools"):
-            order = self.step.run.governor.controls.order.sort_tools(self.call.tools)
-            if order != tuple(range(len(tools))):
-                kwargs["tools"] = [tools[position] for position in order]
+        messages, kwargs = shown(request.view, self.rendered), self.offer.arranged(self.kwargs)
         if model is not self.model:
             kwargs = carry_over(kwargs, self.model, model)
             if vendor.FAMILY != vendor_of(self.model).FAMILY:
@@ -79,8 +78,8 @@ class Prepared:
             kwargs = vendor.with_max_output(model, kwargs, request.max_output_tokens)
         if request.cache != NO_CACHE:
             messages, kwargs = vendor.mark(model, messages, kwargs, request.cache)
-        notes = [HumanMessage(content=note) for note in request.view.notes]
-        return Outgoing(model=model, messages=[*messages, *notes], kwargs=kwargs)
+        messages += [HumanMessage(content=note) for note in request.view.notes]
+        return Outgoing(model=model, messages=messages, kwargs=kwargs)
 
     def _own_maximum(self, request: ModelRequest) -> int | None:
         return self.call.max_output_tokens if request.tier is None else None
@@ -96,25 +95,23 @@ def prepare(
 ) -> Prepared:
     """Read a model call. Only messages that the lane has not seen before are converted."""
     ref = vendor_of(model).model_ref(model)
-    arguments = offered(step, model, kwargs) or dict(kwargs)
-    recall = can_answer(step, arguments)
-    lane = _lane(step, messages, recall=recall)
-    history, elided, rendered = _history(step, lane, messages, recall=recall)
-    tools = tuple(map(_spec, cast("Sequence[Any]", arguments.get("tools") or ())))
+    offer = offer_of(step, model, kwargs)
+    lane = _lane(step, messages, recall=offer.recall)
+    history, elided, rendered = _history(step, lane, messages, recall=offer.recall)
     call = ModelCall(
         step=step.ref,
         ordinal=next(step.calls),
         history=history,
         model=ref,
-        tools=tools,
+        tools=offer.tools,
         max_output_tokens=_maximum(model, kwargs),
         streaming=streaming,
         lane=lane,
-        recall=recall,
+        recall=offer.recall,
         elided=elided,
-        locked=bool(kwargs.get("previous_response_id")) or not step.run.governor.can_carry(model, arguments),
+        locked=bool(kwargs.get("previous_response_id")) or not offer.carried,
     )
-    return Prepared(step=step, call=call, model=model, kwargs=arguments, rendered=rendered)
+    return Prepared(step=step, call=call, model=model, kwargs=offer.arguments(kwargs), offer=offer, rendered=rendered)
 
 
 def _history(
@@ -131,11 +128,6 @@ def _lane(step: GovernedStep, messages: Sequence[BaseMessage], *, recall: bool) 
     first = next((message for message in messages if message.type != "system"), None)
     key = (first.id or convert(first).key) if first is not None else ""
     return f"{step.ref.path}#{key}" + ("" if recall else "#whole")
-
-
-def _spec(item: Any) -> ToolSpec:
-    text = json.dumps(item, default=str, ensure_ascii=False) if isinstance(item, dict) else str(item)
-    return ToolSpec(name=tool_name(item), tokens=estimate_tool(text), source=cast("object", item))
 
 
 def _maximum(model: BaseChatModel, kwargs: Mapping[str, Any]) -> int | None:
@@ -157,49 +149,66 @@ def _dressed(client: BaseChatModel, model: BaseChatModel) -> BaseChatModel:
 # --- around the provider's call ---------------------------------------------------------------------------------------
 
 
-@contextmanager
-def governed_call(prepared: Prepared) -> Iterator[Span]:
-    """The span of a model call; a stop of the path leaves it as a bubble-up."""
-    telemetry = prepared.step.run.governor.runtime.telemetry
-    span = telemetry.model(prepared.call, prepared.step.otel)
-    error: BaseException | None = None
-    try:
-        yield span
-    except GovernorStop as raised:
-        error = raised
-        raise
-    except RunStopped as raised:
-        error = raised
-        stop(prepared.step, raised.reason)
-    except BaseException as raised:
-        error = raised
-        raise
-    finally:
-        telemetry.end(span, error, expected=isinstance(error, (Refused, GeneratorExit)))
+class GovernedCall:
+    """The span of a model call, for the length of a `with` block; a stop of the path leaves it as a bubble-up."""
+
+    __slots__ = ("prepared", "span")
+
+    def __init__(self, prepared: Prepared) -> None:
+        """Nothing is started before the block is entered."""
+        self.prepared = prepared
+        self.span: Span = INVALID_SPAN
+
+    def __enter__(self) -> Span:
+        """Start the span, if anything is traced."""
+        step = self.prepared.step
+        if step.otel is not None:
+            self.span = step.run.governor.runtime.telemetry.model(self.prepared.call, step.otel)
+        return self.span
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End the span."""
+        step = self.prepared.step
+        expected = isinstance(error, (Refused, GeneratorExit))
+        step.run.governor.runtime.telemetry.end(self.span, error, expected=expected)
+        if isinstance(error, RunStopped) and not isinstance(error, GovernorStop):
+            stop(step, error.reason)
 
 
-@contextmanager
-def provider(meter: Meter, model: BaseChatModel, span: Span) -> Iterator[None]:
-    """Mark the call as taken while the provider works, and note in `meter` whether a failure can have been billed.
+class AtProvider:
+    """Marks the call as taken while the provider works, and notes in `meter` whether a failure can have been billed.
 
     Never held across a `yield` of user code's stream: each `next` has its own.
     """
-    taken = model_taken.set(True)
-    active = otel_context.attach(trace.set_span_in_context(span))
-    meter.dispatched = True
-    try:
-        yield
-    except (StopIteration, StopAsyncIteration):
-        raise
-    except Refused:
-        meter.rejected = True  # another governor's refusal: the request never left
-        raise
-    except Exception as error:
-        meter.rejected = vendor_of(model).classify(error).rejected
-        raise
-    finally:
-        otel_context.detach(active)
-        model_taken.reset(taken)
+
+    __slots__ = ("_span", "_taken", "meter", "model", "span")
+
+    def __init__(self, meter: Meter, model: BaseChatModel, span: Span) -> None:
+        """`span` becomes the current one, for the spans of the client inside."""
+        self.meter = meter
+        self.model = model
+        self.span = span
+
+    def __enter__(self) -> None:
+        """The request is about to leave."""
+        self._taken = model_taken.set(True)
+        self._span = current_span(self.span)
+        self.meter.dispatched = True
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Note what a failure means for the bill. Another governor's refusal means that the request never left."""
+        if error is not None and not isinstance(error, (StopIteration, StopAsyncIteration)):
+            if isinstance(error, Refused):
+                self.meter.rejected = True
+            elif isinstance(error, Exception):
+                self.meter.rejected = vendor_of(self.model).classify(error).rejected
+        if self._span is not None:
+            otel_context.detach(self._span)
+        model_taken.reset(self._taken)
 
 
 def response_of(message: BaseMessage, model: BaseChatModel, source: object, *, provider: str) -> ModelResponse:

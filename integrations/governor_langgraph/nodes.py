@@ -7,7 +7,7 @@ Pregel executes is the cached property `node`, so that alone is replaced.
 from __future__ import annotations
 
 import copy
-from contextlib import aclosing, asynccontextmanager, closing, contextmanager
+from contextlib import aclosing, closing
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
 
@@ -15,7 +15,7 @@ from langchain_core.runnables import Runnable, RunnableConfig, RunnableSequence
 from langgraph._internal._runnable import RunnableSeq
 from langgraph.errors import GraphBubbleUp, ParentCommand
 from langgraph.pregel._read import DEFAULT_BOUND, PregelNode
-from opentelemetry import trace
+from opentelemetry.trace import INVALID_SPAN, set_span_in_context
 
 from governor.errors import RunStopped
 from governor.pipeline import step_entry, step_exit
@@ -24,11 +24,11 @@ from governor_langgraph.stops import GovernorStop, stop
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Mapping
-    from contextlib import AbstractAsyncContextManager, AbstractContextManager
+    from types import TracebackType
 
     from governor_langgraph.governing import Governor
 
-__all__ = ["GovernedNode", "GovernedPregelNode", "aentered", "begin", "entered"]
+__all__ = ["Entered", "GovernedNode", "GovernedPregelNode", "begin"]
 
 
 class GovernedNode(Runnable[Any, Any]):
@@ -48,7 +48,7 @@ class GovernedNode(Runnable[Any, Any]):
 
     async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:  # noqa: A002 - same
         """The async twin of `invoke`."""
-        async with self._aentered(config) as active:
+        async with self._entered(config) as active:
             with active:
                 return await self.inner.ainvoke(input, config, **kwargs)
 
@@ -71,7 +71,7 @@ class GovernedNode(Runnable[Any, Any]):
     ) -> AsyncIterator[Any]:
         """The async twin of `stream`."""
         async with (
-            self._aentered(config) as active,
+            self._entered(config) as active,
             aclosing(cast("Any", self.inner.astream(input, config, **kwargs))) as chunks,
         ):
             while True:
@@ -82,11 +82,8 @@ class GovernedNode(Runnable[Any, Any]):
                         return
                 yield chunk
 
-    def _entered(self, config: RunnableConfig | None) -> AbstractContextManager[Active]:
-        return entered(begin(self.governor, config, recall=self.recall))
-
-    def _aentered(self, config: RunnableConfig | None) -> AbstractAsyncContextManager[Active]:
-        return aentered(begin(self.governor, config, recall=self.recall))
+    def _entered(self, config: RunnableConfig | None) -> Entered:
+        return Entered(begin(self.governor, config, recall=self.recall))
 
 
 def begin(governor: Governor, config: RunnableConfig | None, *, recall: bool = False) -> GovernedStep:
@@ -101,54 +98,80 @@ def begin(governor: Governor, config: RunnableConfig | None, *, recall: bool = F
     runtime = conf.get("__pregel_runtime")
     info = getattr(runtime, "execution_info", None)
     ref = step_ref(run.ref, conf.get("checkpoint_ns") or "", attempt=getattr(info, "node_attempt", 1))
-    span = run.governor.runtime.telemetry.step(ref, run.otel)
+    telemetry, span, otel = run.governor.runtime.telemetry, INVALID_SPAN, None
+    if telemetry.traces:
+        span = telemetry.step(ref, run.otel)
+        otel = set_span_in_context(span, run.otel)
     return GovernedStep(
         ref=ref,
         run=run,
         control=getattr(runtime, "control", None),
-        otel=trace.set_span_in_context(span, run.otel),
+        otel=otel,
         span=span,
         outer=outer,
         recall=recall and run.governor.caps_results,
     )
 
 
-@contextmanager
-def entered(step: GovernedStep) -> Iterator[Active]:
-    """Enter the step by the path's rules, and leave it when the node has ended for good. Raises GovernorStop."""
-    governor, error = step.run.governor, None
-    try:
-        try:
-            governor.drive(step_entry(step.ref, governor.controls), step.span)
-        except RunStopped as refused:
-            stop(step, refused.reason)
-        yield Active(step.run, step)
-    except BaseException as raised:
-        error = raised
-        raise
-    finally:
-        if _for_good(error):
-            governor.drive(step_exit(step.ref, governor.controls), step.span)
-        governor.runtime.telemetry.end(step.span, error, expected=_expected(error))
+class Entered:
+    """A step that is entered by the path's rules, and left when the node has ended for good. Entering raises GovernorStop."""
 
+    __slots__ = ("step",)
 
-@asynccontextmanager
-async def aentered(step: GovernedStep) -> AsyncIterator[Active]:
-    """The async twin of `entered`."""
-    governor, error = step.run.governor, None
-    try:
+    def __init__(self, step: GovernedStep) -> None:
+        """Nothing happens until the block is entered."""
+        self.step = step
+
+    def __enter__(self) -> Active:
+        """Count the step; what it answers makes the step the current one."""
+        step, governor = self.step, self.step.run.governor
         try:
-            await governor.drive_async(step_entry(step.ref, governor.controls), step.span)
-        except RunStopped as refused:
-            stop(step, refused.reason)
-        yield Active(step.run, step)
-    except BaseException as raised:
-        error = raised
-        raise
-    finally:
-        if _for_good(error):
-            await governor.drive_async(step_exit(step.ref, governor.controls), step.span)
-        governor.runtime.telemetry.end(step.span, error, expected=_expected(error))
+            try:
+                governor.drive(step_entry(step.ref, governor.controls), step.span)
+            except RunStopped as refused:
+                stop(step, refused.reason)
+        except BaseException as raised:
+            self._end(raised)
+            raise
+        return Active(step.run, step)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End the step's span, and the step itself unless it may come back."""
+        step, governor = self.step, self.step.run.governor
+        try:
+            if _for_good(error):
+                governor.drive(step_exit(step.ref, governor.controls), step.span)
+        finally:
+            self._end(error)
+
+    async def __aenter__(self) -> Active:
+        """The async twin of `__enter__`."""
+        step, governor = self.step, self.step.run.governor
+        try:
+            try:
+                await governor.drive_async(step_entry(step.ref, governor.controls), step.span)
+            except RunStopped as refused:
+                stop(step, refused.reason)
+        except BaseException as raised:
+            self._end(raised)
+            raise
+        return Active(step.run, step)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """The async twin of `__exit__`."""
+        step, governor = self.step, self.step.run.governor
+        try:
+            if _for_good(error):
+                await governor.drive_async(step_exit(step.ref, governor.controls), step.span)
+        finally:
+            self._end(error)
+
+    def _end(self, error: BaseException | None) -> None:
+        self.step.run.governor.runtime.telemetry.end(self.step.span, error, expected=_expected(error))
 
 
 def _closable(chunks: Iterator[Any]) -> Any:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from governor.runtime import Runtime
     from governor_langgraph.context import GovernedStep
 
-__all__ = ["RECALL", "offered", "read", "recall_tool"]
+__all__ = ["RECALL", "addition", "can_answer", "read", "recall_tool", "tool_name"]
 
 RECALL = "recall"
 """Name of the tool. A graph that has a tool of this name of its own keeps it, and its results are not cut."""
@@ -59,26 +59,19 @@ recall_tool: BaseTool = _recall
 """The tool itself, for `GovernorMiddleware`; elsewhere the governed ToolNode answers by the name."""
 
 
-def offered(step: GovernedStep, model: BaseChatModel, kwargs: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Call arguments with the recall tool beside the bound ones; None when it cannot or need not be offered.
+def addition(step: GovernedStep, model: BaseChatModel, tools: Sequence[Any]) -> dict[str, Any] | None:
+    """The recall tool to be offered beside `tools`; None when it cannot or need not be.
 
     Offered from the first turn on, since a tool that appears later would break the cached prefix.
     """
-    tools = cast("Sequence[Any]", kwargs.get("tools") or ())
-    if not step.recall or not tools:
+    if not step.recall or not tools or any(tool_name(item) == RECALL for item in tools):
         return None
-    names = {tool_name(item) for item in tools}
-    if RECALL in names:
-        return None
-    described = _described(model)
-    return None if described is None else {**kwargs, "tools": [*tools, described]}
+    return _described(model)
 
 
-def can_answer(step: GovernedStep, kwargs: Mapping[str, Any]) -> bool:
-    """Whether a recall call of this model call would be answered by governor, so that results may be cut."""
-    return step.run.governor.caps_results and any(
-        tool_name(item) == RECALL and _is_ours(item) for item in cast("Sequence[Any]", kwargs.get("tools") or ())
-    )
+def can_answer(step: GovernedStep, tools: Sequence[Any]) -> bool:
+    """Whether a recall call of a model that is offered `tools` would be answered by governor, so that results may be cut."""
+    return step.run.governor.caps_results and any(tool_name(item) == RECALL and _is_ours(item) for item in tools)
 
 
 def tool_name(item: Any) -> str:

@@ -7,14 +7,13 @@ and gets the exception.
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, cast
 
 from langchain_core.messages import ToolMessage
 from langgraph.errors import GraphBubbleUp, GraphInterrupt
 from langgraph.types import Command
 from opentelemetry import context as otel_context
-from opentelemetry import trace
+from opentelemetry.trace import INVALID_SPAN
 
 from governor.calls import ToolCall, ToolResult
 from governor.decisions import Reason
@@ -23,12 +22,13 @@ from governor.errors import CallDenied, Refused, RunStopped
 from governor.pipeline import tool_call
 from governor_langgraph import recall
 from governor_langgraph.approval import answer_to
-from governor_langgraph.context import current_step, tool_taken
+from governor_langgraph.context import current_span, current_step, tool_taken
 from governor_langgraph.stops import GovernorStop, stop
 from governor_langgraph.turns import turns_var
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Mapping
+    from types import TracebackType
 
     from langchain_core.tools import BaseTool
     from langgraph.prebuilt.tool_node import ToolCallRequest
@@ -46,7 +46,7 @@ __all__ = ["arun", "awrap", "run", "wrap"]
 def governed(step: GovernedStep, call: ToolCall, execute: Callable[[], Any]) -> ToolResult:
     """One governed tool call. `execute` runs the tool once; an outer governor's policy applies inside of this one's."""
     governor, outer, turns = step.run.governor, step.outer, turns_var.get()
-    with _spanned(step, call) as span:
+    with _Spanned(step, call) as span:
 
         def invoke(effect: InvokeTool | Approve) -> ToolResult | bool:
             if isinstance(effect, Approve):
@@ -57,7 +57,7 @@ def governed(step: GovernedStep, call: ToolCall, execute: Callable[[], Any]) -> 
                 turns.past(call.id)
             if _recalls(step, call):
                 return recall.read(governor.runtime, step.run.ref.id, call.args)
-            with _executing(effect.meter, call, span):
+            with _Executing(effect.meter, call, span):
                 return _result(execute()) if outer is None else governed(outer, _of(outer, call), execute)
 
         return governor.drive(tool_call(call, governor.controls), span, invoke)
@@ -66,7 +66,7 @@ def governed(step: GovernedStep, call: ToolCall, execute: Callable[[], Any]) -> 
 async def agoverned(step: GovernedStep, call: ToolCall, execute: Callable[[], Awaitable[Any]]) -> ToolResult:
     """The async twin of `governed`."""
     governor, outer, turns = step.run.governor, step.outer, turns_var.get()
-    with _spanned(step, call) as span:
+    with _Spanned(step, call) as span:
 
         async def invoke(effect: InvokeTool | Approve) -> ToolResult | bool:
             if isinstance(effect, Approve):
@@ -77,42 +77,60 @@ async def agoverned(step: GovernedStep, call: ToolCall, execute: Callable[[], Aw
                 turns.past(call.id)
             if _recalls(step, call):
                 return await recall.aread(governor.runtime, step.run.ref.id, call.args)
-            with _executing(effect.meter, call, span):
+            with _Executing(effect.meter, call, span):
                 return _result(await execute()) if outer is None else await agoverned(outer, _of(outer, call), execute)
 
         return await governor.drive_async(tool_call(call, governor.controls), span, invoke)
 
 
-@contextmanager
-def _spanned(step: GovernedStep, call: ToolCall) -> Iterator[Span]:
-    telemetry = step.run.governor.runtime.telemetry
-    span = telemetry.tool(call, step.otel)
-    error: BaseException | None = None
-    try:
-        yield span
-    except BaseException as raised:
-        error = raised
-        raise
-    finally:
+class _Spanned:
+    """The span of a tool call, for the length of a `with` block. Whatever came of the call, it will not ask a person any more."""
+
+    __slots__ = ("call", "span", "step")
+
+    def __init__(self, step: GovernedStep, call: ToolCall) -> None:
+        self.step = step
+        self.call = call
+        self.span: Span = INVALID_SPAN
+
+    def __enter__(self) -> Span:
+        step = self.step
+        if step.otel is not None:
+            self.span = step.run.governor.runtime.telemetry.tool(self.call, step.otel)
+        return self.span
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if (turns := turns_var.get()) is not None:
-            turns.past(call.id, interrupted=isinstance(error, GraphInterrupt))
-        telemetry.end(span, error, expected=isinstance(error, (GraphBubbleUp, Refused)))
+            turns.past(self.call.id, interrupted=isinstance(error, GraphInterrupt))
+        expected = isinstance(error, (GraphBubbleUp, Refused))
+        self.step.run.governor.runtime.telemetry.end(self.span, error, expected=expected)
 
 
-@contextmanager
-def _executing(meter: Meter, call: ToolCall, span: Span) -> Iterator[None]:
-    """Mark the call as taken, for the hook on the tool itself. An interrupt before the tool's work costs nothing."""
-    taken = tool_taken.set(call.id or call.name)
-    active = otel_context.attach(trace.set_span_in_context(span))
-    meter.dispatched = True
-    try:
-        yield
-    except (GraphBubbleUp, Refused):
-        meter.rejected = True
-        raise
-    finally:
-        otel_context.detach(active)
-        tool_taken.reset(taken)
+class _Executing:
+    """Marks the call as taken, for the hook on the tool itself. An interrupt before the tool's work costs nothing."""
+
+    __slots__ = ("_span", "_taken", "call", "meter", "span")
+
+    def __init__(self, meter: Meter, call: ToolCall, span: Span) -> None:
+        self.meter = meter
+        self.call = call
+        self.span = span
+
+    def __enter__(self) -> None:
+        self._taken = tool_taken.set(self.call.id or self.call.name)
+        self._span = current_span(self.span)
+        self.meter.dispatched = True
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if isinstance(error, (GraphBubbleUp, Refused)):
+            self.meter.rejected = True
+        if self._span is not None:
+            otel_context.detach(self._span)
+        tool_taken.reset(self._taken)
 
 
 def _of(step: GovernedStep, call: ToolCall) -> ToolCall:
@@ -207,12 +225,12 @@ def run(tool: BaseTool, given: Any, args: tuple[Any, ...], kwargs: dict[str, Any
     step = current_step()
     identifier = kwargs.get("tool_call_id")
     if step is None or _is_taken(tool, identifier):
-        with _untaken():
+        with _Untaken():
             return original(tool, given, *args, **kwargs)
     call = _direct(step, tool, given, identifier)
 
     def execute() -> Any:
-        with _untaken():
+        with _Untaken():
             return original(tool, given, *args, **kwargs)
 
     try:
@@ -230,12 +248,12 @@ async def arun(
     step = current_step()
     identifier = kwargs.get("tool_call_id")
     if step is None or _is_taken(tool, identifier):
-        with _untaken():
+        with _Untaken():
             return await original(tool, given, *args, **kwargs)
     call = _direct(step, tool, given, identifier)
 
     async def execute() -> Any:
-        with _untaken():
+        with _Untaken():
             return await original(tool, given, *args, **kwargs)
 
     try:
@@ -250,14 +268,18 @@ def _is_taken(tool: BaseTool, identifier: str | None) -> bool:
     return tool_taken.get() is not None and tool_taken.get() in (identifier, tool.name)
 
 
-@contextmanager
-def _untaken() -> Iterator[None]:
-    """Tools that a tool calls are calls of their own."""
-    token = tool_taken.set(None)
-    try:
-        yield
-    finally:
-        tool_taken.reset(token)
+class _Untaken:
+    """The body of a tool: tools that it calls are calls of their own."""
+
+    __slots__ = ("_taken",)
+
+    def __enter__(self) -> None:
+        self._taken = tool_taken.set(None)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        tool_taken.reset(self._taken)
 
 
 def _direct(step: GovernedStep, tool: BaseTool, given: Any, identifier: str | None) -> ToolCall:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
 
 from governor.errors import ConfigurationError
@@ -137,5 +137,6 @@ def vendor_named(provider: str) -> Vendor:
     return _load(package)
 
 
+@cache
 def _load(package: str) -> Vendor:
     return cast("Vendor", importlib.import_module(package))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from governor.policy.matchers import PastCall, evaluate
 from governor.policy.rules import STRENGTH
+from governor.values import cheap
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -24,6 +25,7 @@ _CONDITIONS = 300
 _FACTS_OF_EVERY_CALL = ("args", "tool", "node", "path", "run")
 
 
+@cheap
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Indexed:
     """A rule made ready for matching."""
@@ -38,6 +40,7 @@ class _Indexed:
     """The rule's conditions as written."""
 
 
+@cheap
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Match:
     """A rule that speaks about this call, and what it says: its own decision, or `deny` because it could not be evaluated."""

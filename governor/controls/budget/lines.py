@@ -10,6 +10,7 @@ from urllib.parse import quote as percent_encoded
 
 from governor.ledger import Hold, Unit
 from governor.policy.matchers import matches_glob
+from governor.values import cheap
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -60,6 +61,7 @@ class MissingScope(LookupError):
         super().__init__(scope)
 
 
+@cheap
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
     """One limit of one budget."""

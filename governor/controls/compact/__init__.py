@@ -21,6 +21,7 @@ from governor.models import facts
 from governor.plans import Viewed
 from governor.runs import Cut, Lane
 from governor.tokens import estimate
+from governor.values import cheap
 
 if TYPE_CHECKING:
     from governor.calls import Message, ModelCall
@@ -45,6 +46,7 @@ _PAGE = 2_000
 _SHORTEST_PAGE = 16
 
 
+@cheap
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Now:
     """Everything that the choice of a view looks at."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from governor.controls.compact.span import pinned_at, tail_start, whole_pairs
 from governor.decisions import Decision, Reason, Verdict
+from governor.values import cheap
 
 if TYPE_CHECKING:
     from governor.calls import History
@@ -18,6 +19,7 @@ _REACH = 128
 """Messages looked at for an estimate."""
 
 
+@cheap
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """A cut that could be made now. Tokens are without the tools'."""
@@ -31,6 +33,7 @@ class Plan:
     """Tokens of the view it leaves, with a ledger of full size."""
 
 
+@cheap
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limit:
     """A bound on the prompt, tools included: beyond `force` tokens it is cut whatever that costs, beyond `refuse` it is not sent."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from governor.prices import Rates
+from governor.values import cheap
 
 if TYPE_CHECKING:
     from governor.models import ModelFacts
@@ -29,6 +30,7 @@ _UNKNOWN = Rates(
 """Stands in for a model without a known price: only the ratios matter here, and with cheap reads the rule cuts rarely."""
 
 
+@cheap
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tariff:
     """What reading and rewriting a prompt costs. Rates in nano-USD per million tokens, answers in nano-USD."""

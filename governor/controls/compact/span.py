@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from governor.calls import Message, View
+from governor.values import cheap
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["Standing", "cut_view", "has_open_call", "newest_cut", "pinned_at", "tail_start", "whole_pairs"]
 
 
+@cheap
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
     """The cut in force: where its tail begins and what it keeps, as positions of the present history."""

@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
+from governor.values import cheap
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -23,6 +25,7 @@ MAX_PERIOD = 16
 NO_RUNS: tuple[int, ...] = (0,) * MAX_PERIOD
 
 
+@cheap
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cycle:
     """The last `period` items, said `reps` times in a row (whole repetitions)."""
@@ -33,6 +36,8 @@ class Cycle:
 
 def advance(runs: Sequence[int], window: Sequence[str], item: str) -> tuple[int, ...]:
     """The runs after `item` follows `window` (oldest first)."""
+    if item not in window:
+        return NO_RUNS
     known = len(window)
     before = runs or NO_RUNS
     return tuple(before[p - 1] + 1 if p <= known and window[-p] == item else 0 for p in range(1, MAX_PERIOD + 1))

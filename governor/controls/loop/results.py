@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from governor.controls.loop.signatures import canon, canon_text, digest, mask
 from governor.runs import SeenCall
+from governor.values import cheap
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -65,6 +66,7 @@ _HANDOFF = re.compile(r"(?:transfer|hand_?off|hand_?over|delegate|route)_(?:back
 """Tools by which LangGraph's supervisors and swarms pass control on. Whatever the task is worded like, the edge is the same."""
 
 
+@cheap
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallSignatures:
     """One call's identity in three degrees; which one counts is known once there is a result."""

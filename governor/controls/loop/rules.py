@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from governor.controls.loop.results import PENDING, TRANSIENT
+from governor.values import cheap
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,6 +30,7 @@ _PATIENCE_WITH_PENDING = 8
 """An unchanged status is a fruitless call only after this many times as many: legitimate waiting was seen up to 25 polls long."""
 
 
+@cheap
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ladder:
     """Repetitions, counted from the first occurrence, at which each response sets in."""

@@ -53,6 +53,7 @@ _TEMPORARY = re.compile(r"/(?:tmp|var/folders)/[\w.+-]*(?:/[\w.+-]+)?")
 _COUNTER = re.compile(r"\b(iteration|attempt|retry)([ #:_=]{0,3})[0-9]{1,6}\b", re.IGNORECASE)
 """How often it was tried is not what came of it. `step` and `page` are not here: they may be progress."""
 
+_JSON = json.JSONEncoder(sort_keys=True, ensure_ascii=True)
 _WHOLE = 20_000
 """Results up to this many characters are masked whole; of longer ones the first and last `_EDGE` are. Everything is digested."""
 _EDGE = 4_000
@@ -77,8 +78,8 @@ def canon(args: Mapping[str, object], key: Iterable[str] | None = None) -> str:
     """
     if key is not None:
         kept = {name: _canon(args[name], 1) for name in key if name in args}
-        return json.dumps(kept, sort_keys=True, ensure_ascii=True)
-    return json.dumps(_canon(args, 0), sort_keys=True, ensure_ascii=True)
+        return _JSON.encode(kept)
+    return _JSON.encode(_canon(args, 0))
 
 
 def _canon(value: object, depth: int) -> Any:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from governor.controls.loop.results import ERROR, PENDING, TRANSIENT
 from governor.decisions import Reason
+from governor.values import cheap
 
 if TYPE_CHECKING:
     from governor.controls.loop.periods import Cycle
@@ -21,6 +22,7 @@ _EXCERPT = 300
 _REMEDY = "Give the agent what it lacks, or exempt the tool under loops.tools (poll, paging, batch, off) if it repeats for a reason."
 
 
+@cheap
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
     """A cycle with the thresholds that hold for it."""
