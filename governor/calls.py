@@ -179,6 +179,8 @@ class View:
     def tokens(self) -> int:
         """Tokens shown, without `notes`."""
         history = self.history
+        if not self.cut:
+            return history.tokens
         kept = sum(history.messages[i].tokens for i in self.pinned)
         return kept + sum(m.tokens for m in self.inserted) + history.between(self.start, len(history.messages))
 

@@ -36,14 +36,14 @@ class Limits:
 
         A retry, or a resume after an interrupt, keeps its namespace and is the step it was. A refused step is not counted.
         """
-        begun = replace(state, started_ms=state.started_ms or step.run.started_ms or now)
+        started = state.started_ms or step.run.started_ms or now
         again = step.ns in state.open_steps
-        counted = begun if again else _counted(begun, step)
+        counted = replace(state, started_ms=started) if again else _counted(state, step, started)
         reason = next(self._passed(counted, step, now, again=again), None)
         if reason is None:
             return counted, ALLOWED
         decision = Decision(control="limits", verdict=Verdict.STOP, reason=reason, observed=self._observed)
-        return (counted if self._observed else begun), decision
+        return (counted if self._observed else replace(state, started_ms=started)), decision
 
     def leave(self, state: RunState, step: StepRef) -> RunState:
         """Forget a step that has ended for good. Its namespace never comes back."""
@@ -67,9 +67,9 @@ class Limits:
             yield _reason("time", limits.time.written, seconds, f"{seconds} since the run began")
 
 
-def _counted(state: RunState, step: StepRef) -> RunState:
+def _counted(state: RunState, step: StepRef, started: int) -> RunState:
     opened = (*state.open_steps[-(_OPEN_STEPS - 1) :], step.ns)
-    return replace(state, steps=state.steps + 1, open_steps=opened)
+    return replace(state, steps=state.steps + 1, open_steps=opened, started_ms=started)
 
 
 def _branches(state: RunState, step: StepRef) -> int:

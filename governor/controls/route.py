@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 __all__ = ["Route"]
 
 _SIGNALS_KEPT = 8
+_PASSES = Judgement()
+_OWN_MODELS = 256
 
 
 @cheap
@@ -55,6 +57,8 @@ class Route:
         self._models = {
             name: ModelRef(provider=tier.provider, model=tier.model_name) for name, tier in policy.tiers.items()
         }
+        self._own: dict[ModelRef, Routed] = {}
+        """What is said of each of the graph's own models when there are no tiers: always the same."""
         self._observed = policy.mode == "observe"
         escalate = policy.routing.escalate
         answers_loops = escalate is not None and "escalate" in policy.loops.respond
@@ -65,6 +69,8 @@ class Route:
 
     def choose(self, state: RunState, call: ModelCall) -> Routed:
         """The tier that answers. `state` counts this call already. The decision always says why."""
+        if not self._names:
+            return self._untiered(state, call)
         base = self._base(state, call)
         up = self._up(base, call)
         route = state.route
@@ -84,6 +90,16 @@ class Route:
         reason = Reason(code=base.code, rule=base.rule, text=base.text, evidence=base.evidence)
         return self._routed(call, base.tier, reason)
 
+    def _untiered(self, state: RunState, call: ModelCall) -> Routed:
+        """The graph's own model, when the policy names no tiers."""
+        known = self._own.get(call.model)
+        if known is None:
+            base = self._base(state, call)
+            known = self._routed(call, None, Reason(code=base.code, rule=base.rule, text=base.text))
+            if len(self._own) < _OWN_MODELS:
+                self._own[call.model] = known
+        return known
+
     def judge(self, state: RunState, request: ModelRequest, response: ModelResponse) -> Judgement:
         """What the answer was worth, and whether to ask a better tier at once: never twice, and never for a stream.
 
@@ -91,7 +107,7 @@ class Route:
         """
         signal = _signal(response)
         if signal is None:
-            return Judgement()
+            return _PASSES
         decision = Decision(
             control="route",
             verdict=Verdict.ALLOW,

@@ -331,7 +331,7 @@ def streams_to_a_reader(model: BaseChatModel, callbacks: Any, kwargs: Mapping[st
     manager = callbacks if isinstance(callbacks, BaseCallbackManager) else None
     given = cast("list[Any]", callbacks if isinstance(callbacks, list) else [])
     handlers: list[Any] = [*manager.handlers, *manager.inheritable_handlers] if manager else given
-    return any(_listens(cast("type[Any]", type(handler))) for handler in handlers)
+    return any(map(_listens, map(type, handlers)))
 
 
 @functools.cache

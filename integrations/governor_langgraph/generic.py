@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from langchain_core.exceptions import (
@@ -97,9 +98,13 @@ def build(tier: Tier) -> BaseChatModel:
 
 def with_max_output(model: BaseChatModel, kwargs: Mapping[str, Any], n: int) -> dict[str, Any]:
     """Set the limit under the name that the model's class has for it. A class without one is left alone: it takes no such argument."""
-    fields = type(model).model_fields
-    name = next((name for name in OUTPUT_LIMITS if name in fields), None)
+    name = _output_limit(type(model))
     return {**kwargs, name: n} if name else dict(kwargs)
+
+
+@cache
+def _output_limit(client: type[BaseChatModel]) -> str | None:
+    return next((name for name in OUTPUT_LIMITS if name in client.model_fields), None)
 
 
 def mark(

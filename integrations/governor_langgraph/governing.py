@@ -9,6 +9,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from opentelemetry.context import get_current
 from opentelemetry.trace import INVALID_SPAN, set_span_in_context
 
 from governor.calls import RunRef
@@ -176,6 +177,8 @@ class Governor:
             known = self._ambient.get(key)
             if known is not None:
                 self._ambient.move_to_end(key)
+                if known[1].otel is None and self.runtime.telemetry.traces:  # such a run may be older than the tracing
+                    known[1].otel = get_current()
                 return known[1]
             run = self.open(config, resume=bool(conf.get("__pregel_resuming")), nested=False)
             run.span.end()  # nobody will tell when this run ends; its steps and calls have spans of their own

@@ -45,10 +45,11 @@ def convert(source: object) -> Message:
     text = content if isinstance(content, str) else str(message.text)
     uses = tool_uses_of(message)
     others = [] if isinstance(content, str) else [block for block in content if not _says_nothing_new(block)]
-    tool = message if isinstance(message, ToolMessage) else None
+    role = _role(message)
+    tool = message if role == "tool" and isinstance(message, ToolMessage) else None
     return Message(
         key=message.id or _digest(message, text, uses),
-        role=_role(message),
+        role=role,
         text=text,
         tokens=estimate_message(text, uses) + sum(map(_block_tokens, others)),
         blocks=(1 if isinstance(content, str) else max(1, len(content)))
@@ -90,12 +91,17 @@ def tool_uses_of(message: BaseMessage) -> tuple[ToolUse, ...]:
 
 
 def _role(message: BaseMessage) -> Role:
-    return CHAT_ROLES.get(message.role, "user") if isinstance(message, ChatMessage) else _role_of(type(message))
+    return _role_of(type(message)) or CHAT_ROLES.get(cast("ChatMessage", message).role, "user")
 
 
 @functools.cache
-def _role_of(kind: type[BaseMessage]) -> Role:
-    """The role of a class of messages. Remembered by class: message classes are pydantic's, whose type checks are slow."""
+def _role_of(kind: type[BaseMessage]) -> Role | None:
+    """The role of a class of messages, None for the one whose messages name theirs.
+
+    Remembered by class: message classes are pydantic's, whose type checks are slow.
+    """
+    if issubclass(kind, ChatMessage):
+        return None
     if issubclass(kind, SystemMessage):
         return "system"
     if issubclass(kind, AIMessage):

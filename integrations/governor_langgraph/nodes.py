@@ -98,9 +98,9 @@ def begin(governor: Governor, config: RunnableConfig | None, *, recall: bool = F
     runtime = conf.get("__pregel_runtime")
     info = getattr(runtime, "execution_info", None)
     ref = step_ref(run.ref, conf.get("checkpoint_ns") or "", attempt=getattr(info, "node_attempt", 1))
-    telemetry, span, otel = run.governor.runtime.telemetry, INVALID_SPAN, None
-    if telemetry.traces:
-        span = telemetry.step(ref, run.otel)
+    span, otel = INVALID_SPAN, None
+    if run.otel is not None:
+        span = run.governor.runtime.telemetry.step(ref, run.otel)
         otel = set_span_in_context(span, run.otel)
     return GovernedStep(
         ref=ref,

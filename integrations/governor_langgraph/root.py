@@ -44,11 +44,15 @@ class _Opened:
     graph: Pregel[Any, Any, Any, Any]
     config: Any
     nested: bool
+    watches: bool
+    """Whether a stop needs the values that passed: its exception carries them, and no checkpoint holds them."""
     values: object = None
     """The state's latest values as streamed, for a partial result without a checkpointer."""
 
     def saw(self, chunk: object, kwargs: Mapping[str, Any]) -> None:
         """Remember the values that pass, whatever shape the caller's stream arguments give the chunks."""
+        if not self.watches:
+            return
         modes = kwargs.get("stream_mode") or self.graph.stream_mode
         if isinstance(chunk, dict) and kwargs.get("version") == "v2":
             part = cast("dict[str, Any]", chunk)
@@ -85,10 +89,6 @@ class _Opened:
             return self.run.stopped  # a drain that governor did not ask for passes unchanged
         return None
 
-    def stateless(self) -> bool:
-        """Whether no checkpoint holds the run's values."""
-        return not cast("Any", self.graph).checkpointer or within(self.config).get("thread_id") is None
-
     def close(self, error: BaseException | None) -> None:
         """End the run's span."""
         self.run.governor.runtime.telemetry.end(
@@ -108,7 +108,9 @@ def _open(graph: Pregel[Any, Any, Any, Any], given: Any, config: Any) -> _Opened
     resume = given is None or (isinstance(given, Command) and cast("Any", given).resume is not None)
     resume = resume or bool(conf.get("__pregel_resuming"))
     run = governor.open(merged, resume=resume, nested=nested, outer=current_step())
-    return _Opened(run=run, graph=graph, config=config, nested=nested)
+    stateless = not cast("Any", graph).checkpointer or within(config).get("thread_id") is None
+    watches = stateless and governor.policy.policy.on_exhausted == "stop"
+    return _Opened(run=run, graph=graph, config=config, nested=nested, watches=watches)
 
 
 def _stream(base: type[Any]) -> Callable[..., Iterator[Any]]:
@@ -137,7 +139,7 @@ def _stream(base: type[Any]) -> Callable[..., Iterator[Any]]:
         try:
             refused = opened.verdict(error)
             if refused is not None:
-                refused.partial = opened.values if opened.stateless() else self.get_state(config).values
+                refused.partial = opened.values if opened.watches else self.get_state(config).values
                 raise refused
         finally:
             opened.close(error)
@@ -174,7 +176,7 @@ def _astream(base: type[Any]) -> Callable[..., AsyncIterator[Any]]:
         try:
             refused = opened.verdict(error)
             if refused is not None:
-                refused.partial = opened.values if opened.stateless() else (await self.aget_state(config)).values
+                refused.partial = opened.values if opened.watches else (await self.aget_state(config)).values
                 raise refused
         finally:
             opened.close(error)

@@ -81,7 +81,8 @@ class RuleIndex:
 
     def matches(self, state: RunState, call: ToolCall, now: int) -> list[Match]:
         """All rules that speak about the call, the one that decides among equals first."""
-        return sorted(self._matching(state, call, now), key=lambda match: match.order)
+        found = list(self._matching(state, call, now))
+        return sorted(found, key=lambda match: match.order) if len(found) > 1 else found
 
     def _matching(self, state: RunState, call: ToolCall, now: int) -> Iterator[Match]:
         facts: dict[str, Any] | None = None

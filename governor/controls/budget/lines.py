@@ -98,7 +98,7 @@ class Line:
         if budget.per is None and scope in _IDLE_DAYS:
             expires = (now // _DAY_MS + _IDLE_DAYS[scope]) * _DAY_MS
         return Hold(
-            ledger=f"{budget.id}/{_qualified(scope, step)}{scope}={_safe(name)}/{window}/{self.field}",
+            ledger=_ledger(budget.id, _qualified(scope, step), scope, name, window, self.field),
             unit=self.unit,
             amount=amount,
             limit=self.limit,
@@ -107,6 +107,12 @@ class Line:
             written=self.written,
             expires_ms=expires,
         )
+
+
+@lru_cache(maxsize=4096)
+def _ledger(budget: str, qualified: str, scope: Scope, name: str, window: str, field: str) -> str:
+    """The ledger's key. Remembered, because a run's calls hold on the same few ledgers again and again."""
+    return f"{budget}/{qualified}{scope}={_safe(name)}/{window}/{field}"
 
 
 def lines(policy: Policy) -> tuple[Line, ...]:

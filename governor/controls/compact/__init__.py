@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 from governor.calls import View
 from governor.controls.compact.ledger import build
-from governor.controls.compact.plan import Limit, fitting, plan_cut, too_long
+from governor.controls.compact.plan import Limit, fitting, plan_cut, tightest, too_long
 from governor.controls.compact.rent import cache_lifetime_ms, tariff
 from governor.controls.compact.show import RECALL_TOOL, handle_of, page, shorten
 from governor.controls.compact.span import Standing, cut_view, has_open_call, newest_cut
@@ -35,8 +35,6 @@ __all__ = ["RECALL_TOOL", "Compact"]
 
 _SMALLEST = 15_000
 """Prompts below this are never cut for money: there is little to save and the most to lose (design notes, guards)."""
-_WINDOW_PERCENT = 85
-"""Share of the model's window, less the answer, at which a cut is forced: estimates may be low."""
 _SHORTEST_LEDGER = 24
 """Tokens that a ledger needs to say that something was left out."""
 _CUTS_KEPT = 16
@@ -82,7 +80,8 @@ class Compact:
         self._cap = context.tool_results.cap
         self._recall = context.tool_results.recall
         self._ttl: Literal["5m", "1h", "off"] = context.cache.ttl
-        self._maximum = context.max_input_tokens
+        maximum = context.max_input_tokens
+        self._bound = (None, "") if maximum is None else (int(maximum), maximum.written)
         self._observed = policy.mode == "observe"
 
     def show(self, message: Message, *, recall: bool = True) -> tuple[Message, str | None]:
@@ -224,19 +223,9 @@ class Compact:
 
     def _limit(self, call: ModelCall, routed: Routed) -> Limit | None:
         """The tighter of the policy's bound and the model's window, if either is known."""
-        limits: list[Limit] = []
-        if self._maximum is not None:
-            maximum = int(self._maximum)
-            written = f"{self._maximum.written} tokens"
-            limits.append(Limit(rule="context.max_input_tokens", written=written, force=maximum, refuse=maximum))
         window = self._window(routed)
-        if window is not None:
-            answer = min(routed.max_output_tokens or call.max_output_tokens or 4_096, window // 2)
-            force = (window - answer) * _WINDOW_PERCENT // 100
-            limits.append(Limit(rule="the model's window", written=f"{window:,} tokens", force=force, refuse=window))
-        if not limits:
-            return None
-        return replace(min(limits, key=lambda limit: limit.refuse), force=min(limit.force for limit in limits))
+        answer = routed.max_output_tokens or call.max_output_tokens or 4_096
+        return tightest(*self._bound, window, answer)
 
     def _window(self, routed: Routed) -> int | None:
         """Tokens the model reads, or None when nobody knows, and where nothing may be cut: the provider then refuses, free of charge."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from governor.controls.compact.span import pinned_at, tail_start, whole_pairs
@@ -13,8 +14,10 @@ if TYPE_CHECKING:
     from governor.calls import History
     from governor.controls.compact.span import Standing
 
-__all__ = ["Limit", "Plan", "fitting", "plan_cut", "too_long"]
+__all__ = ["Limit", "Plan", "fitting", "plan_cut", "tightest", "too_long"]
 
+_WINDOW_PERCENT = 85
+"""Share of the model's window, less the answer, at which a cut is forced: estimates may be low."""
 _REACH = 128
 """Messages looked at for an estimate."""
 
@@ -42,6 +45,25 @@ class Limit:
     written: str
     force: int
     refuse: int
+
+
+@lru_cache(maxsize=256)
+def tightest(maximum: int | None, written: str, window: int | None, answer: int) -> Limit | None:
+    """The tighter of the policy's bound and the model's window, if either is known. Remembered: a run has the same at every call.
+
+    `written` is the policy's bound as its author wrote it, `answer` the length that the answer may have, all in tokens; at most half of
+    the window is kept free for the answer.
+    """
+    limits: list[Limit] = []
+    if maximum is not None:
+        written = f"{written} tokens"
+        limits.append(Limit(rule="context.max_input_tokens", written=written, force=maximum, refuse=maximum))
+    if window is not None:
+        force = (window - min(answer, window // 2)) * _WINDOW_PERCENT // 100
+        limits.append(Limit(rule="the model's window", written=f"{window:,} tokens", force=force, refuse=window))
+    if not limits:
+        return None
+    return replace(min(limits, key=lambda limit: limit.refuse), force=min(limit.force for limit in limits))
 
 
 def plan_cut(history: History, standing: Standing, *, keep: int, ledger: int, exact: bool = True) -> Plan | None:

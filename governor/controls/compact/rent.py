@@ -9,6 +9,7 @@ serves every provider: where reads are cheap it cuts rarely, where nothing is ca
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 
 from governor.prices import Rates
@@ -62,6 +63,7 @@ class Tariff:
         return tokens if self.cap is None else min(tokens, self.cap)
 
 
+@lru_cache(maxsize=256)
 def tariff(rates: Rates | None, facts: ModelFacts, ttl: Literal["5m", "1h", "off"]) -> Tariff:
     """The tariff of a model under the policy's `context.cache.ttl`.
 
