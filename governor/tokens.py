@@ -55,12 +55,50 @@ _OF_TWO, _OF_THREE, _OF_FOUR = 500, 1_000, 2_500
 """A character of Latin with accents, Greek, Cyrillic, Arabic; of most other scripts; an emoji."""
 
 
+_LOWER, _UPPER, _DIGIT_KIND, _BLANK, _BREAK, _TAB, _OTHER, _WIDE = range(1, 9)
+_KINDS = bytes.maketrans(
+    bytes(range(0x100)),
+    bytes(
+        _LOWER
+        if byte in string.ascii_lowercase.encode()
+        else _UPPER
+        if byte in string.ascii_uppercase.encode()
+        else _DIGIT_KIND
+        if byte in _DIGITS
+        else _BLANK
+        if byte == 0x20
+        else _BREAK
+        if byte in b"\r\n"
+        else _TAB
+        if byte in b"\t\v\f"
+        else _OTHER
+        if byte < 0x80
+        else _WIDE
+        for byte in range(0x100)
+    ),
+)
+"""What a byte is to a tokenizer. Bytes of characters beyond ASCII count as letters of a word."""
+_JOINED = bytes(
+    before << 4 | after
+    for before, after in (
+        *((kind, kind) for kind in range(1, 9)),
+        (_BLANK, _LOWER),
+        (_BLANK, _UPPER),
+        (_UPPER, _LOWER),
+        *((_WIDE, letter) for letter in (_LOWER, _UPPER)),
+        *((letter, _WIDE) for letter in (_LOWER, _UPPER)),
+    )
+)
+"""Pairs of neighbours that stay together: runs of one kind, a word and the blank before it. Pre-tokenizers split between all others,
+whatever is merged afterwards (GPT-2's pattern); newer ones join one mark or tab to the word after it, so that this leans high."""
+
+
 _JSON = json.JSONEncoder(default=str, ensure_ascii=False)
 """Kept: `json.dumps` with options makes one at every call."""
 
 
 def estimate(text: str) -> int:
-    """Tokens of `text`, leaning high. Deterministic; some passes at C speed over the text, about 50 µs for 4 KB."""
+    """Tokens of `text`, leaning high. Deterministic; some passes at C speed over the text, about 70 µs for 4 KB."""
     if not text:
         return 0
     raw = text.encode("utf-8", "surrogatepass")
@@ -89,7 +127,18 @@ def estimate(text: str) -> int:
         + unbroken * _UNBROKEN
         + wide
     )
-    return thousandths // 1_000 + 1
+    return max(thousandths // 1_000 + 1, _pieces(raw))
+
+
+def _pieces(raw: bytes) -> int:
+    """Pieces that a text is split into before any are merged: words, numbers, runs of marks and of line breaks, each at least a token.
+
+    Short words between marks ("-a -b", tables, `x = 1`) are more of these than their characters suggest. Each byte is looked at
+    together with the one before it: as one long integer, shifted by a byte and four bits, so that it takes a few passes at C speed.
+    """
+    kinds = int.from_bytes(raw.translate(_KINDS), "little")
+    pairs = (kinds | kinds << 12).to_bytes(len(raw) + 1, "little")
+    return len(pairs.translate(None, _JOINED)) - 1  # the last byte's pair with nothing
 
 
 def estimate_message(text: str, tool_uses: Sequence[ToolUse] = ()) -> int:
