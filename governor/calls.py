@@ -232,6 +232,8 @@ class ModelCall:
     """Whether the graph can answer the recall tool, so that long results may be cut."""
     elided: tuple[tuple[str, str], ...] = ()
     """(handle, full text) of results shortened for the first time in this call; kept in the store before anything is sent."""
+    price_percents: Mapping[str | None, int] = field(default_factory=dict[str | None, int])
+    """Percent of the listed price by tier (None: the model of user code), where it is not 100: a faster class of service costs more."""
     locked: bool = False
     """The tier may not be changed: provider state (signed reasoning blocks, server-side ids) pins the model."""
 
@@ -300,13 +302,15 @@ class ToolResult:
 class Meter:
     """What was observed of one provider call while it ran. The only mutable value: drivers and integrations feed it.
 
-    A stream that is broken off settles from here, so it is never recorded as zero.
+    Whether a call that failed is charged depends on what is noted here.
     """
 
     dispatched: bool = False
     """The request left for the provider: from here on a failure may have been billed."""
     rejected: bool = False
     """The provider refused it before any token (4xx validation, throttling): nothing was billed."""
+    again: bool = False
+    """The request failed in a way that its client would have retried by itself: ask once more, with a reservation of its own."""
     output_tokens: int = 0
     """Estimated output tokens seen so far (streams)."""
     usage: Usage | None = None

@@ -33,8 +33,12 @@ __all__ = [
     "Release",
     "Reserve",
     "Settle",
+    "Value",
     "ask",
 ]
+
+Value: TypeAlias = str | int | float | bool | tuple[str, ...]
+"""What an attribute of a span may be."""
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -174,4 +178,4 @@ class Measured(Effect[None]):
     """Telemetry: facts of the current call, as attributes without content (`governor.tier`, `gen_ai.usage.input_tokens`)."""
 
     step: StepRef
-    attributes: Mapping[str, str | int | float | bool] = field(default_factory=dict[str, "str | int | float | bool"])
+    attributes: Mapping[str, Value] = field(default_factory=dict[str, "Value"])

@@ -97,9 +97,10 @@ class StoreError(GovernorError):
 class Refused(GovernorError):
     """A call or a run was refused by the policy. `reason` names rule, limit as written, number seen and remedy."""
 
-    def __init__(self, reason: Reason) -> None:
-        """Use the reason's sentence as the message; the fields stay on `reason`."""
+    def __init__(self, reason: Reason, *, policy_hash: str = "") -> None:
+        """Use the reason's sentence as the message; the fields stay on `reason`. `policy_hash` is that of the policy that refused."""
         self.reason = reason
+        self.policy_hash = policy_hash
         super().__init__(reason.text)
 
 
@@ -110,7 +111,7 @@ class CallDenied(Refused):
 class RunStopped(Refused):
     """The run had to end. What it had produced is in `partial`: the last state's values, or None when there was none."""
 
-    def __init__(self, reason: Reason, partial: object = None) -> None:
+    def __init__(self, reason: Reason, partial: object = None, *, policy_hash: str = "") -> None:
         """`partial` is what the graph's state held when the run stopped."""
         self.partial = partial
-        super().__init__(reason)
+        super().__init__(reason, policy_hash=policy_hash)

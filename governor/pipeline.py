@@ -10,17 +10,27 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from governor.calls import Meter
-from governor.decisions import Verdict
-from governor.effects import Approve, Change, Flow, InvokeModel, InvokeTool, Keep, Now, ask
-from governor.record import after_model, after_tool, begin_model, begin_tool, record_model, record_tool
+from governor.decisions import ALLOWED, Verdict
+from governor.effects import Approve, Change, Decided, Flow, InvokeModel, InvokeTool, Keep, Now, ask
+from governor.record import (
+    after_model,
+    after_tool,
+    begin_model,
+    begin_tool,
+    record_failed_model,
+    record_failed_tool,
+    record_model,
+    record_tool,
+)
 from governor.reserving import admit, refuse_again, release_or_settle, reserve_model, reserve_tool, settle
 
 if TYPE_CHECKING:
     from governor.calls import ModelCall, ModelResponse, StepRef, ToolCall, ToolResult
     from governor.controls import Controls
     from governor.decisions import Decision
+    from governor.runs import RunState
 
-__all__ = ["model_call", "step_entry", "step_exit", "tool_call"]
+__all__ = ["judge_tool", "model_call", "step_entry", "step_exit", "tool_call"]
 
 
 def step_entry(step: StepRef, controls: Controls) -> Flow[None]:
@@ -64,8 +74,13 @@ def model_call(call: ModelCall, controls: Controls) -> Flow[ModelResponse]:
             response = yield from ask(InvokeModel(quote.request, meter))
         except BaseException:
             ended = yield from ask(Now())
-            yield from release_or_settle(lease, controls.budget.broken(quote, meter, ended - now), ended)
-            raise
+            charged = controls.budget.broken(quote, meter, ended - now)
+            yield from release_or_settle(lease, charged, ended)
+            yield from record_failed_model(quote, routed, viewed, billed=charged is not None)
+            if not meter.again:
+                raise
+            now = ended
+            continue  # what the client would have retried by itself is another attempt, held and paid for like the first
         usage, ended = controls.budget.usage(quote, response, meter), (yield from ask(Now()))
         yield from settle(lease, controls.budget.amounts(quote, usage, ended - now), ended, free=response.cached)
 
@@ -79,19 +94,17 @@ def model_call(call: ModelCall, controls: Controls) -> Flow[ModelResponse]:
         routed, now = judged.again, ended
 
 
-def tool_call(call: ToolCall, controls: Controls) -> Flow[ToolResult]:
+def tool_call(call: ToolCall, controls: Controls, judged: Decision | None = None) -> Flow[ToolResult]:
     """Access -> loop -> reserve (fee, call count) -> invoke -> settle -> record. Long results are capped where they are shown.
 
-    A denied call is answered by a synthetic result, so that every tool call of the model keeps its answer. Raises RunStopped when the
-    run must end, and whatever the tool raised, after settling its fee.
+    A denied call is answered by a synthetic result, so that every tool call of the model keeps its answer. `judged` is what access
+    decided beforehand. Raises RunStopped when the run must end, and whatever the tool raised, after settling its fee.
     """
     step, now = call.step, (yield from ask(Now()))
     state = yield from ask(Change(step.run, lambda before: begin_tool(before, call)))
     yield from refuse_again(step, state)
 
-    decision = controls.access.decide(state, call, now)
-    if decision.verdict is Verdict.ASK and not decision.observed:
-        decision = yield from approve(call, decision, controls, now)
+    decision = judged or (yield from access(state, call, controls, now))
     if (yield from admit(step, decision, deny=False)):
         return controls.access.answer(call, decision)
     admission = controls.loop.admit_tool(state, call, now)
@@ -107,6 +120,7 @@ def tool_call(call: ToolCall, controls: Controls) -> Flow[ToolResult]:
         ended = yield from ask(Now())
         amounts = None if meter.rejected else controls.budget.tool_amounts(quote, ended - now)
         yield from release_or_settle(lease, amounts, ended)
+        yield from record_failed_tool(call, quote, billed=amounts is not None)
         raise
     ended = yield from ask(Now())
     yield from settle(lease, controls.budget.tool_amounts(quote, ended - now), ended)
@@ -115,10 +129,29 @@ def tool_call(call: ToolCall, controls: Controls) -> Flow[ToolResult]:
     return result
 
 
+def judge_tool(call: ToolCall, controls: Controls) -> Flow[Decision]:
+    """Access alone: for calls made side by side, which are judged, and asked about, before any of them runs."""
+    now = yield from ask(Now())
+    state = yield from ask(Change(call.step.run, lambda before: (before, before)))
+    if state.stopped is not None:
+        return ALLOWED  # nobody is asked about a call that `tool_call` refuses in any case
+    return (yield from access(state, call, controls, now))
+
+
+def access(state: RunState, call: ToolCall, controls: Controls, now: int) -> Flow[Decision]:
+    """Whether the call may be made, by the rules or by the person whom they ask."""
+    decision = controls.access.decide(state, call, now)
+    if decision.verdict is not Verdict.ASK or decision.observed:
+        return decision
+    return (yield from approve(call, decision, controls, now))
+
+
 def approve(call: ToolCall, decision: Decision, controls: Controls, now: int) -> Flow[Decision]:
     """Ask a person about exactly these arguments; the answer becomes allow or deny, and is used up by this call."""
     digest = controls.access.digest(call)
     asked = yield from ask(Change(call.step.run, lambda before: controls.access.remember(before, digest, now)))
+    if asked == now:  # once a question, not once for every resume that comes by
+        yield from ask(Decided(call.step, decision))
     approved = yield from ask(Approve(call, decision, digest))
     answered = yield from ask(Now())
     yield from ask(Change(call.step.run, lambda before: (controls.access.forget(before, digest, answered), None)))

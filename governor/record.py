@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from governor.effects import Decided, Flow, Learn, Measured, ask
-from governor.usage import Usage
+from governor.usage import NO_USAGE, Usage
+from governor.values import replace
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from governor.calls import ModelCall, ModelRequest, ModelResponse, ToolCall, ToolResult
     from governor.controls import Controls
+    from governor.effects import Value
     from governor.plans import Judgement, Quote, Routed, ToolQuote, Viewed
     from governor.runs import RunState
 
-__all__ = ["after_model", "after_tool", "begin_model", "begin_tool", "record_model", "record_tool"]
+__all__ = [
+    "after_model",
+    "after_tool",
+    "begin_model",
+    "begin_tool",
+    "record_failed_model",
+    "record_failed_tool",
+    "record_model",
+    "record_tool",
+]
 
 
 def begin_model(state: RunState, call: ModelCall) -> tuple[RunState, RunState]:
@@ -87,18 +97,37 @@ def record_model(
     if judged.decision.reason is not None:
         yield from ask(Decided(step, judged.decision))
     cost = quote.rates.cost(usage) if quote.rates and not response.cached else 0
-    attributes: dict[str, str | int | float | bool] = {
+    attributes = _facts(quote, routed, viewed, usage, cost + usage.fees)
+    attributes["governor.cached_response"] = response.cached
+    attributes["gen_ai.response.model"] = response.model or request.model.model
+    attributes["gen_ai.response.finish_reasons"] = (response.finish,)
+    yield from ask(Measured(step, attributes))
+
+
+def record_failed_model(quote: Quote, routed: Routed, viewed: Viewed, *, billed: bool) -> Flow[None]:
+    """Emit the facts of a model call that failed or was broken off: at its worst case if it may have been billed, else at nothing."""
+    request = quote.request
+    usage = (
+        Usage(input=request.input_tokens, output=request.max_output_tokens or 0, estimated=True) if billed else NO_USAGE
+    )
+    attributes = _facts(quote, routed, viewed, usage, quote.cost if billed else 0)
+    attributes["governor.failed"] = True
+    yield from ask(Measured(request.call.step, attributes))
+
+
+def _facts(quote: Quote, routed: Routed, viewed: Viewed, usage: Usage, cost: int) -> dict[str, Value]:
+    """What the trace says of any model call that was sent. `cost` is what the ledgers were charged, nano-USD."""
+    request = quote.request
+    attributes: dict[str, Value] = {
         "governor.tier": request.tier or "",
         "governor.route.reason": routed.decision.reason.code if routed.decision.reason else "",
         "governor.context.tokens_before": request.call.history.tokens,
         "governor.context.tokens_after": viewed.view.tokens,
         "governor.budget.reserved_nano_usd": quote.cost,
-        "governor.cost_nano_usd": cost + usage.fees,
+        "governor.cost_nano_usd": cost,
         "governor.usage.estimated": usage.estimated,
-        "governor.cached_response": response.cached,
+        "gen_ai.provider.name": request.model.provider,
         "gen_ai.request.model": request.model.model,
-        "gen_ai.response.model": response.model or request.model.model,
-        "gen_ai.response.finish_reasons": response.finish,
         "gen_ai.usage.input_tokens": usage.prompt,
         "gen_ai.usage.output_tokens": usage.output,
         "gen_ai.usage.cache_read.input_tokens": usage.cache_read,
@@ -108,15 +137,23 @@ def record_model(
     }
     if request.max_output_tokens is not None:
         attributes["gen_ai.request.max_tokens"] = request.max_output_tokens
-    yield from ask(Measured(step, attributes))
+    return attributes
 
 
 def record_tool(call: ToolCall, result: ToolResult, quote: ToolQuote) -> Flow[None]:
     """Emit the facts of a tool call."""
-    attributes: dict[str, str | int | float | bool] = {
+    yield from ask(Measured(call.step, _tool_facts(call, quote.fee, failed=result.failed)))
+
+
+def record_failed_tool(call: ToolCall, quote: ToolQuote, *, billed: bool) -> Flow[None]:
+    """Emit the facts of a tool call that raised: its fee is due unless the graph was interrupted before the tool did its work."""
+    yield from ask(Measured(call.step, _tool_facts(call, quote.fee if billed else 0, failed=True)))
+
+
+def _tool_facts(call: ToolCall, cost: int, *, failed: bool) -> dict[str, Value]:
+    return {
         "gen_ai.tool.name": call.name,
         "gen_ai.tool.call.id": call.id,
-        "governor.tool.failed": result.failed,
-        "governor.cost_nano_usd": quote.fee,
+        "governor.tool.failed": failed,
+        "governor.cost_nano_usd": cost,
     }
-    yield from ask(Measured(call.step, attributes))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, NoReturn
 
 from governor.decisions import Decision, Reason, Verdict
@@ -10,6 +9,7 @@ from governor.effects import Calibration, Change, Decided, Flow, NewId, Release,
 from governor.errors import CallDenied, RunStopped
 from governor.ledger import Charge, Lease, ReserveRequest, Shortfall
 from governor.runs import Stopped
+from governor.values import replace
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,12 +43,12 @@ def refuse(step: StepRef, decision: Decision) -> Flow[NoReturn]:
         code="refused", rule=decision.control, text=f"{decision.control} refused this call"
     )
     if decision.verdict is not Verdict.STOP:
-        raise CallDenied(reason)
+        raise CallDenied(reason, policy_hash=step.run.policy_hash)
     stopped = Stopped(
         code=reason.code, rule=reason.rule, text=reason.text, limit=reason.limit, seen=reason.seen, remedy=reason.remedy
     )
     yield from ask(Change(step.run, lambda state: (replace(state, stopped=state.stopped or stopped), None)))
-    raise RunStopped(reason)
+    raise RunStopped(reason, policy_hash=step.run.policy_hash)
 
 
 def refuse_again(step: StepRef, state: RunState) -> Flow[None]:
@@ -65,7 +65,7 @@ def refuse_again(step: StepRef, state: RunState) -> Flow[None]:
         remedy=stopped.remedy,
     )
     yield from ask(Decided(step, Decision(control="run", verdict=Verdict.STOP, reason=reason)))
-    raise RunStopped(reason)
+    raise RunStopped(reason, policy_hash=step.run.policy_hash)
 
 
 def reserve_model(request: ModelRequest, routed: Routed, controls: Controls, now: int) -> Flow[tuple[Quote, Lease]]:

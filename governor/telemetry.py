@@ -2,7 +2,7 @@
 
 A run is `invoke_workflow`, a step `step <node>`, a model call `chat <model>`, a tool call `execute_tool <tool>`. Names follow
 the OpenTelemetry GenAI conventions (status: Development). `governor.*` attributes are ours. Decisions are span events.
-Message content is never recorded unless the policy's `trace.content` says so.
+Message content is never recorded.
 
 Attributes of metrics are low in cardinality: tier, model, control, verdict, reason code; never a thread, a user or a hash.
 """
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from opentelemetry.context import Context
+    from opentelemetry.metrics import Counter
     from opentelemetry.trace import Span, Tracer
 
     from governor.calls import ModelCall, RunRef, StepRef, ToolCall
     from governor.decisions import Decision
+    from governor.effects import Value
     from governor.policy.load import LoadedPolicy
 
 __all__ = ["PROVIDER_NAMES", "Telemetry"]
-
-Value = str | int | float | bool
 
 PROVIDER_NAMES: Mapping[str, str] = {
     "bedrock": "aws.bedrock",
@@ -39,6 +39,14 @@ PROVIDER_NAMES: Mapping[str, str] = {
 """LangChain's provider names to the values of `gen_ai.provider.name`."""
 
 NANO = 1_000_000_000
+
+_TOKEN_TYPES: Mapping[str, str] = {
+    "input": "input_tokens",
+    "output": "output_tokens",
+    "cache_read": "cache_read.input_tokens",
+    "cache_write": "cache_write.input_tokens",
+}
+"""`gen_ai.token.type` to the usage attribute that it counts. The cached ones are part of the input."""
 
 _LEADING_NOWHERE = (trace.ProxyTracerProvider, trace.NoOpTracerProvider)
 
@@ -57,7 +65,10 @@ class Telemetry:
         self._decisions = meter.create_counter(
             "governor.decisions", "{decision}", "Decisions by control, verdict, code."
         )
-        self._calls = meter.create_counter("governor.calls", "{call}", "Model and tool calls that were made.")
+        self._calls = meter.create_counter("governor.calls", "{call}", "Model and tool calls made, by outcome.")
+        self._reserved = meter.create_counter(
+            "governor.reserved", "USD", "Money reserved before calls, at the worst case."
+        )
         self._removed = meter.create_counter(
             "governor.context.tokens_removed", "{token}", "Tokens compaction left out."
         )
@@ -145,28 +156,39 @@ class Telemetry:
     def measured(self, span: Span, step: StepRef, attributes: Mapping[str, Value]) -> None:
         """Facts of a finished call: attributes on its span, and the metrics that come of them."""
         del step
+        provider = attributes.get("gen_ai.provider.name")
         if span.is_recording():
             span.set_attributes(dict(attributes))
+            if isinstance(provider, str):  # of the tier that answered, which need not be the one that was asked
+                span.set_attribute("gen_ai.provider.name", PROVIDER_NAMES.get(provider, provider))
         if "gen_ai.usage.input_tokens" not in attributes:
-            self._calls.add(1, {"kind": "tool"})
-            self._add_cost(attributes, {"kind": "tool"})
+            outcome = "failed" if attributes.get("governor.tool.failed") else "ok"
+            self._calls.add(1, {"kind": "tool", "outcome": outcome})
+            self._money(self._cost, attributes, "governor.cost_nano_usd", {"kind": "tool"})
             return
         labels: dict[str, Value] = {
             "gen_ai.request.model": attributes["gen_ai.request.model"],
             "governor.tier": attributes["governor.tier"],
         }
-        self._calls.add(1, {"kind": "model", **labels})
-        self._tokens.record(int(attributes["gen_ai.usage.input_tokens"]), {"gen_ai.token.type": "input", **labels})
-        self._tokens.record(int(attributes["gen_ai.usage.output_tokens"]), {"gen_ai.token.type": "output", **labels})
-        removed = int(attributes["governor.context.tokens_before"]) - int(attributes["governor.context.tokens_after"])
+        self._calls.add(
+            1, {"kind": "model", "outcome": "failed" if "governor.failed" in attributes else "ok", **labels}
+        )
+        for kind, name in _TOKEN_TYPES.items():
+            count = _number(attributes, f"gen_ai.usage.{name}")
+            if count or kind in ("input", "output"):
+                self._tokens.record(count, {"gen_ai.token.type": kind, **labels})
+        removed = _number(attributes, "governor.context.tokens_before") - _number(
+            attributes, "governor.context.tokens_after"
+        )
         if removed > 0:
             self._removed.add(removed, labels)
-        self._add_cost(attributes, {"kind": "model", **labels})
+        self._money(self._cost, attributes, "governor.cost_nano_usd", {"kind": "model", **labels})
+        self._money(self._reserved, attributes, "governor.budget.reserved_nano_usd", labels)
 
-    def _add_cost(self, attributes: Mapping[str, Value], labels: Mapping[str, Value]) -> None:
-        cost = int(attributes.get("governor.cost_nano_usd", 0))
-        if cost:
-            self._cost.add(cost / NANO, labels)  # metrics are for charts; the ledger keeps the integer
+    def _money(self, counter: Counter, attributes: Mapping[str, Value], name: str, labels: Mapping[str, Value]) -> None:
+        amount = _number(attributes, name)
+        if amount:
+            counter.add(amount / NANO, labels)  # metrics are for charts; the ledger keeps the integer
 
     def _call(self, step: StepRef, operation: str) -> dict[str, Value]:
         return {
@@ -175,3 +197,8 @@ class Telemetry:
             "governor.step.path": step.path,
             "governor.policy.hash": self._policy.hash,
         }
+
+
+def _number(attributes: Mapping[str, Value], name: str) -> int:
+    value = attributes.get(name, 0)
+    return value if isinstance(value, int) else 0

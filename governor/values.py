@@ -1,7 +1,8 @@
-"""Frozen values that are cheap to make.
+"""Frozen values that are cheap to make and to copy.
 
-A frozen dataclass of the standard library sets each field by `object.__setattr__`, which finds the field by its name every time. A turn of
-an agent makes about a hundred values, and that was a quarter of what governing it cost.
+A frozen dataclass of the standard library sets each field by `object.__setattr__`, which finds the field by its name every time, and
+`dataclasses.replace` looks every field up before that. A turn of an agent makes about a hundred values: that was a third of what governing
+it cost.
 """
 
 from __future__ import annotations
@@ -10,11 +11,15 @@ from dataclasses import MISSING, fields
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from dataclasses import Field
 
-__all__ = ["cheap"]
+__all__ = ["cheap", "replace"]
 
 T = TypeVar("T")
+
+_copies: dict[type[Any], Callable[..., Any]] = {}
+"""Class to the function that makes a copy with changes."""
 
 
 def cheap(cls: type[T]) -> type[T]:
@@ -22,23 +27,40 @@ def cheap(cls: type[T]) -> type[T]:
 
     To be written above `@dataclass(frozen=True, slots=True)`. For classes without `InitVar`s and without `__post_init__`.
     """
-    names: dict[str, Any] = {"MISSING": MISSING}
+    every = fields(cast("Any", cls))
+    names: dict[str, Any] = {"MISSING": MISSING, "cls": cls}
     parameters: list[str] = []
-    body: list[str] = []
-    for each in fields(cast("Any", cls)):
+    setting: list[str] = []
+    copying: list[str] = []
+    for each in every:
         names[f"set_{each.name}"] = getattr(cls, each.name).__set__
         parameters += _parameter(each, names, first_keyword=each.kw_only and "*" not in parameters)
         given = each.name
         if each.default_factory is not MISSING:
             given = f"make_{each.name}() if {each.name} is MISSING else {each.name}"
-        body.append(f"    set_{each.name}(self, {given})")
-    source = f"def __init__(self, {', '.join(parameters)}):\n" + "\n".join(body or ["    pass"])
-    exec(source, names)  # noqa: S102 - the way in which the standard library makes it, from the class's own field names
+        setting.append(f"    set_{each.name}(self, {given})")
+        same = f"value.{each.name} if {each.name} is MISSING else {each.name}"
+        copying.append(f"{each.name}={same}" if each.kw_only else same)
+    changes = "".join(f", {each.name}=MISSING" for each in every)
+    source = f"""
+def __init__(self, {", ".join(parameters)}):
+{chr(10).join(setting) or "    pass"}
+
+def copy(value{", *" if every else ""}{changes}):
+    return cls({", ".join(copying)})
+"""
+    exec(source, names)  # noqa: S102 - as the standard library does, from nothing but the class's own field names
     made = names["__init__"]
     made.__qualname__ = f"{cls.__qualname__}.__init__"
     made.__doc__, made.__annotations__ = cls.__init__.__doc__, cls.__init__.__annotations__
     cls.__init__ = made
+    _copies[cls] = names["copy"]
     return cls
+
+
+def replace(value: T, **changes: Any) -> T:
+    """`dataclasses.replace` for a `cheap` class, in half the time."""
+    return _copies[type(value)](value, **changes)
 
 
 def _parameter(each: Field[Any], names: dict[str, Any], *, first_keyword: bool) -> list[str]:

@@ -77,6 +77,7 @@ def _described(error: Exception) -> dict[str, Any]:
             "limit": reason.limit,
             "seen": reason.seen,
             "remedy": reason.remedy,
+            "policy_hash": error.policy_hash,
         }
         if isinstance(error, RunStopped):
             described["partial"] = error.partial

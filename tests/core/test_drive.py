@@ -199,3 +199,62 @@ async def test_an_async_stream_read_to_its_end_settles_once() -> None:
 
     assert chunks == ["a", "b"]
     assert log == ["Now", "NewId"]
+
+
+def stubborn_call() -> Flow[ModelResponse]:
+    """A path that asks once more after a failure."""
+    try:
+        return (yield from ask(INVOKE))
+    except ConnectionError:
+        yield from ask(Release("lease", 0))
+    return (yield from ask(INVOKE))
+
+
+@pytest.mark.anyio
+async def test_a_second_attempt_is_made_by_every_driver_and_its_chunks_reach_the_reader() -> None:
+    def attempts() -> Iterator[Chunks]:
+        yield Chunks([], ConnectionError())
+        yield Chunks(["a", "b"])
+
+    class Async(Chunks):
+        async def __aiter__(self) -> AsyncGenerator[str, None]:
+            if self.error:
+                raise self.error
+            for chunk in self.chunks:
+                yield chunk
+
+    log: list[str] = []
+    perform = performer(log)
+
+    async def perform_async(effect: Effect[Any]) -> Any:
+        return perform(effect)
+
+    blocking, waiting = attempts(), (Async(each.chunks, each.error) for each in attempts())
+
+    assert ["a", "b"] == list(drive_stream(stubborn_call(), perform, lambda _: next(blocking)))
+    assert ["a", "b"] == [
+        chunk async for chunk in drive_stream_async(stubborn_call(), perform_async, lambda _: next(waiting))
+    ]
+    assert ["Release", "Release"] == log
+
+
+@pytest.mark.anyio
+async def test_a_second_attempt_can_be_cancelled() -> None:
+    log: list[str] = []
+    under_way, tries = asyncio.Event(), iter([1, 2])
+
+    async def perform(effect: Effect[Any]) -> Any:
+        log.append(type(effect).__name__)
+        if isinstance(effect, InvokeModel):
+            if next(tries) == 1:
+                raise ConnectionError
+            under_way.set()
+            await asyncio.Event().wait()
+
+    task = asyncio.create_task(drive_async(stubborn_call(), perform))
+    await under_way.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.wait_for(task, 5)
+
+    assert ["InvokeModel", "Release", "InvokeModel"] == log

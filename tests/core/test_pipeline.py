@@ -11,7 +11,7 @@ from opentelemetry.trace import INVALID_SPAN
 
 from governor.calls import History, Message, ModelCall, ModelRef, ModelResponse, RunRef, StepRef, ToolCall, ToolResult
 from governor.drive import drive
-from governor.effects import Approve, Decided, InvokeModel, InvokeTool
+from governor.effects import Approve, Decided, InvokeModel, InvokeTool, Measured
 from governor.errors import CallDenied, RunStopped
 from governor.ledger import Balance
 from governor.pipeline import model_call, step_entry, tool_call
@@ -55,6 +55,7 @@ class Path:
             answer = next(given)
             if isinstance(answer, BaseException):
                 effect.meter.rejected = isinstance(answer, ValueError)
+                effect.meter.again = isinstance(answer, ConnectionError)
                 raise answer
             return answer
 
@@ -140,6 +141,27 @@ def test_an_unusable_answer_is_asked_for_once_more_one_tier_up_and_both_are_paid
     assert GOOD == answer
     assert ["small", "frontier"] == [each.request.tier for each in path.requests()]
     assert 220 == path.balance("tokens").spent
+
+
+def test_what_the_client_would_have_retried_is_another_attempt_with_a_reservation_of_its_own() -> None:
+    path = Path(**budget(tokens="10k", model_calls=3))
+
+    assert GOOD == path.model(ConnectionError(), ConnectionError(), GOOD)
+
+    assert ["Reserve", "InvokeModel", "Settle"] * 3 == [
+        name for name in path.names() if name in ("Reserve", "InvokeModel", "Settle")
+    ]
+    assert 3 == path.balance("model_calls").spent
+    assert path.balance("tokens").spent >= 2 * (50 + 500) + 110
+
+
+def test_a_retry_that_the_budget_has_no_room_for_is_not_sent() -> None:
+    path = Path(**budget(model_calls=1))
+
+    with pytest.raises(RunStopped):
+        path.model(ConnectionError(), GOOD)
+
+    assert 1 == len(path.requests())
 
 
 def test_a_stream_is_never_asked_for_again() -> None:
@@ -236,3 +258,45 @@ def test_a_model_without_a_price_is_refused_under_a_money_limit() -> None:
 
     assert "budget.unknown_price" == refused.value.reason.code
     assert [] == path.requests()
+
+
+def test_a_call_that_failed_is_in_the_trace_at_what_it_was_charged() -> None:
+    path = Path(**budget(usd=1, tokens="10k"))
+
+    with pytest.raises(TimeoutError):
+        path.model(TimeoutError())
+
+    (measured,) = [effect.attributes for effect in path.effects if isinstance(effect, Measured)]
+    assert measured["governor.failed"]
+    assert path.balance("nano_usd").spent == measured["governor.cost_nano_usd"] > 0
+
+
+def test_a_call_that_was_never_billed_is_in_the_trace_at_nothing() -> None:
+    path = Path(**budget(usd=1))
+
+    with pytest.raises(ValueError, match="no such field"):
+        path.model(ValueError("no such field"))
+
+    (measured,) = [effect.attributes for effect in path.effects if isinstance(effect, Measured)]
+    assert 0 == measured["governor.cost_nano_usd"] == measured["gen_ai.usage.input_tokens"]
+
+
+def test_a_question_to_a_person_is_in_the_trace_before_it_is_answered() -> None:
+    path = Path(tools={"rules": [{"id": "ask", "tool": "search", "decide": "ask", "expires": "1h"}]})
+
+    path.tool()
+
+    names = path.names()
+    assert names.index("Decided") < names.index("Approve")
+
+
+def test_a_refusal_carries_the_hash_of_the_policy_that_refused() -> None:
+    path = Path(**budget(model_calls=1))
+    run = RunRef(id="run", policy_hash="sha256:abc")
+    step = StepRef(run=run, node="agent", path="agent", ns="agent:1")
+    path.model(GOOD, step=step)
+
+    with pytest.raises(RunStopped) as refused:
+        path.model(GOOD, step=step)
+
+    assert "sha256:abc" == refused.value.policy_hash

@@ -302,3 +302,17 @@ def test_rates_rise_over_thresholds_in_order() -> None:
         found = book().rates(model)
         assert found is not None
         assert all(low < high for (low, _), (high, _) in pairwise(found.above))
+
+
+@given(percent=st.integers(1, 1_000), prompt=st.integers(0, 2_000_000), output=st.integers(0, 200_000))
+def test_rates_at_a_percentage_are_never_below_it_and_at_most_a_nano_dollar_a_million_tokens_above(
+    percent: int, prompt: int, output: int
+) -> None:
+    found = book().rates(ModelRef(provider="anthropic", model="claude-sonnet-4-5"))
+    assert found is not None
+    usage = Usage(input=prompt, output=output)
+
+    exact, scaled = found.cost(usage) * percent, found.scaled(percent).cost(usage) * 100
+
+    assert -100 - percent <= scaled - exact <= 100 * (2 + (prompt + output) // 1_000_000)
+    assert found is found.scaled(100)

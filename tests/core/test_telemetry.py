@@ -215,7 +215,7 @@ def test_a_model_call_feeds_every_metric_once(recorded: Recorded) -> None:
     recorded.telemetry.measured(INVALID_SPAN, STEP, MODEL_FACTS)
 
     labels = {"gen_ai.request.model": "nova-pro", "governor.tier": "student"}
-    assert [({"kind": "model", **labels}, 1)] == recorded.points("governor.calls")
+    assert [({"kind": "model", "outcome": "ok", **labels}, 1)] == recorded.points("governor.calls")
     assert [
         ({"gen_ai.token.type": "input", **labels}, 900),
         ({"gen_ai.token.type": "output", **labels}, 50),
@@ -229,7 +229,7 @@ def test_a_tool_call_counts_as_a_call_and_by_its_fee(recorded: Recorded) -> None
         INVALID_SPAN, STEP, {"gen_ai.tool.name": "refund", "governor.cost_nano_usd": 10_000_000}
     )
 
-    assert [({"kind": "tool"}, 1)] == recorded.points("governor.calls")
+    assert [({"kind": "tool", "outcome": "ok"}, 1)] == recorded.points("governor.calls")
     assert [({"kind": "tool"}, pytest.approx(0.01))] == recorded.points("governor.cost")
     assert [] == recorded.points("gen_ai.client.token.usage")
 

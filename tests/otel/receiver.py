@@ -18,13 +18,19 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceRequest,
     ExportTraceServiceResponse,
 )
-from opentelemetry.proto.common.v1.common_pb2 import KeyValue
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 
 Attributes = dict[str, Any]
 
 
 def attributes_of(pairs: Iterable[KeyValue]) -> Attributes:
-    return {pair.key: getattr(pair.value, pair.value.WhichOneof("value") or "string_value") for pair in pairs}
+    return {pair.key: _value(pair.value) for pair in pairs}
+
+
+def _value(value: AnyValue) -> Any:
+    if value.WhichOneof("value") == "array_value":
+        return [_value(each) for each in value.array_value.values]
+    return getattr(value, value.WhichOneof("value") or "string_value")
 
 
 @dataclass(frozen=True, kw_only=True)

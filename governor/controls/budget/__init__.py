@@ -6,7 +6,6 @@ an output length that is *set on the request*. Without that clamp a reservation 
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 from governor.calls import ModelRef
@@ -19,6 +18,7 @@ from governor.plans import Quote, ToolQuote
 from governor.policy.matchers import matches_glob
 from governor.tokens import MESSAGE_FRAMING, REQUEST_FRAMING, TOOLS_PREAMBLE, estimate, estimate_message
 from governor.usage import Usage
+from governor.values import replace
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -66,11 +66,13 @@ class BudgetControl:
         estimated = _estimated(request)
         bound = -(-estimated * ratio // 1_000)
         clamp, output = self._output(request, routed, bound)
-        cost = routed.rates.worst(bound, output, ttl=self._ttl) if routed.rates else 0
+        percent = request.call.price_percents.get(request.tier, 100)
+        rates = routed.rates.scaled(percent) if routed.rates else None
+        cost = rates.worst(bound, output, ttl=self._ttl) if rates else 0
         needed = _needed(bound, output, cost)
         holds: list[Hold] = []
         for line in self._for_models:
-            if line.unit is Unit.NANO_USD and routed.rates is None and line.limit is not None:
+            if line.unit is Unit.NANO_USD and rates is None and line.limit is not None:
                 return unknown_price(line, request.model)
             try:
                 holds.append(line.hold(request.call.step, needed.get(line.unit, 1), now))
@@ -81,7 +83,7 @@ class BudgetControl:
             request=replace(request, max_output_tokens=clamp, input_tokens=bound),
             holds=tuple(holds),
             cost=cost,
-            rates=routed.rates,
+            rates=rates,
             estimated=estimated,
         )
 
@@ -126,18 +128,13 @@ class BudgetControl:
         return tuple(counted.get(hold.unit, 1) for hold in quote.holds)
 
     def broken(self, quote: Quote, meter: Meter, elapsed_ms: int = 1) -> tuple[int, ...] | None:
-        """What a call that failed or was broken off is settled at, by the evidence; None when nothing can have been billed.
+        """What a call that failed or was broken off is settled at: its worst case, or None when nothing can have been billed.
 
-        Reported usage counts, but no less output than was seen: some providers report the prompt first and the answer last. With
-        no report, what was seen is charged; with nothing seen, the provider may still be working: the worst case.
+        What was seen of a stream is no measure: the provider is ahead of its reader, reasons unseen, and may go on after the reader
+        has left. Charging what was seen let a reader that always breaks off after a few chunks pass a limit many times over.
         """
         if not meter.dispatched or meter.rejected:
             return None
-        if meter.usage is not None:
-            output = max(meter.usage.output, meter.output_tokens)
-            return self.amounts(quote, replace(meter.usage, output=output), elapsed_ms)
-        if meter.output_tokens:
-            return self.amounts(quote, self._observed(quote, meter.output_tokens), elapsed_ms)
         return tuple(_settled(hold, elapsed_ms) for hold in quote.holds)
 
     def quote_tool(self, call: ToolCall, now: int) -> ToolQuote | Decision:
