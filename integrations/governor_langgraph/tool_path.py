@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, cast
 
 from langchain_core.messages import ToolMessage
-from langgraph.errors import GraphBubbleUp, GraphInterrupt
+from langgraph.errors import GraphBubbleUp
 from langgraph.types import Command
 from opentelemetry import context as otel_context
 from opentelemetry.trace import INVALID_SPAN
@@ -23,8 +23,8 @@ from governor.pipeline import tool_call
 from governor_langgraph import recall
 from governor_langgraph.approval import answer_to
 from governor_langgraph.context import current_span, current_step, tool_taken
+from governor_langgraph.judging import judged_var, judgement, seen_by
 from governor_langgraph.stops import GovernorStop, stop
-from governor_langgraph.turns import turns_var
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Mapping
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
     from governor.calls import Meter
     from governor_langgraph.context import GovernedStep
+    from governor_langgraph.judging import Judged
 
 __all__ = ["arun", "awrap", "run", "wrap"]
 
@@ -43,48 +44,48 @@ __all__ = ["arun", "awrap", "run", "wrap"]
 # --- the path, around whatever runs the tool --------------------------------------------------------------------------
 
 
-def governed(step: GovernedStep, call: ToolCall, execute: Callable[[], Any]) -> ToolResult:
+def governed(
+    step: GovernedStep, call: ToolCall, execute: Callable[[], Any], judged: Judged | None = None
+) -> ToolResult:
     """One governed tool call. `execute` runs the tool once; an outer governor's policy applies inside of this one's."""
-    governor, outer, turns = step.run.governor, step.outer, turns_var.get()
+    governor, outer = step.run.governor, step.outer
     with _Spanned(step, call) as span:
 
         def invoke(effect: InvokeTool | Approve) -> ToolResult | bool:
             if isinstance(effect, Approve):
-                if turns is not None:
-                    turns.wait(call.id)
                 return answer_to(effect, governor.policy.policy)
-            if turns is not None and outer is None:
-                turns.past(call.id)
             if _recalls(step, call):
                 return recall.read(governor.runtime, step.run.ref.id, call.args)
             with _Executing(effect.meter, call, span):
-                return _result(execute()) if outer is None else governed(outer, _of(outer, call), execute)
+                if outer is not None:
+                    return governed(outer, seen_by(outer, call), execute, judged)
+                return _result(execute())
 
-        return governor.drive(tool_call(call, governor.controls), span, invoke)
+        return governor.drive(tool_call(call, governor.controls, judgement(judged, call)), span, invoke)
 
 
-async def agoverned(step: GovernedStep, call: ToolCall, execute: Callable[[], Awaitable[Any]]) -> ToolResult:
+async def agoverned(
+    step: GovernedStep, call: ToolCall, execute: Callable[[], Awaitable[Any]], judged: Judged | None = None
+) -> ToolResult:
     """The async twin of `governed`."""
-    governor, outer, turns = step.run.governor, step.outer, turns_var.get()
+    governor, outer = step.run.governor, step.outer
     with _Spanned(step, call) as span:
 
         async def invoke(effect: InvokeTool | Approve) -> ToolResult | bool:
             if isinstance(effect, Approve):
-                if turns is not None:
-                    await turns.await_(call.id)
                 return answer_to(effect, governor.policy.policy)
-            if turns is not None and outer is None:
-                turns.past(call.id)
             if _recalls(step, call):
                 return await recall.aread(governor.runtime, step.run.ref.id, call.args)
             with _Executing(effect.meter, call, span):
-                return _result(await execute()) if outer is None else await agoverned(outer, _of(outer, call), execute)
+                if outer is not None:
+                    return await agoverned(outer, seen_by(outer, call), execute, judged)
+                return _result(await execute())
 
-        return await governor.drive_async(tool_call(call, governor.controls), span, invoke)
+        return await governor.drive_async(tool_call(call, governor.controls, judgement(judged, call)), span, invoke)
 
 
 class _Spanned:
-    """The span of a tool call, for the length of a `with` block. Whatever came of the call, it will not ask a person any more."""
+    """The span of a tool call, for the length of a `with` block."""
 
     __slots__ = ("call", "span", "step")
 
@@ -102,8 +103,6 @@ class _Spanned:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if (turns := turns_var.get()) is not None:
-            turns.past(self.call.id, interrupted=isinstance(error, GraphInterrupt))
         expected = isinstance(error, (GraphBubbleUp, Refused))
         self.step.run.governor.runtime.telemetry.end(self.span, error, expected=expected)
 
@@ -133,10 +132,6 @@ class _Executing:
         tool_taken.reset(self._taken)
 
 
-def _of(step: GovernedStep, call: ToolCall) -> ToolCall:
-    return ToolCall(step=step.ref, name=call.name, args=call.args, id=call.id, known=call.known)
-
-
 def _recalls(step: GovernedStep, call: ToolCall) -> bool:
     return call.name == recall.RECALL and not call.known and step.recall
 
@@ -151,7 +146,7 @@ def wrap(request: ToolCallRequest, execute: Callable[[Any], Any]) -> Any:
         return execute(request)
     call = _requested(step, request)
     try:
-        return _message(call, governed(step, call, lambda: execute(request)))
+        return _message(call, governed(step, call, lambda: execute(request), judged_var.get()))
     except GovernorStop:
         raise
     except (RunStopped, CallDenied) as refused:
@@ -165,7 +160,7 @@ async def awrap(request: ToolCallRequest, execute: Callable[[Any], Awaitable[Any
         return await execute(request)
     call = _requested(step, request)
     try:
-        return _message(call, await agoverned(step, call, lambda: execute(request)))
+        return _message(call, await agoverned(step, call, lambda: execute(request), judged_var.get()))
     except GovernorStop:
         raise
     except (RunStopped, CallDenied) as refused:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,8 +19,9 @@ from langgraph.types import Command
 
 from governor import CallDenied
 from governor.stores.memory import MemoryStore
+from governor.stores.sqlite import SqliteStore
 from governor_langgraph import govern, watch
-from tests.langgraph.fakes import Runs, Streaming, Whole, policy
+from tests.langgraph.fakes import Runs, Streaming, Whole, calling, policy
 from tests.langgraph.test_enforcement import GIVEN, calls
 
 
@@ -172,9 +175,105 @@ async def test_each_answer_reaches_the_call_that_was_asked_about(
         result = await run(Command(resume=verdict))
 
     expected = [n for n, verdict in enumerate(verdicts) if verdict]
-    assert expected == sorted(set(transfers.done))
+    assert expected == sorted(transfers.done)
     answers = {m.tool_call_id: m.status for m in result["messages"] if isinstance(m, ToolMessage)}
     assert {f"c{n}": "success" if verdict else "error" for n, verdict in enumerate(verdicts)} == answers
+
+
+class Desk:
+    """One turn with a call that nobody needs to approve between two that a person is asked about."""
+
+    def __init__(self) -> None:
+        self.ran: list[str] = []
+
+        @tool
+        def look(order: str) -> str:
+            """Look an order up."""
+            self.ran.append(f"look {order}")
+            return "delivered"
+
+        @tool
+        def refund(order: str) -> str:
+            """Give the money back."""
+            self.ran.append(f"refund {order}")
+            return "refunded"
+
+        wanted = [("refund", "A"), ("look", "A"), ("refund", "B")]
+        asked = [
+            calling(name, {"order": order}, call_id=f"c{n}").tool_calls[0] for n, (name, order) in enumerate(wanted)
+        ]
+        self.given = {"messages": [HumanMessage("refund both"), AIMessage("", tool_calls=asked)]}
+        self.graph = StateGraph(MessagesState)
+        self.graph.add_node("tools", ToolNode([look, refund]))
+        self.graph.add_edge(START, "tools")
+
+    def app(self, saver: Any, *, store: Any = None, inner: Any = None) -> Any:
+        rule = {"id": "careful", "tool": "refund", "decide": "ask"}
+        rules = policy(tools={"default": "allow", "rules": [rule]})
+        return govern(inner or self.graph.compile(checkpointer=saver), rules, store=store)
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+async def test_nothing_of_a_turn_runs_before_every_question_is_answered_and_then_once(asynchronous: bool) -> None:
+    desk = Desk()
+    app, config = desk.app(InMemorySaver()), {"configurable": {"thread_id": "t"}}
+
+    async def run(given: Any) -> Any:
+        return await app.ainvoke(given, config) if asynchronous else app.invoke(given, config)
+
+    await run(desk.given)
+    await run(Command(resume=True))
+    assert [] == desk.ran
+    result = await run(Command(resume=True))
+
+    assert ["look A", "refund A", "refund B"] == sorted(desk.ran)
+    assert ["success"] * 3 == [message.status for message in result["messages"][2:]]
+
+
+def test_a_turn_that_asks_is_resumed_in_another_process(tmp_path: Path) -> None:
+    desk, saver, config = Desk(), InMemorySaver(), {"configurable": {"thread_id": "t"}}
+
+    for given in (desk.given, Command(resume=True), Command(resume=False)):
+        with closing(SqliteStore(tmp_path / "governor.db")) as store:  # nothing but the files is carried over
+            result = desk.app(saver, store=store).invoke(given, config)
+
+    assert ["look A", "refund A"] == sorted(desk.ran)
+    assert ["success", "success", "error"] == [message.status for message in result["messages"][2:]]
+
+
+def test_questions_of_two_policies_are_asked_before_anything_runs() -> None:
+    desk = Desk()
+    child = desk.app(None, inner=desk.graph.compile())
+    parent = StateGraph(MessagesState)
+    parent.add_node("child", child)
+    parent.add_edge(START, "child")
+    outer = {"id": "outer", "tool": "look", "decide": "ask"}
+    app = govern(parent.compile(checkpointer=InMemorySaver()), policy(tools={"default": "allow", "rules": [outer]}))
+    config: Any = {"configurable": {"thread_id": "t"}}
+
+    asked = [app.invoke(desk.given, config)["__interrupt__"][0].value]
+    for _ in range(2):
+        asked.append(app.invoke(Command(resume=True), config)["__interrupt__"][0].value)
+    assert [("careful", "c0"), ("outer", "c1"), ("careful", "c2")] == [(each["rule"], each["id"]) for each in asked]
+    assert [] == desk.ran
+    app.invoke(Command(resume=True), config)
+
+    assert ["look A", "refund A", "refund B"] == sorted(desk.ran)
+
+
+def test_many_more_questions_than_threads_do_not_wait_for_each_other() -> None:
+    transfers = Transfers(12)
+    rule = {"id": "careful", "tool": "transfer", "decide": "ask"}
+    app = govern(
+        transfers.graph.compile(checkpointer=InMemorySaver()), policy(tools={"default": "allow", "rules": [rule]})
+    )
+    config: Any = {"configurable": {"thread_id": "t"}, "max_concurrency": 1}
+
+    app.invoke(transfers.given, config)
+    for _ in range(12):
+        app.invoke(Command(resume=True), config)
+
+    assert list(range(12)) == sorted(transfers.done)
 
 
 def test_the_model_of_a_graph_is_not_changed_by_being_governed() -> None:
