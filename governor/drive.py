@@ -72,6 +72,7 @@ async def drive_async(flow: Flow[T], perform: PerformAsync) -> T:
     try:
         effect = next(flow)
         while True:
+            failed = failed and not isinstance(effect, InvokeModel)  # another attempt may be cancelled like the first
             try:
                 answer = await (_shielded(perform(effect)) if failed else perform(effect))
             except BaseException as error:  # noqa: BLE001 - as in drive
@@ -116,8 +117,9 @@ async def drive_stream_async(
     try:
         effect = next(flow)
         while True:
+            failed = failed and not isinstance(effect, InvokeModel)
             try:
-                if isinstance(effect, InvokeModel) and not failed:
+                if isinstance(effect, InvokeModel):
                     stream = open_stream(effect)
                     async with aclosing(
                         aiter(stream)

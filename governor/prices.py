@@ -94,6 +94,20 @@ class Rates:
         )
         return _ceil(parts, PER) + rates.request
 
+    def scaled(self, percent: int) -> Rates:
+        """These rates at `percent` of the price, each rounded up: a class of service that costs more or less than the listed one."""
+        if percent == 100:
+            return self
+        return Rates(
+            input=_ceil(self.input * percent, 100),
+            output=_ceil(self.output * percent, 100),
+            cache_read=_ceil(self.cache_read * percent, 100),
+            cache_write_5m=_ceil(self.cache_write_5m * percent, 100),
+            cache_write_1h=_ceil(self.cache_write_1h * percent, 100),
+            request=_ceil(self.request * percent, 100),
+            above=tuple((threshold, rates.scaled(percent)) for threshold, rates in self.above),
+        )
+
     def dearest_input(self, *, ttl: Literal["5m", "1h"] = "1h") -> int:
         """The most that one prompt token can cost: fresh, read, or written to a cache that lives for at most `ttl`."""
         written = self.cache_write_5m if ttl == "5m" else max(self.cache_write_5m, self.cache_write_1h)

@@ -28,6 +28,7 @@ from governor.policy.schema import Policy
 from governor.prices import PriceBook
 from governor.testing import START_MS
 from governor.tokens import MESSAGE_FRAMING, REQUEST_FRAMING, TOOLS_PREAMBLE, estimate
+from governor.usage import Usage
 
 SONNET = ModelRef(provider="anthropic", model="claude-sonnet-4-6")
 """$3 in, $15 out, $3.75 / $6 written to the 5m / 1h cache, per million tokens."""
@@ -279,3 +280,15 @@ def test_a_budget_that_only_records_needs_no_name() -> None:
     assert () == quote(budget, request(step=nobody)).holds
     tool = budget.quote_tool(ToolCall(step=nobody, name="search", args={}, id="1"), START_MS)
     assert ToolQuote(holds=(), fee=0) == tool
+
+
+def test_a_dearer_class_of_service_is_held_and_charged_at_its_own_price() -> None:
+    budget = control(RUN_USD)
+    asked = request(asked=1_000)
+    priority = replace(asked, call=replace(asked.call, price_percents={None: 175}))
+
+    usual, dearer = quote(budget, asked), quote(budget, priority)
+
+    used = Usage(input=1_000, output=1_000)
+    assert usual.cost * 175 == dearer.cost * 100
+    assert (18_000_000 * 175 // 100,) == budget.amounts(dearer, used)
