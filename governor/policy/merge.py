@@ -9,11 +9,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from governor.policy.merge_rules import merged_budgets, merged_exceptions, merged_routes, merged_tools
+from governor.policy.merge_rules import globs_within, merged_budgets, merged_exceptions, merged_routes, merged_tools
 from governor.policy.tightening import Loosening, Tightening
 
 if TYPE_CHECKING:
-    from governor.policy.schema import Context, Escalate, LadderRung, Loops, Policy, Rate, Routing, Section, Tier, Trace
+    from governor.policy.document import Path
+    from governor.policy.schema import (
+        Context,
+        Escalate,
+        LadderRung,
+        Loops,
+        LoopTool,
+        Policy,
+        Rate,
+        Routing,
+        Section,
+        Tier,
+        Trace,
+    )
 
 __all__ = ["Loosening", "tighten"]
 
@@ -21,6 +34,8 @@ S = TypeVar("S", bound="Section")
 
 _EXHAUSTED = ("ask", "finish", "stop")
 _CONTENT = ("full", "redacted", "none")
+_PRICE_AND_PLACE = ("price", "base_url", "headers", "gateway")
+"""What a tier costs and where its requests go. Absent is an answer too: the price book's price, the provider's own endpoint."""
 
 
 def tighten(parent: Policy, child: Policy) -> tuple[Policy, tuple[Loosening, ...]]:
@@ -55,21 +70,40 @@ def tighten(parent: Policy, child: Policy) -> tuple[Policy, tuple[Loosening, ...
 
 
 def _tiers(merge: Tightening, parent: dict[str, Tier], child: dict[str, Tier]) -> dict[str, Tier]:
-    """The child's tiers in its order, then the parent's others. A tier both name stays the same model."""
+    """The child's tiers in its order, then the parent's others. A tier both name stays the same model, priced and reached alike."""
     merged: dict[str, Tier] = {}
     for name, tier in child.items():
         base = parent.get(name)
         if base is None:
-            merged[name] = tier
+            merged[name] = _priced_alike(merge, parent, name, tier)
             continue
         path = ("tiers", name)
         smaller = {"max_output_tokens", "context_window"}
-        same = merge.unchanged(path, base, tier, but=smaller | {"args"})
+        same = merge.unchanged(path, base, tier, but=smaller | {"args"}, closed=_PRICE_AND_PLACE)
         limits = merge.smallest(path, base, tier, only=smaller)
-        merged[name] = same.model_copy(
-            update={each: getattr(limits, each) for each in smaller} | {"args": base.args | tier.args}
-        )
+        _same_arguments(merge, path, base, tier)
+        merged[name] = same.model_copy(update={each: getattr(limits, each) for each in smaller})
     return merged | {name: tier for name, tier in parent.items() if name not in merged}
+
+
+def _same_arguments(merge: Tightening, path: Path, parent: Tier, child: Tier) -> None:
+    """Arguments reach the client unread: any of them may say where requests go, or on whose account."""
+    changed = [key for key, value in child.args.items() if key not in parent.args or parent.args[key] != value]
+    if changed:
+        message = (
+            f"`{'.'.join(map(str, path))}.args` changes {', '.join(changed)} of a tier of the policy this one extends"
+        )
+        merge.loosen((*path, "args"), message)
+
+
+def _priced_alike(merge: Tightening, parent: dict[str, Tier], name: str, tier: Tier) -> Tier:
+    """Prices hold for a model, whatever tier names it: a child's own tier must not make one of the parent's cheaper to count."""
+    listed = next((each for each, base in parent.items() if base.model == tier.model and base.price is None), None)
+    if tier.price is None or listed is None:
+        return tier
+    message = f"`tiers.{name}.price` would also price tier `{listed}` of the policy this one extends, the same model"
+    merge.loosen(("tiers", name, "price"), message, ("tiers", listed))
+    return tier.model_copy(update={"price": None})
 
 
 def _routing(merge: Tightening, parent: Routing, child: Routing) -> Routing:
@@ -115,16 +149,43 @@ def _loops(merge: Tightening, parent: Loops, child: Loops) -> Loops:
     merged = merge.replaced(parent, child)
     lowered = merge.smallest(("loops",), parent, child, only=thresholds)
     updates: dict[str, Any] = {name: getattr(lowered, name) for name in thresholds}
-    if parent.mode == "enforce" and child.mode == "observe":
-        merge.loosen(("loops", "mode"), "`observe` would switch off loop protection that is enforced")
+    enforced = merge.parent.mode_of(parent.mode) == "enforce"
+    where: Path = ("loops", "mode") if parent.mode else ("mode",)
+    if enforced and child.mode == "observe":
+        merge.loosen(("loops", "mode"), "`observe` would switch off loop protection that is enforced", where)
         updates["mode"] = "enforce"
     if "respond" in child.model_fields_set:
         dropped = [word for word in parent.respond if word not in child.respond and word != "escalate"]
         if dropped:
             merge.loosen(("loops", "respond"), f"`respond` drops {', '.join(dropped)}")
             updates["respond"] = parent.respond
-    updates["tools"] = (*parent.tools, *(tool for tool in child.tools if tool not in parent.tools))
+    updates["tools"] = parent.tools + (_loop_tools(merge, parent, child, where) if enforced else _new(parent, child))
     return merged.model_copy(update={name: value for name, value in updates.items() if value})
+
+
+def _new(parent: Loops, child: Loops) -> tuple[LoopTool, ...]:
+    return tuple(tool for tool in child.tools if tool not in parent.tools)
+
+
+def _loop_tools(merge: Tightening, parent: Loops, child: Loops, where: Path) -> tuple[LoopTool, ...]:
+    """The child's tools with patience of their own, after the parent's, which match first.
+
+    What a tool of one's own needs is its author's to say. A pattern that ends all judging would take away protection from tools
+    that nobody named, and so would any patience for every tool there is.
+    """
+    known = tuple(glob for tool in parent.tools if tool.never_judged for glob in tool.tool)
+    kept: list[LoopTool] = []
+    for tool in _new(parent, child):
+        shown = ", ".join(tool.tool)
+        if tool.never_judged and tool.is_pattern and not (known and globs_within(tool.tool, known)):
+            message = f"`{shown}` as `{tool.as_}` would switch off loop protection that is enforced, for tools it does not name"
+        elif tool.names_everything and tool.as_ != "strict":
+            message = f"`{shown}` as `{tool.as_}` would slow loop protection that is enforced for every tool"
+        else:
+            kept.append(tool)
+            continue
+        merge.loosen(("loops", "tools", child.tools.index(tool)), message, where)
+    return tuple(kept)
 
 
 def _ladder(merge: Tightening, parent: tuple[LadderRung, ...], child: tuple[LadderRung, ...]) -> tuple[LadderRung, ...]:
@@ -156,7 +217,7 @@ def _rates(merge: Tightening, parent: tuple[Rate, ...], child: tuple[Rate, ...])
 
 def _trace(merge: Tightening, parent: Trace, child: Trace) -> Trace:
     redact = (*parent.redact, *(kind for kind in child.redact if kind not in parent.redact))
-    content = merge.ranked(("trace", "content"), _CONTENT)
+    content = merge.ranked(("trace", "content"), _CONTENT, even_unset=True)
     updates = {"content": content, "redact": redact}
     kept = parent.model_fields_set | child.model_fields_set
     return parent.model_copy(update={name: value for name, value in updates.items() if name in kept})

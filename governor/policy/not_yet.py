@@ -28,7 +28,8 @@ NOT_YET_ENFORCED: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "on_exhausted": (lambda word: word == "ask", "the run finishes instead"),
     "rates": (_given, "calls are not paced"),
     "tools.rules.*.when.cel": (_given, "calls that the expression would decide are denied"),
-    "trace.redact": (_given, "use `content: none` to keep text out of telemetry"),
+    "trace.content": (lambda word: word != "none", "no text is recorded"),
+    "trace.redact": (_given, "no text is recorded, so there is none to remove from"),
     "exceptions": (_given, "the rules they name stay in force"),
 }
 """Path pattern (`*` is any list position) -> (is this value one of the unenforced ones?, what happens instead)."""

@@ -117,6 +117,21 @@ class LoopTool(Section):
             raise ScalarError("`every` and `for_at_most` go with `as: poll`", "Remove them or write `as: poll`.")
         return self
 
+    @property
+    def never_judged(self) -> bool:
+        """Whether its repetition is legitimate for ever: `off`, or a `poll` whose waiting has no end."""
+        return self.as_ == "off" or (self.as_ == "poll" and self.for_at_most is None)
+
+    @property
+    def is_pattern(self) -> bool:
+        """Whether it reaches tools that its author did not name one by one."""
+        return any(set(glob) & set("*?[") for glob in self.tool)
+
+    @property
+    def names_everything(self) -> bool:
+        """Whether one of its patterns is nothing but wildcards."""
+        return any("*" in glob and not glob.strip("*?") for glob in self.tool)
+
 
 Response = Literal["nudge", "block", "escalate", "stop"]
 

@@ -55,17 +55,25 @@ class Tightening:
             self.loosen((*path, key), message, (*(path if parent_path is None else parent_path), key))
         return parent.model_copy(update=updates)
 
-    def unchanged(self, path: Path, parent: S, child: S, *, but: Collection[str] = ()) -> S:
-        """The child's values where the parent has none. A different value for one the parent has is noted."""
+    def unchanged(
+        self, path: Path, parent: S, child: S, *, but: Collection[str] = (), closed: Collection[str] = ()
+    ) -> S:
+        """The child's values where the parent has none. A different value for one the parent has is noted.
+
+        What is `closed` the child may not give either where the parent leaves it out.
+        """
         updates: dict[str, Any] = {}
         for name in child.model_fields_set - set(but):
             ours, theirs = getattr(parent, name), getattr(child, name)
-            if name not in parent.model_fields_set or ours is None:
+            dotted = ".".join(map(str, (*path, name)))
+            if name in closed and not ours and theirs:
+                self.loosen(
+                    (*path, name), f"`{dotted}` is left out by the policy this one extends, and that is its word"
+                )
+            elif name not in parent.model_fields_set or ours is None:
                 updates[name] = theirs
             elif ours != theirs:
-                self.loosen(
-                    (*path, name), f"`{'.'.join(map(str, (*path, name)))}` is set by the policy this one extends"
-                )
+                self.loosen((*path, name), f"`{dotted}` is set by the policy this one extends")
         return parent.model_copy(update=updates)
 
     @staticmethod

@@ -32,7 +32,26 @@ contexts = some(
 loops = st.builds(
     lambda rising, respond: dict(zip(("nudge_at", "block_at", "stop_at"), sorted(rising), strict=False)) | respond,
     st.sets(st.integers(1, 50), min_size=3, max_size=3),
-    some(respond=st.permutations(["nudge", "block", "stop"])),
+    some(
+        respond=st.permutations(["nudge", "block", "stop"]),
+        mode=modes,
+        tools=st.lists(
+            st.fixed_dictionaries({"tool": globs, "as": st.sampled_from(["off", "poll", "batch", "strict"])}),
+            max_size=2,
+        ),
+    ),
+)
+tiers = st.dictionaries(
+    st.sampled_from(["big", "small"]),
+    st.fixed_dictionaries(
+        {"model": st.sampled_from(["openai:gpt-4o", "anthropic:claude-sonnet-4-5"])},
+        optional={
+            "price": st.builds(lambda n: {"input": n, "output": n}, st.integers(0, 9)),
+            "base_url": st.sampled_from(["https://a", "https://b"]),
+            "args": st.dictionaries(st.sampled_from(["region", "temperature"]), st.integers(0, 1)),
+            "max_output_tokens": st.integers(1, 4_000),
+        },
+    ),
 )
 
 
@@ -60,6 +79,7 @@ def tool_rules(draw: st.DrawFn) -> list[Mapping]:
 def mappings(draw: st.DrawFn) -> Mapping:
     parts = some(
         limits=limits,
+        tiers=tiers,
         budgets=budgets(),
         context=contexts,
         loops=loops,

@@ -31,6 +31,8 @@ def rules(*written: str) -> str:
         ("tiers: {a: {model: 'x:y'}}\nrates: [{tier: a, requests_per_minute: 5}]", "rates"),
         (rules("{id: a, tool: x, decide: allow, when: args.x < 5}"), "tools.rules.0.when.cel"),
         ("trace: {redact: [email]}", "trace.redact"),
+        ("trace: {content: redacted}", "trace.content"),
+        ("trace: {content: full}", "trace.content"),
         ("exceptions: [{id: e, rules: run, owner: o, reason: r, expires: 2030-01-01}]", "exceptions"),
     ],
     ids=lambda value: repr(value)[:40],

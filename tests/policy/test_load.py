@@ -304,7 +304,7 @@ CHANGES = [
     ("fee: 0.01", "fee: 0.02"),
     ("temperature: 0", "temperature: 0.1"),
     ("read_customer_*", "read_customers_*"),
-    ("content: none", "content: redacted"),
+    ("redact: [email,", "redact: [phone,"),
     ("wait 20s", "shed"),
     ("max_output_tokens: 2048", "max_output_tokens: 2047"),
     ("name: support-fleet", "name: support-fleets"),
@@ -326,6 +326,8 @@ def test_the_hash_tells_a_number_from_a_text_and_one_order_of_tiers_from_another
     rule = HEAD + "tools: {rules: [{id: a, tool: x, decide: allow, when: {args.n: {equals: %s}}}]}\n"
     tiers = HEAD + "tiers: {%s}\n"
 
+    assert load(HEAD + "trace: {content: none}\n").hash == load(HEAD).hash
+    assert load(HEAD + "trace: {content: redacted}\n").hash != load(HEAD).hash
     assert load(rule % "100").hash == load(rule % "100.0").hash
     assert load(rule % "100").hash != load(rule % "'100'").hash
     assert load(rule % "1").hash != load(rule % "true").hash

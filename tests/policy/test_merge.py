@@ -16,7 +16,7 @@ from tests.policy.strategies import policies
 PARENT = """governor: 1
 name: parent
 mode: enforce
-tiers: {big: {model: "a:b", max_output_tokens: 4k, price: {input: 3, output: 15}}}
+tiers: {big: {model: "a:b", max_output_tokens: 4k, price: {input: 3, output: 15}}, own: {model: "a:d", args: {region: eu}}}
 routing:
   rules: [{id: pinned, when: {node: legal}, tier: big, lock: true}]
   escalate: {after: [loop], for: 6 steps, at_most: 2 per run}
@@ -73,11 +73,21 @@ def errors_of(path: Path, text: str) -> list[PolicyError]:
         ("tiers: {big: {model: 'a:c'}}", "`tiers.big.model` is set by the policy this one extends", 4),
         ("tiers: {big: {model: 'a:b', max_output_tokens: 8k}}", "`tiers.big.max_output_tokens` is 8k, above the 4k", 4),
         ("tiers: {big: {model: 'a:b', price: {input: 1, output: 1}}}", "`tiers.big.price` is set by", 4),
+        ("tiers: {own: {model: 'a:d', price: {input: 1, output: 1}}}", "`tiers.own.price` is left out by the policy", 4),
+        ("tiers: {own: {model: 'a:d', base_url: 'https://x'}}", "`tiers.own.base_url` is left out by the policy", 4),
+        ("tiers: {own: {model: 'a:d', headers: {x: y}}}", "`tiers.own.headers` is left out by the policy", 4),
+        ("tiers: {own: {model: 'a:d', gateway: {base_url: 'https://x'}}}", "`tiers.own.gateway` is left out by", 4),
+        ("tiers: {own: {model: 'a:d', args: {region: us, base_url: x}}}", "`tiers.own.args` changes region, base_url of", 4),
+        ("tiers: {new: {model: 'a:d', price: {input: 1, output: 1}}}", "would also price tier `own` of the policy", 4),
         ("context: {max_input_tokens: 200k}", "`context.max_input_tokens` is 200k, above the 100k", 9),
         ("context: {tool_results: {cap: 3k}}", "`context.tool_results.cap` is 3k, above the 2k", 9),
         ("loops: {respond: [nudge]}", "`respond` drops stop", 10),
         ("loops: {stop_at: 9}", "`loops.stop_at` is 9, above the 8", 10),
         ("loops: {mode: observe}", "would switch off loop protection", 10),
+        ("loops: {tools: [{tool: '*', as: off}]}", "`*` as `off` would switch off loop protection that is enforced, for", 10),
+        ("loops: {tools: [{tool: [x, 'get_*'], as: off}]}", "`x, get_*` as `off` would switch off loop protection", 10),
+        ("loops: {tools: [{tool: 'get_*', as: poll}]}", "`get_*` as `poll` would switch off loop protection", 10),
+        ("loops: {tools: [{tool: '*', as: batch}]}", "`*` as `batch` would slow loop protection", 10),
         ("ladder: [{at: 70%, do: compact}]", "leaves out `compact` at 60% or earlier", 15),
         ("on_exhausted: ask", "`on_exhausted` is `ask`, weaker than `finish`", 16),
         ("rates: [{tier: big, requests_per_minute: 200}]", "`rates.0.requests_per_minute` is 200, above the 100", 17),
@@ -127,6 +137,86 @@ trace: {content: none}
         policy.on_exhausted,
         policy.trace.content,
         next(iter(policy.tiers)),
+    )
+
+
+def test_what_the_parent_leaves_unset_binds_at_its_default(tmp_path: Path) -> None:
+    (tmp_path / "parent.yaml").write_text("governor: 1\nname: parent\nmode: enforce\n", encoding="utf-8")
+
+    for text, message in (
+        ("loops: {mode: observe}", "would switch off loop protection"),
+        ("loops: {tools: [{tool: '*', as: off}]}", "would switch off loop protection"),
+        ("trace: {content: full}", "`trace.content` is `full`, weaker than `none`"),
+        ("trace: {content: redacted}", "`trace.content` is `redacted`, weaker than `none`"),
+    ):
+        (error,) = errors_of(tmp_path / "child.yaml", text)
+        assert message in error.message
+        assert (4, "parent.yaml:3." if "loop" in message else "parent.yaml:1.") == (
+            error.line,
+            str(error)[-len("parent.yaml:3.") :],
+        )
+
+
+def test_baseline_holds_loops_and_the_text_in_traces_for_whoever_extends_it() -> None:
+    head = "governor: 1\nname: child\nextends: baseline\n"
+
+    for text in ("trace: {content: full}\n", "loops: {mode: observe}\n", "loops: {tools: [{tool: '*', as: off}]}\n"):
+        with pytest.raises(PolicyErrors, match="may only tighten what it extends; see bundled:baseline"):
+            load(head + text)
+
+
+def test_a_child_says_which_of_its_own_tools_repeat_for_good_reason(child: Path) -> None:
+    child.write_text(
+        HEAD
+        + """loops:
+  tools:
+    - {tool: heartbeat, as: off}
+    - {tool: [wait, sleep], as: poll}
+    - {tool: "*_status", as: poll, for_at_most: 10m}
+    - {tool: "list_*", as: paging}
+    - {tool: "send_*", as: batch}
+    - {tool: "*", as: strict}
+""",
+        encoding="utf-8",
+    )
+
+    assert ["off", "poll", "poll", "paging", "batch", "strict"] == [tool.as_ for tool in load(child).policy.loops.tools]
+
+
+def test_a_pattern_that_the_parent_exempts_already_may_be_exempted_again(tmp_path: Path) -> None:
+    (tmp_path / "parent.yaml").write_text(
+        "governor: 1\nname: parent\nloops: {tools: [{tool: 'get_*', as: off}]}\n", encoding="utf-8"
+    )
+    path = tmp_path / "child.yaml"
+    path.write_text(HEAD + "loops: {tools: [{tool: ['get_*', get_a], as: off}]}\n", encoding="utf-8")
+
+    assert 2 == len(load(path).policy.loops.tools)
+
+
+def test_under_a_parent_that_only_observes_loops_a_child_is_free(tmp_path: Path) -> None:
+    (tmp_path / "parent.yaml").write_text("governor: 1\nname: parent\nmode: observe\n", encoding="utf-8")
+    path = tmp_path / "child.yaml"
+    path.write_text(HEAD + "mode: enforce\nloops: {mode: observe, tools: [{tool: '*', as: off}]}\n", encoding="utf-8")
+
+    policy = load(path).policy
+    assert ("enforce", "observe", 1) == (policy.mode, policy.loops.mode, len(policy.loops.tools))
+
+
+def test_a_child_may_price_a_model_of_its_own_and_restate_a_tier_of_the_parent(child: Path) -> None:
+    child.write_text(
+        HEAD
+        + """tiers:
+  mine: {model: "a:e", base_url: "https://x", price: {input: 1, output: 1}}
+  own: {model: "a:d", args: {region: eu}, max_output_tokens: 1k}
+""",
+        encoding="utf-8",
+    )
+
+    tiers = load(child).policy.tiers
+    assert (["mine", "own", "big"], 1_000, {"region": "eu"}) == (
+        list(tiers),
+        tiers["own"].max_output_tokens,
+        tiers["own"].args,
     )
 
 
@@ -257,9 +347,23 @@ def test_words_only_get_stricter(parent: Policy, child: Policy) -> None:
     assert strict(merged.mode) >= strict(parent.mode)
     assert all(mine.hard or not base.hard for mine, base in zip(merged.budgets, parent.budgets, strict=False))
     assert STRENGTH[merged.tools.default] >= STRENGTH[parent.tools.default]
-    if "trace" in parent.model_fields_set and "content" in parent.trace.model_fields_set:
-        ranks = ("full", "redacted", "none").index
-        assert ranks(merged.trace.content) >= ranks(parent.trace.content)
+    ranks = ("full", "redacted", "none").index
+    assert ranks(merged.trace.content) >= ranks(parent.trace.content)
+    assert strict(merged.mode_of(merged.loops.mode)) >= strict(parent.mode_of(parent.loops.mode))
+
+
+@given(policies, policies, st.sampled_from(["get_a", "search_b", "send_email", "other"]))
+def test_only_a_tool_that_is_named_stops_being_judged_under_a_parent_that_answers_loops(
+    parent: Policy, child: Policy, tool: str
+) -> None:
+    merged, _ = tighten(parent, child)
+
+    def judged(policy: Policy) -> bool:
+        return not any(each.never_judged and matches_glob(each.tool, tool) for each in policy.loops.tools)
+
+    named = any(tool in each.tool for each in child.loops.tools)
+    if parent.mode_of(parent.loops.mode) == "enforce" and judged(parent) and not named:
+        assert judged(merged)
 
 
 @given(policies, policies)
