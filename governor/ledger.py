@@ -48,6 +48,8 @@ class Hold:
     amount: int
     limit: int | None
     """None records without refusing (soft and observed budgets)."""
+    alert: int | None = None
+    """For such a budget: its limit, whose passing is reported and stops nobody."""
     budget: str
     """Id of the budget in the policy."""
     scope: str
@@ -78,6 +80,8 @@ class Lease:
     id: str
     holds: tuple[Hold, ...]
     state: LeaseState = LeaseState.DISPATCHED
+    passed: tuple[Shortfall, ...] = ()
+    """Soft and observed limits that this very reservation passed, with what their ledgers held before it."""
 
 
 @cheap
@@ -92,7 +96,8 @@ class Shortfall:
     @property
     def remaining(self) -> int:
         """What could still be reserved, in the hold's unit. Never negative."""
-        return max(0, (self.hold.limit or 0) - self.spent - self.reserved)
+        limit = self.hold.limit if self.hold.limit is not None else self.hold.alert
+        return max(0, (limit or 0) - self.spent - self.reserved)
 
 
 @cheap

@@ -83,6 +83,7 @@ def reserve_model(request: ModelRequest, routed: Routed, controls: Controls, now
             lease = yield from _take(quote.holds, controls, now)
     if isinstance(lease, Shortfall):
         return (yield from refuse(step, controls.budget.refusal(lease)))
+    yield from _report(step, lease, controls)
     return quote, lease
 
 
@@ -94,6 +95,7 @@ def reserve_tool(call: ToolCall, controls: Controls, now: int) -> Flow[tuple[Too
     lease = yield from _take(quote.holds, controls, now)
     if isinstance(lease, Shortfall):
         return (yield from refuse(call.step, controls.budget.refusal(lease)))
+    yield from _report(call.step, lease, controls)
     return quote, lease
 
 
@@ -110,6 +112,11 @@ def settle(lease: Lease, amounts: Sequence[int], now: int, *, free: bool = False
 def release_or_settle(lease: Lease, amounts: Sequence[int] | None, now: int) -> Flow[None]:
     """After a failure: None means that nothing was billed; amounts are what was observed, or the worst case."""
     yield from settle(lease, amounts or (), now, free=amounts is None)
+
+
+def _report(step: StepRef, lease: Lease, controls: Controls) -> Flow[None]:
+    for passed in lease.passed:
+        yield from ask(Decided(step, controls.budget.alert(passed)))
 
 
 def _take(holds: tuple[Hold, ...], controls: Controls, now: int) -> Flow[Lease | Shortfall]:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from governor.ledger import Hold
 
-__all__ = ["KEEP_MS", "SWEEP", "first_shortfall", "movement", "wanted"]
+__all__ = ["KEEP_MS", "SWEEP", "first_shortfall", "movement", "passed", "wanted"]
 
 SWEEP = 64
 """Expired leases that one reserve looks after, so that no single call pays for all of them. Nothing is admitted wrongly
@@ -42,6 +42,17 @@ def first_shortfall(holds: Sequence[Hold], balance: Callable[[str], tuple[int, i
             return Shortfall(hold=hold, spent=spent, reserved=reserved)
         taken[hold.ledger] = taken.get(hold.ledger, 0) + hold.amount
     return None
+
+
+def passed(holds: Sequence[Hold], balance: Callable[[str], tuple[int, int]]) -> tuple[Shortfall, ...]:
+    """The soft limits that these holds take their ledgers past, each reported once: by the reservation that does it."""
+    found: list[Shortfall] = []
+    for hold in holds:
+        if hold.alert is not None:
+            spent, reserved = balance(hold.ledger)
+            if spent + reserved <= hold.alert < spent + reserved + hold.amount:
+                found.append(Shortfall(hold=hold, spent=spent, reserved=reserved))
+    return tuple(found)
 
 
 def movement(state: LeaseState, held: int, charged: int) -> tuple[int, int]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 from governor.ledger import Balance, Lease, LeaseState
 from governor.runs import RunState, continued
 from governor.stores.contract import Store
-from governor.stores.ledgers import KEEP_MS, SWEEP, first_shortfall, movement
+from governor.stores.ledgers import KEEP_MS, SWEEP, first_shortfall, movement, passed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -82,12 +82,13 @@ class MemoryStore(Store):
             short = first_shortfall(request.holds, self._balance)
             if short:
                 return short
+            alerts = passed(request.holds, self._balance)
             for hold in request.holds:
                 self._open(hold).reserved += hold.amount
             due = request.now_ms + request.ttl_ms
             self._leases[request.id] = _Entry(request.holds)
             heappush(self._due, (due, request.id))
-            return Lease(id=request.id, holds=request.holds)
+            return Lease(id=request.id, holds=request.holds, passed=alerts)
 
     def settle(self, charge: Charge) -> None:
         """Charge a lease once. A lease that nobody remembers was forfeit long ago: its worst case stands."""

@@ -26,7 +26,7 @@ from governor.errors import StoreError
 from governor.ledger import Balance, Lease, LeaseState, Shortfall, Unit
 from governor.runs import RunState, continued, dump_state, parse_state
 from governor.stores.contract import Store
-from governor.stores.ledgers import KEEP_MS, SWEEP, first_shortfall, movement, wanted
+from governor.stores.ledgers import KEEP_MS, SWEEP, first_shortfall, movement, passed, wanted
 from governor.stores.schema import check_schema, read_amounts, read_holds, write_holds
 
 if TYPE_CHECKING:
@@ -102,7 +102,11 @@ class SqliteStore(Store):
             marks = ",".join("?" * len(sums))
             query = f"SELECT key, spent, reserved, lim, expires_ms FROM ledgers WHERE key IN ({marks})"  # noqa: S608 - only question marks
             rows = {row[0]: row[1:] for row in db.execute(query, tuple(sums))}
-            short = first_shortfall(request.holds, lambda key: rows[key][:2] if key in rows else (0, 0))
+
+            def balance(key: str) -> tuple[int, int]:
+                return rows[key][:2] if key in rows else (0, 0)
+
+            short = first_shortfall(request.holds, balance)
             if short:
                 return short
             inserted = db.execute(
@@ -118,7 +122,7 @@ class SqliteStore(Store):
             db.executemany(
                 "UPDATE ledgers SET reserved = reserved + ? WHERE key = ?", [(sums[key], key) for key in sums]
             )
-        return Lease(id=request.id, holds=request.holds)
+        return Lease(id=request.id, holds=request.holds, passed=passed(request.holds, balance))
 
     def settle(self, charge: Charge) -> None:
         """Charge a lease once. A lease that nobody remembers was forfeit long ago: its worst case stands."""

@@ -114,6 +114,15 @@ class LedgerConformance:
         assert isinstance(self.reserve("l2", hold(amount=70, limit=None)), Lease)
         assert {"run/a": (0, 140)} == self.balances()
 
+    def test_a_soft_limit_is_reported_by_the_reservation_that_passes_it_and_by_no_other(self) -> None:
+        soft = replace(hold(amount=60, limit=None), alert=100)
+
+        told = [self.reserve(lease, soft) for lease in ("a", "b", "c")]
+
+        assert [(), (60,), ()] == [
+            tuple(each.reserved for each in lease.passed) for lease in told if isinstance(lease, Lease)
+        ]
+
     def test_a_full_ledger_admits_a_hold_of_nothing_but_one_in_debt_does_not(self) -> None:
         self.reserve("l1", hold(amount=100))
         assert isinstance(self.reserve("l2", hold(amount=0)), Lease)

@@ -300,3 +300,19 @@ def test_a_refusal_carries_the_hash_of_the_policy_that_refused() -> None:
         path.model(GOOD, step=step)
 
     assert "sha256:abc" == refused.value.policy_hash
+
+
+@pytest.mark.parametrize("lenient", [{"hard": False}, {"mode": "observe"}], ids=["soft", "observed"])
+def test_a_soft_budget_that_is_passed_is_reported_once_and_stops_nobody(lenient: dict[str, Any]) -> None:
+    path = Path(budgets=[{"id": "calls", "scope": "run", "limit": {"model_calls": 2}, **lenient}])
+
+    for _ in range(5):
+        path.model(GOOD)
+
+    told = [
+        effect.decision
+        for effect in path.effects
+        if isinstance(effect, Decided) and effect.decision.control == "budget"
+    ]
+    assert 5 == len(path.requests())
+    assert [("budget.passed", "2", True)] == [(d.reason.code, d.reason.limit, d.observed) for d in told if d.reason]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from governor.calls import ModelRef
 from governor.controls.budget.lines import Line, MissingScope, lines
-from governor.controls.budget.texts import exhausted, missing_scope, unknown_price
+from governor.controls.budget.texts import alerted, exhausted, missing_scope, unknown_price
 from governor.errors import PolicyError
 from governor.ledger import Unit
 from governor.models import facts
@@ -106,6 +106,10 @@ class BudgetControl:
     def refusal(self, shortfall: Shortfall) -> Decision:
         """The stop that a reservation which did not fit becomes."""
         return exhausted(shortfall)
+
+    def alert(self, passed: Shortfall) -> Decision:
+        """What is reported when a reservation passes a soft or observed limit: nobody is stopped."""
+        return alerted(passed)
 
     def usage(self, quote: Quote, response: ModelResponse, meter: Meter) -> Usage:
         """What the provider reported, else governor's own count, marked as estimated and on the high side."""

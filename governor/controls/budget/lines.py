@@ -72,6 +72,8 @@ class Line:
     unit: Unit
     limit: int | None
     """None when the line only records: a soft budget, or observe mode."""
+    alert: int | None
+    """The limit of such a line, whose passing is reported."""
     written: str
 
     @property
@@ -102,6 +104,7 @@ class Line:
             unit=self.unit,
             amount=amount,
             limit=self.limit,
+            alert=self.alert,
             budget=budget.id,
             scope=f"{scope}={name}",
             written=self.written,
@@ -129,6 +132,7 @@ def lines(policy: Policy) -> tuple[Line, ...]:
                         field=field,
                         unit=unit,
                         limit=int(limit) if refuses else None,
+                        alert=None if refuses else int(limit),
                         written=limit.written,
                     )
                 )

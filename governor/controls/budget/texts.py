@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 
 from governor.decisions import Decision, Reason, Verdict
 from governor.ledger import Unit
+from governor.values import replace
 
 if TYPE_CHECKING:
     from governor.calls import ModelRef
     from governor.controls.budget.lines import Line
     from governor.ledger import Shortfall
 
-__all__ = ["exhausted", "missing_scope", "shown", "unknown_price"]
+__all__ = ["alerted", "exhausted", "missing_scope", "shown", "unknown_price"]
 
 _WORDS = {
     Unit.TOKENS: "tokens",
@@ -52,13 +53,23 @@ def exhausted(shortfall: Shortfall) -> Decision:
             evidence={
                 "budget": hold.budget,
                 "unit": hold.unit.value,
-                "limit": hold.limit or 0,
+                "limit": hold.limit or hold.alert or 0,
                 "spent": shortfall.spent,
                 "reserved": shortfall.reserved,
                 "needed": hold.amount,
             },
         )
     )
+
+
+def alerted(shortfall: Shortfall) -> Decision:
+    """The report that a soft or observed budget was passed: what would have stopped the run, had the budget been hard."""
+    decision = exhausted(shortfall)
+    reason = decision.reason
+    if reason is None:  # a refusal always has one
+        return decision
+    told = replace(reason, code="budget.passed", text=f"{reason.text} It is not enforced: the call goes on.")
+    return replace(decision, reason=told, observed=True)
 
 
 def unknown_price(line: Line, model: ModelRef) -> Decision:
