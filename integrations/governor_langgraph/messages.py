@@ -18,7 +18,8 @@ from langchain_core.messages import (
 )
 
 from governor.calls import Message, ToolUse
-from governor.tokens import estimate, estimate_message
+from governor.tokens import estimate_message
+from governor_langgraph.blocks import block_tokens
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -27,12 +28,6 @@ if TYPE_CHECKING:
 
 __all__ = ["convert", "render", "shown", "tool_uses_of"]
 
-BINARY_BLOCK_TOKENS = 1_600
-"""Tokens of a block whose size says nothing (images, files): what Claude bills for the largest image it does not scale down
-(vendor's vision page); the calibration learns what a model really counts."""
-BINARY_TYPES = frozenset(
-    {"image", "image_url", "input_image", "audio", "input_audio", "video", "file", "document", "media"}
-)
 CALL_TYPES = frozenset({"tool_use", "tool_call", "tool_call_chunk", "function_call", "toolUse", "input_json_delta"})
 """Blocks that repeat what `tool_calls` already says."""
 CHAT_ROLES: Mapping[str, Role] = {"system": "system", "developer": "system", "assistant": "assistant", "tool": "tool"}
@@ -51,7 +46,7 @@ def convert(source: object) -> Message:
         key=message.id or _digest(message, text, uses),
         role=role,
         text=text,
-        tokens=estimate_message(text, uses) + sum(map(_block_tokens, others)),
+        tokens=estimate_message(text, uses) + sum(map(block_tokens, others)),
         blocks=(1 if isinstance(content, str) else max(1, len(content)))
         + (len(uses) if isinstance(content, str) else 0),
         tool_uses=uses,
@@ -115,13 +110,6 @@ def _says_nothing_new(block: object) -> bool:
         return True
     kind = cast("Mapping[str, Any]", block).get("type") if isinstance(block, dict) else None
     return kind in CALL_TYPES or kind == "text"
-
-
-def _block_tokens(block: object) -> int:
-    fields: Mapping[str, Any] = cast("Mapping[str, Any]", block) if isinstance(block, dict) else {}
-    if fields.get("type") in BINARY_TYPES:
-        return BINARY_BLOCK_TOKENS
-    return estimate(json.dumps(block, default=str, ensure_ascii=False))
 
 
 def _digest(message: BaseMessage, text: str, uses: tuple[ToolUse, ...]) -> str:
