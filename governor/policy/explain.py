@@ -286,7 +286,13 @@ def _budget(budget: Budget, policy: Policy) -> str:
         text.format(amount.written.removeprefix("$")) for text, amount in amounts if amount is not None
     )
     window = getattr(budget.per, "written", budget.per)
-    per = f" in every {window}" if window and window != budget.per else f" a {window}" if window else ""
+    per = (
+        f" in each fixed window of {window} (UTC)"
+        if window and window != budget.per
+        else f" a {window}"
+        if window
+        else ""
+    )
     tool = f" on {_names('tool', budget.tool)}" if budget.tool else ""
     fee = f" (each call costs ${budget.fee.written.removeprefix('$')})" if budget.fee else ""
     hard = "" if budget.hard else "; beyond that there is an alert, no refusal"

@@ -32,6 +32,8 @@ from governor.policy.schema import Policy
 __all__ = ["Layer", "LoadedPolicy", "bundled_policies", "load", "policy_hash"]
 
 _MAX_CHAIN = 8
+_UNORDERED = frozenset({"budgets", "exceptions", "rates", "rules"})
+"""Lists of a policy, and of its `tools`, whose order means nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,12 +135,21 @@ def _is_same(one: Any, other: Any) -> bool:
 def policy_hash(policy: Policy) -> str:
     """The digest of what a policy means: equal for other formatting, key order or spelling of amounts.
 
-    The order of `tiers` counts (best first); the order of other keys does not.
+    The order of `tiers` counts (best first); the order of other keys does not. The order of rules counts where the first that
+    matches decides (`routing.rules`, `loops.tools`) and of rungs in `ladder`; of tool rules, budgets, rates and exceptions, all of
+    which are looked at, it does not.
     """
     meaning = policy.model_dump(mode="json", by_alias=True, exclude_none=True, exclude={"extends"})
     meaning["tiers"] = list(meaning["tiers"].items())
-    text = json.dumps(meaning, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-    return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
+    for part in (meaning["tools"], meaning):
+        for name in _UNORDERED & part.keys():
+            part[name] = sorted(part[name], key=_canonical)
+    return f"sha256:{hashlib.sha256(_canonical(meaning).encode()).hexdigest()}"
+
+
+def _canonical(value: Any) -> str:
+    """One text for one value. A rule's text may order rules, because it holds its id and no id is used twice."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
 
 
 def bundled_policies() -> tuple[str, ...]:

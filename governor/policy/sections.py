@@ -173,7 +173,7 @@ class Limits(Section):
 
 
 Window = Milliseconds | Literal["day", "week", "month"]
-"""A rolling window of that length, or a calendar one."""
+"""Windows of that length one after another, counted from 1970-01-01 UTC, or calendar ones. None slides."""
 
 
 def _read_window(raw: Any) -> Window | None:
@@ -226,7 +226,8 @@ class Budget(Section):
     scope: Scope
     """Whose spending is added up: every run, thread, tenant ... has its own ledger."""
     per: Annotated[Window | None, BeforeValidator(_read_window), WithJsonSchema(_PER_SCHEMA)] = None
-    """The window: a duration (rolling) or `day`, `week`, `month` (calendar, UTC). Absent: the scope's whole life."""
+    """`day`, `week`, `month` (calendar, UTC) or a duration: fixed windows of that length, counted from 1970-01-01 UTC (`1h`: each
+    hour of the clock), which do not slide: around the change of two, twice the limit may be spent. Absent: the scope's whole life."""
     limit: BudgetLimit
     """How much."""
     hard: StrictBool = True

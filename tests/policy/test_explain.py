@@ -20,7 +20,7 @@ def test_every_rule_is_read_in_a_sentence_of_its_own() -> None:
     assert "tool `read_customer_*` was called before needs" in said["read-then-send"]
     assert "Node `legal_review` is answered by `frontier`, and nothing may change that." == said["pinned"]
     assert "Each run may spend at most $0.50 and 400k tokens and 60 model calls and 120 tool calls." == said["run"]
-    assert "Each tenant may spend at most $25 in every 1d." == said["tenant-day"]
+    assert "Each tenant may spend at most $25 in each fixed window of 1d (UTC)." == said["tenant-day"]
     assert "Each org may spend at most $5000 a month; beyond that there is an alert, no refusal." == said["org-month"]
     assert said["search-fees"].endswith("20 calls on tool `web_search` (each call costs $0.01).")
 

@@ -290,6 +290,46 @@ def test_the_hash_ignores_key_order_comments_and_layout(source: dict[str, Any], 
     assert load(block).hash == load(f"# a remark\n\n{flow}").hash
 
 
+def with_lists_moved(source: dict[str, Any], draw: Any) -> dict[str, Any]:
+    """The same policy with the rules of the lists that have no order in another one."""
+    moved = dict(source)
+    if "budgets" in moved:
+        moved["budgets"] = draw(st.permutations(moved["budgets"]))
+    if "tools" in moved:
+        moved["tools"] = moved["tools"] | {"rules": draw(st.permutations(moved["tools"]["rules"]))}
+    return moved
+
+
+@given(mappings(), st.data())
+def test_the_hash_ignores_the_order_of_rules_all_of_which_are_looked_at(
+    source: dict[str, Any], data: st.DataObject
+) -> None:
+    assert load(source).hash == load(with_lists_moved(source, data.draw)).hash
+
+
+@pytest.mark.parametrize(
+    ("head", "one", "other", "ordered"),
+    [
+        ("tools: {rules: [%s]}", "{id: a, tool: x, decide: deny}", "{id: b, tool: y, decide: allow}", False),
+        ("budgets: [%s]", "{id: a, scope: run, limit: {usd: 1}}", "{id: b, scope: org, limit: {usd: 1}}", False),
+        ("rates: [%s]", "{tier: t, requests_per_minute: 1}", "{tier: u, requests_per_minute: 1}", False),
+        (
+            "exceptions: [%s]",
+            "{id: a, rules: r, owner: o, reason: r, expires: 2030-01-01}",
+            "{id: b, rules: r, owner: o, reason: r, expires: 2030-01-01}",
+            False,
+        ),
+        ("routing: {rules: [%s]}", "{id: a, when: {node: x}, tier: t}", "{id: b, when: {node: y}, tier: t}", True),
+        ("loops: {tools: [%s]}", "{tool: x, as: off}", "{tool: y, as: off}", True),
+    ],
+    ids=["tools", "budgets", "rates", "exceptions", "routing", "loops"],
+)
+def test_the_hash_knows_which_lists_have_an_order(head: str, one: str, other: str, ordered: bool) -> None:
+    text = HEAD + "tiers: {t: {model: 'x:y'}, u: {model: 'x:z'}}\n" + head + "\n"
+
+    assert ordered is (load(text % f"{one}, {other}").hash != load(text % f"{other}, {one}").hash)
+
+
 CHANGES = [
     ("steps: 200", "steps: 199"),
     ("usd: 0.50", "usd: 0.51"),

@@ -45,6 +45,13 @@ def test_the_schema_for_editors_is_fresh() -> None:
     assert json_schema() == written, "write it anew: governor.policy.json_schema() to policies/schema.json"
 
 
+def test_no_text_for_authors_calls_a_window_rolling() -> None:
+    told = [path.read_text(encoding="utf-8") for path in POLICIES.iterdir()]
+
+    assert not any(re.search(r"\brolling\b|\bsliding\b", text) for text in told)
+    assert "fixed windows" in json.dumps(json_schema()["$defs"]["Budget"]["properties"]["per"])
+
+
 def test_every_part_of_the_schema_says_what_it_is() -> None:
     schema = json_schema()
     sections = [schema, *schema["$defs"].values()]
