@@ -7,11 +7,12 @@ runs at C speed.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, TypeVar, cast
+from dataclasses import dataclass
+from operator import itemgetter
+from typing import TYPE_CHECKING, TypeVar
 
 from governor.calls import History
-from governor.values import cheap
+from governor.values import cheap, replace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -22,6 +23,7 @@ __all__ = ["HistoryMemo"]
 
 T = TypeVar("T")
 
+_content = itemgetter("content")
 _NO_CONTENT: dict[str, object] = {"content": None}
 
 
@@ -122,7 +124,7 @@ class HistoryMemo:
     def _prints_of(self, count: int) -> list[object]:
         """Fingerprints of the first `count` sources as they are now."""
         if self._fingerprint is None:
-            return [fields["content"] for fields in _first(self._fields, count)]
+            return list(map(_content, _first(self._fields, count)))
         return list(map(self._fingerprint, _first(self._sources, count)))
 
     def _print_of(self, source: object) -> object:
@@ -175,5 +177,5 @@ def _first(items: list[T], count: int) -> list[T]:
 
 def _fields_of(source: object) -> dict[str, object]:
     """The attributes of a source. The dictionary itself is kept: reading it is twice as fast as reading the attribute."""
-    fields = getattr(source, "__dict__", None)
-    return cast("dict[str, object]", fields) if fields is not None and "content" in fields else _NO_CONTENT
+    fields: dict[str, object] | None = getattr(source, "__dict__", None)
+    return fields if fields is not None and "content" in fields else _NO_CONTENT

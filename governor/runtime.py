@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from governor.controls import Controls
 from governor.effects import (
@@ -94,32 +94,30 @@ class Runtime:
         Found by the effect's class, not by asking one class after the other: some thirty effects make one turn of an agent.
         """
         kind = type(effect)
-        if kind in _STORED:
-            return _STORED[kind](self.store, effect)
-        if kind in _CALLS:
-            return invoke(cast("InvokeModel | InvokeTool | Approve", effect))
-        return self._performer(kind)(effect, span)
+        if (stored := _STORED.get(kind)) is not None:
+            return stored(self.store, effect)
+        if (local := self._local.get(kind)) is not None:
+            return local(effect, span)
+        return invoke(_called(effect))
 
     async def perform_async(
         self, effect: Effect[Any], span: Span, invoke: Callable[[InvokeModel | InvokeTool | Approve], Awaitable[Any]]
     ) -> Any:
         """The async twin of `perform`."""
         kind = type(effect)
-        if kind in _STORED_ASYNC:
-            return await _STORED_ASYNC[kind](self.store, effect)
-        if kind in _CALLS:
-            return await invoke(cast("InvokeModel | InvokeTool | Approve", effect))
-        return self._performer(kind)(effect, span)
-
-    def _performer(self, kind: type[Effect[Any]]) -> Callable[[Any, Span], Any]:
-        found = self._local.get(kind)
-        if found is None:
-            message = f"no driver performs {kind.__name__}"
-            raise TypeError(message)
-        return found
+        if (stored := _STORED_ASYNC.get(kind)) is not None:
+            return await stored(self.store, effect)
+        if (local := self._local.get(kind)) is not None:
+            return local(effect, span)
+        return await invoke(_called(effect))
 
 
-_CALLS = frozenset({InvokeModel, InvokeTool, Approve})
+def _called(effect: Effect[Any]) -> InvokeModel | InvokeTool | Approve:
+    if isinstance(effect, (InvokeModel, InvokeTool, Approve)):
+        return effect
+    message = f"no driver performs {type(effect).__name__}"
+    raise TypeError(message)
+
 
 _STORED: Mapping[type[Effect[Any]], Callable[[Store, Any], Any]] = {
     Change: lambda store, effect: store.change(effect.run.id, effect.apply),

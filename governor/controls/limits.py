@@ -5,10 +5,10 @@ They catch what no loop detector sees, a run that is new at every step and never
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from governor.decisions import ALLOWED, Decision, Reason, Verdict
+from governor.values import replace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

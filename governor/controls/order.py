@@ -9,13 +9,13 @@ from __future__ import annotations
 import hashlib
 import json
 from bisect import bisect_right
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 
 from governor.calls import Breakpoint, CachePlan, ModelRequest
 from governor.models import facts
-from governor.values import cheap
+from governor.values import cheap, replace
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

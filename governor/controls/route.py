@@ -7,7 +7,7 @@ tier is left to the policy.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from governor.calls import ModelRef
@@ -16,7 +16,7 @@ from governor.models import facts
 from governor.plans import Judgement, Routed
 from governor.policy.matchers import matches_glob
 from governor.runs import RouteState
-from governor.values import cheap
+from governor.values import cheap, replace
 
 if TYPE_CHECKING:
     from governor.calls import ModelCall, ModelRequest, ModelResponse, StepRef, ToolCall, ToolResult

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
     from opentelemetry.trace import Span
 
-    from governor.controls import Controls
     from governor.effects import Flow
     from governor.runs import RunState
     from governor.stores.contract import Store
@@ -65,6 +64,10 @@ class Governor:
         """
         self.runtime = runtime or Runtime(_loaded(policy), store=store)
         self.policy = self.runtime.policy
+        self.controls = self.runtime.controls
+        results = self.policy.policy.context.tool_results
+        self.caps_results = results.cap is not None and results.recall and self.policy.policy.mode == "enforce"
+        """Whether long tool results are cut and a recall tool has to be offered for them."""
         self.name = name
         self.on_report = on_report
         self._clients: dict[str, BaseChatModel] = dict(clients or {})
@@ -74,17 +77,6 @@ class Governor:
         """What each node's model was offered last, by the node's path."""
         self._carries: dict[tuple[type[Any], str], bool] = {}
         self._lock = threading.Lock()
-
-    @property
-    def controls(self) -> Controls:
-        """The policy's controls."""
-        return self.runtime.controls
-
-    @property
-    def caps_results(self) -> bool:
-        """Whether long tool results are cut and a recall tool has to be offered for them."""
-        results = self.policy.policy.context.tool_results
-        return results.cap is not None and results.recall and self.policy.policy.mode == "enforce"
 
     def client(self, tier: str) -> BaseChatModel:
         """The client of a tier, built when first needed and kept. Raises ConfigurationError when it cannot be built."""

@@ -42,7 +42,7 @@ def install() -> None:
         if _installed:
             return
         if not _registered:
-            register_configure_hook(second_line, inheritable=True)
+            register_configure_hook(second_line, inheritable=False)
             _registered.append(second_line)
         for cls, name, hook in _HOOKS:
             original = getattr(cls, name, None)

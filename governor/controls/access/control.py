@@ -9,16 +9,19 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 from governor.calls import ToolResult
 from governor.controls.access.rules import RuleIndex
 from governor.controls.access.wording import by_default, by_rule, told, unknown_tool
 from governor.decisions import ALLOWED, Decision, Reason, Verdict
+from governor.values import replace
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from governor.calls import ToolCall
+    from governor.controls.access.rules import Match
     from governor.policy.schema import Policy
     from governor.runs import RunState
 
@@ -28,6 +31,8 @@ _RECALL = "recall"
 """Governor's own tool, by which the model reads back what compaction left out."""
 
 _APPROVALS = 256
+_SAID = 4_096
+"""Decisions remembered. Names of tools that a rule's pattern matches may be made up by the model, so there is a bound."""
 
 
 class Access:
@@ -36,6 +41,7 @@ class Access:
     def __init__(self, policy: Policy) -> None:
         """Compile the rules."""
         self._index = RuleIndex(policy)
+        self._said: dict[tuple[object, ...], Decision] = {}
         self._tells = {rule.id: rule.tell for rule in policy.tools.rules}
         self._default = policy.tools.default
         self._observed = policy.mode == "observe"
@@ -54,15 +60,25 @@ class Access:
         matches = self._index.matches(state, call, now)
         enforced = next((match for match in matches if not match.observed), None)
         if enforced is not None and enforced.decide != "allow":
-            return by_rule(call, enforced, matches)
+            return self._by_rule(call, enforced, matches)
         if enforced is None and self._default == "deny" and not self._observed:
             return by_default(call, matches, observed=False)
         would = next((match for match in matches if match.observed and match.decide != "allow"), None)
         if would is not None:
-            return replace(by_rule(call, would, matches), observed=True)
+            return replace(self._by_rule(call, would, matches), observed=True)
         if matches:
-            return by_rule(call, enforced or matches[0], matches)
+            return self._by_rule(call, enforced or matches[0], matches)
         return ALLOWED if self._default == "allow" else by_default(call, matches, observed=True)
+
+    def _by_rule(self, call: ToolCall, match: Match, matches: Sequence[Match]) -> Decision:
+        """What `match` says of the call. Remembered: it follows from the tool, the node and the rules that matched."""
+        key = (call.name, call.step.node, match.rule.id, *((each.rule.id, each.code, each.problem) for each in matches))
+        said = self._said.get(key)
+        if said is None:
+            said = by_rule(call, match, matches)
+            if len(self._said) < _SAID:
+                self._said[key] = said
+        return said
 
     def answer(self, call: ToolCall, decision: Decision) -> ToolResult:
         """What the model is told in place of the result: that the call was not made, which rule says so, what to do instead."""

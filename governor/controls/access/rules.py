@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from governor.policy.matchers import PastCall, evaluate
 from governor.policy.rules import STRENGTH
-from governor.values import cheap
+from governor.values import cheap, replace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -33,11 +33,10 @@ class _Indexed:
     rule: ToolRule
     tools: re.Pattern[str]
     nodes: re.Pattern[str] | None
-    observed: bool
     needs: tuple[str, ...]
     """Identities the rule's conditions cannot do without (`tenant`, `user`, `thread`)."""
-    conditions: str
-    """The rule's conditions as written."""
+    matched: Match
+    """What the rule says of every call that it matches."""
 
 
 @cheap
@@ -91,20 +90,20 @@ class RuleIndex:
             if indexed.nodes is not None and not _from_node(indexed.nodes, call.step):
                 continue
             if rule.when is None:
-                yield _match(indexed, rule.decide)
+                yield indexed.matched
                 continue
             facts = facts if facts is not None else _facts(call)
             missing = [name for name in indexed.needs if name not in facts]
             if missing:
-                yield _match(indexed, "deny", "identity_missing", f"the run names no {missing[0]}")
+                yield _denied(indexed.matched, "identity_missing", f"the run names no {missing[0]}")
                 continue
             try:
                 holds = evaluate(rule.when, facts, history=_history(state, now) if rule.when.after else None)
             except Exception as error:  # noqa: BLE001 - whatever it is, the rule has not been checked
-                yield _match(indexed, "deny", "error", type(error).__name__)
+                yield _denied(indexed.matched, "error", type(error).__name__)
                 continue
             if holds:
-                yield _match(indexed, rule.decide)
+                yield indexed.matched
 
     def _candidates(self, tool: str) -> Iterator[_Indexed]:
         yield from self._named.get(tool, ())
@@ -113,15 +112,9 @@ class RuleIndex:
                 yield indexed
 
 
-def _match(indexed: _Indexed, decide: str, code: str | None = None, problem: str = "") -> Match:
-    return Match(
-        rule=indexed.rule,
-        observed=indexed.observed,
-        conditions=indexed.conditions,
-        decide=decide,
-        code=f"access.{code or decide}",
-        problem=problem,
-    )
+def _denied(matched: Match, code: str, problem: str) -> Match:
+    """The rule's word on a call that it cannot be evaluated for."""
+    return replace(matched, decide="deny", code=f"access.{code}", problem=problem)
 
 
 def _indexed(rule: ToolRule, *, observed: bool) -> _Indexed:
@@ -131,9 +124,14 @@ def _indexed(rule: ToolRule, *, observed: bool) -> _Indexed:
         rule=rule,
         tools=_compiled(rule.tool),
         nodes=_compiled(rule.node) if rule.node else None,
-        observed=observed,
         needs=tuple(dict.fromkeys(root for root in roots if root not in _FACTS_OF_EVERY_CALL)),
-        conditions=_written(rule.when) if rule.when else "",
+        matched=Match(
+            rule=rule,
+            observed=observed,
+            conditions=_written(rule.when) if rule.when else "",
+            decide=rule.decide,
+            code=f"access.{rule.decide}",
+        ),
     )
 
 

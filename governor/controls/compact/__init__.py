@@ -7,7 +7,7 @@ task, the latest user message, a ledger of identifiers and the latest messages.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from governor.calls import View
@@ -15,13 +15,13 @@ from governor.controls.compact.ledger import build
 from governor.controls.compact.plan import Limit, fitting, plan_cut, tightest, too_long
 from governor.controls.compact.rent import cache_lifetime_ms, tariff
 from governor.controls.compact.show import RECALL_TOOL, handle_of, page, shorten
-from governor.controls.compact.span import Standing, cut_view, has_open_call, newest_cut
+from governor.controls.compact.span import NO_CUT, Standing, cut_view, has_open_call, newest_cut
 from governor.decisions import ALLOWED, Decision, Reason, Verdict
 from governor.models import facts
 from governor.plans import Viewed
 from governor.runs import Cut, Lane
 from governor.tokens import estimate
-from governor.values import cheap
+from governor.values import cheap, replace
 
 if TYPE_CHECKING:
     from governor.calls import Message, ModelCall
@@ -113,7 +113,7 @@ class Compact:
         Between cuts the work grows with what is new, not with the history; a cut reads what it removes once.
         """
         lane = state.lanes.get(call.lane) or Lane()
-        standing = Standing(cut=None, start=0) if self._off else newest_cut(lane.cuts, call.history)
+        standing = NO_CUT if self._off else newest_cut(lane.cuts, call.history)
         view = cut_view(call.history, standing)
         tools = sum(tool.tokens for tool in call.tools)
         moment = _Now(

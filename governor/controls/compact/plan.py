@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from governor.controls.compact.span import pinned_at, tail_start, whole_pairs
 from governor.decisions import Decision, Reason, Verdict
-from governor.values import cheap
+from governor.values import cheap, replace
 
 if TYPE_CHECKING:
     from governor.calls import History

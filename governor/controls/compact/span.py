@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from governor.calls import History
     from governor.runs import Cut
 
-__all__ = ["Standing", "cut_view", "has_open_call", "newest_cut", "pinned_at", "tail_start", "whole_pairs"]
+__all__ = ["NO_CUT", "Standing", "cut_view", "has_open_call", "newest_cut", "pinned_at", "tail_start", "whole_pairs"]
 
 
 @cheap
@@ -29,6 +29,10 @@ class Standing:
     """Kept messages beside the head."""
 
 
+NO_CUT = Standing(cut=None, start=0)
+"""The whole history."""
+
+
 def newest_cut(cuts: Sequence[Cut], history: History) -> Standing:
     """The newest cut whose first message is part of the history: a fork from before a cut is not bound by it."""
     for cut in reversed(cuts):
@@ -38,7 +42,7 @@ def newest_cut(cuts: Sequence[Cut], history: History) -> Standing:
             return Standing(
                 cut=cut, start=start, kept=tuple(sorted(position for position in positions if position < start))
             )
-    return Standing(cut=None, start=0)
+    return NO_CUT
 
 
 def head_of(history: History) -> tuple[int, ...]:

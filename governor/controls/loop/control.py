@@ -6,7 +6,6 @@ arguments; answers in words. What is repeated must be the result too, so calls t
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from governor.calls import ToolResult
@@ -18,6 +17,7 @@ from governor.controls.loop.signatures import digest
 from governor.controls.loop.wording import Finding, blocked_answer, cycle_name, nudge_note, poll_note, reason
 from governor.decisions import Decision, Reason, Verdict
 from governor.plans import Admission
+from governor.values import replace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from governor.controls.loop.periods import MAX_PERIOD, advance, extend, halve
 from governor.controls.loop.results import short
 from governor.controls.loop.signatures import canon_text, digest, mask
+from governor.values import replace
 
 if TYPE_CHECKING:
     from governor.calls import History, ModelCall, ModelResponse, ToolCall
