@@ -20,6 +20,7 @@ from governor_sandbox.prompt import (
     Request,
     ToolCall,
     compact_json,
+    document_text,
 )
 from governor_sandbox.prompt import ToolResult as Result
 
@@ -103,17 +104,25 @@ def _add(builder: PromptBuilder, role: str, block: Content) -> None:
         media = [part for part in block.content if isinstance(part, Media)]
         digest = compact_json([part.model_dump(exclude={"cache_control"}) for part in media]) if media else ""
         tag = f"{role}/result/{block.tool_use_id}/{bool(block.is_error)}/{digest}"
-        builder.add("messages", tag, _result_text(block), overhead=len(media) * IMAGE_TOKENS)
+        texts = [text for part in media if (text := _document_text(part)) is not None]
+        overhead = (len(media) - len(texts)) * IMAGE_TOKENS
+        builder.add("messages", tag, "\n".join([_result_text(block), *texts]), overhead=overhead)
     elif isinstance(block, Thinking):
         builder.add("messages", f"{role}/thinking", block.thinking)
     elif isinstance(block, Media):
         identity = compact_json(block.model_dump(exclude={"cache_control"}))
-        builder.add("messages", f"{role}/{identity}", "", overhead=IMAGE_TOKENS)
+        text = _document_text(block)
+        overhead = IMAGE_TOKENS if text is None else 0
+        builder.add("messages", f"{role}/{identity}", text or "", overhead=overhead)
     else:
         builder.add("messages", f"{role}/redacted", block.data)
     control = getattr(block, "cache_control", None)
     if control is not None:
         builder.mark(control.ttl)
+
+
+def _document_text(media: Media) -> str | None:
+    return document_text(media.source) if media.type == "document" else None
 
 
 def _result_text(block: ToolResult) -> str:

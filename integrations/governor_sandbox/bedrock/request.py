@@ -20,6 +20,7 @@ from governor_sandbox.prompt import (
     Request,
     ToolCall,
     compact_json,
+    document_text,
 )
 from governor_sandbox.prompt import ToolResult as Result
 
@@ -117,15 +118,27 @@ def _add(builder: PromptBuilder, role: str, block: Content) -> None:
         builder.add("messages", f"{role}/use/{use.toolUseId}", f"{use.name}{compact_json(use.input)}")
     elif block.toolResult:
         result = block.toolResult
-        images = sum(item.image is not None or item.video is not None for item in result.content)
+        images = sum(
+            item.image is not None or item.video is not None or _is_binary(item.document) for item in result.content
+        )
         tag = f"{role}/result/{result.toolUseId}/{result.status}/{_digest(result, images)}"
         builder.add("messages", tag, _result_text(result), overhead=images * IMAGE_TOKENS)
     elif block.reasoningContent and block.reasoningContent.reasoningText:
         builder.add("messages", f"{role}/reasoning", block.reasoningContent.reasoningText.text)
-    elif block.image or block.video or block.audio:
+    elif block.document and not _is_binary(block.document):
+        builder.add("messages", f"{role}/{block.model_dump_json(exclude_none=True)}", _text_of(block.document) or "")
+    elif block.image or block.video or block.audio or block.document:
         builder.add("messages", f"{role}/{block.model_dump_json(exclude_none=True)}", "", overhead=IMAGE_TOKENS)
     else:
         builder.add("messages", f"{role}/other", block.model_dump_json(exclude_none=True))
+
+
+def _text_of(document: Mapping[str, Any]) -> str | None:
+    return document_text(document.get("source"), str(document.get("format", "")))
+
+
+def _is_binary(document: Mapping[str, Any] | None) -> bool:
+    return document is not None and _text_of(document) is None
 
 
 def _digest(result: ToolResult, images: int) -> str:
@@ -138,8 +151,10 @@ def _result_text(result: ToolResult) -> str:
     for item in result.content:
         if item.text is not None:
             parts.append(item.text)
-        elif item.document or item.searchResult:
-            parts.append(compact_json(item.document or item.searchResult))
+        elif item.document:
+            parts.append(_text_of(item.document) or "")
+        elif item.searchResult:
+            parts.append(compact_json(item.searchResult))
         elif item.image is None and item.video is None:
             parts.append(compact_json(item.json_))
     return "\n".join(parts)
