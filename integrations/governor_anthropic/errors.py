@@ -28,12 +28,12 @@ def classify(error: BaseException) -> Failure:
         if isinstance(cause, anthropic.APIStatusError):
             return _answered(cause)
         if never_sent(cause):
-            return Failure(rejected=True, transient=True, code=type(cause).__name__)
+            return Failure(rejected=True, transient=True, code=type(cause).__name__, resent=True, unanswered=True)
     broken = isinstance(error, (anthropic.APIConnectionError, ConnectionError, TimeoutError))
     transient = broken or from_transport(error)
     # A missing key is the SDK's TypeError, raised before anything is sent.
     rejected = isinstance(error, TypeError) and "authentication" in str(error)
-    return Failure(rejected=rejected, transient=transient, code=type(error).__name__)
+    return Failure(rejected=rejected, transient=transient, code=type(error).__name__, resent=broken)
 
 
 def _answered(error: anthropic.APIStatusError) -> Failure:

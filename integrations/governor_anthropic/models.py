@@ -9,7 +9,14 @@ from langchain_anthropic import ChatAnthropic
 
 from governor.calls import ModelRef
 from governor.errors import ConfigurationError
-from governor_langgraph.clients import construct, has_auth_header, headers_of, output_default
+from governor_langgraph.clients import (
+    construct,
+    has_auth_header,
+    headers_of,
+    integers_in,
+    output_default,
+    without_retries,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,7 +25,17 @@ if TYPE_CHECKING:
 
     from governor.policy.schema import Tier
 
-__all__ = ["FAMILY", "PROVIDERS", "build", "is_mine", "model_ref", "with_max_output"]
+__all__ = [
+    "FAMILY",
+    "PROVIDERS",
+    "build",
+    "is_mine",
+    "max_output",
+    "model_ref",
+    "price_percent",
+    "single_attempt",
+    "with_max_output",
+]
 
 FAMILY = "anthropic"
 PROVIDERS: tuple[str, ...] = ("anthropic",)
@@ -28,6 +45,11 @@ _TRANSPORTS = {
     "anthropic-bedrock-mantle-chat": "bedrock_mantle_anthropic",
 }
 """`_llm_type` of the subclasses in langchain-aws to the name that `init_chat_model` has for them."""
+
+_LIMITS = ("max_tokens", "max_tokens_to_sample")
+
+GEO_PERCENT = {"us": 110}
+"""Percent of the listed price by `inference_geo` (Anthropic's documentation of data residency: 1.1 times in the US)."""
 
 SMALLEST_THINKING = 1024
 """Least `budget_tokens` that the API accepts (Anthropic's documentation of extended thinking)."""
@@ -71,6 +93,36 @@ def build(tier: Tier) -> BaseChatModel:
     return construct(tier, ChatAnthropic, arguments)
 
 
+def single_attempt(model: BaseChatModel) -> tuple[BaseChatModel, int]:
+    """The SDK's clients are made when first used, from `max_retries`; those that exist already are copied with it."""
+    client = cast("ChatAnthropic", model)
+    copy, retries = without_retries(client)
+    if not (retries or client.max_retries):
+        return model, 0
+    copy = copy.model_copy() if copy is model else copy
+    vars(copy)["max_retries"] = 0
+    vars(copy).pop("_client_params", None)  # remembered with the retries in them
+    return copy, max(retries, client.max_retries)
+
+
+def max_output(model: BaseChatModel, kwargs: Mapping[str, Any]) -> int | None:
+    """As the API will read it: `extra_body`, which the SDK merges last, then the call, then the client."""
+    client = cast("ChatAnthropic", model)
+    places = (_extra_body(client, kwargs), kwargs, client.model_kwargs, {"max_tokens": client.max_tokens})
+    return next((limit for place in places for limit in integers_in(place, _LIMITS)), None)
+
+
+def price_percent(settings: Mapping[str, Any]) -> int:
+    """A priority tier is bought beforehand and costs no more per token; inference in one country does."""
+    extra = cast("Mapping[str, Any]", settings.get("extra_body") or {})
+    geo = extra.get("inference_geo") or settings.get("inference_geo")
+    return GEO_PERCENT.get(str(geo), 100)
+
+
+def _extra_body(client: ChatAnthropic, kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    return dict(cast("Mapping[str, Any]", kwargs.get("extra_body") or client.model_kwargs.get("extra_body") or {}))
+
+
 def with_max_output(model: BaseChatModel, kwargs: Mapping[str, Any], n: int) -> dict[str, Any]:
     """`max_tokens` per call wins over the instance; a thinking budget that would not fit under it is lowered with it.
 
@@ -80,7 +132,7 @@ def with_max_output(model: BaseChatModel, kwargs: Mapping[str, Any], n: int) -> 
     client = cast("ChatAnthropic", model)
     limited = {key: value for key, value in kwargs.items() if key != "max_tokens_to_sample"}
     limited["max_tokens"] = n
-    extra = dict(cast("Mapping[str, Any]", kwargs.get("extra_body") or client.model_kwargs.get("extra_body") or {}))
+    extra = _extra_body(client, kwargs)
     if "max_tokens" in extra:
         extra["max_tokens"] = n
     thinking = extra.get("thinking") or client.thinking or kwargs.get("thinking")

@@ -14,7 +14,17 @@ except ImportError as error:
     raise ImportError(message) from error
 
 from governor_bedrock.errors import classify, finish
-from governor_bedrock.models import FAMILY, PROVIDERS, build, is_mine, model_ref, with_max_output
+from governor_bedrock.models import (
+    FAMILY,
+    PROVIDERS,
+    build,
+    is_mine,
+    max_output,
+    model_ref,
+    price_percent,
+    single_attempt,
+    with_max_output,
+)
 from governor_bedrock.prompt import mark, strip_foreign
 
 __all__ = [
@@ -25,7 +35,10 @@ __all__ = [
     "finish",
     "is_mine",
     "mark",
+    "max_output",
     "model_ref",
+    "price_percent",
+    "single_attempt",
     "strip_foreign",
     "with_max_output",
 ]

@@ -45,9 +45,9 @@ def classify(error: BaseException) -> Failure:
             return _answered(cause)
     code = type(error).__name__
     if isinstance(error, NeverConnected):
-        return Failure(rejected=True, transient=True, code=code)
-    if isinstance(error, HTTPClientError):
-        return Failure(rejected=False, transient=True, code=code)
+        return Failure(rejected=True, transient=True, code=code, resent=True, unanswered=True)
+    if isinstance(error, HTTPClientError):  # within a stream it is urllib3's own error
+        return Failure(rejected=False, transient=True, code=code, resent=True, unanswered=True)
     # All else of botocore's own (no credentials, invalid parameters) is raised before anything is sent.
     rejected = isinstance(error, BotoCoreError)
     return Failure(rejected=rejected, transient=isinstance(error, (ConnectionError, TimeoutError)), code=code)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from typing import TYPE_CHECKING, Any, cast
 
 import boto3
+from botocore.client import BaseClient
 from botocore.config import Config
 from botocore.exceptions import ProfileNotFound
 from langchain_aws import ChatBedrockConverse
 
 from governor.calls import ModelRef
 from governor.errors import ConfigurationError
-from governor_langgraph.clients import construct, headers_of, output_default
+from governor_langgraph.clients import construct, headers_of, integers_in, output_default
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -21,13 +23,33 @@ if TYPE_CHECKING:
 
     from governor.policy.schema import Tier
 
-__all__ = ["FAMILY", "PROVIDERS", "build", "is_mine", "model_ref", "with_max_output"]
+__all__ = [
+    "FAMILY",
+    "PROVIDERS",
+    "build",
+    "is_mine",
+    "max_output",
+    "model_ref",
+    "price_percent",
+    "single_attempt",
+    "with_max_output",
+]
 
 FAMILY = "bedrock"
 PROVIDERS: tuple[str, ...] = ("bedrock_converse", "bedrock", "amazon_bedrock")
 
 READABLE_ARNS = (":foundation-model/", ":inference-profile/")
 """ARNs that end in a model's id; those of application profiles, routers and imported models end in a random one."""
+
+LEGACY_ATTEMPTS, STANDARD_ATTEMPTS = 5, 3
+"""Requests that botocore sends for one call, by retry mode, where nothing else is configured (its documentation of retries)."""
+
+TIER_PERCENT = {"priority": 175}
+"""Percent of the listed price by service tier (Amazon Bedrock's price list). Flex costs less and is held and charged in full; what is
+reserved is bought beforehand."""
+
+_CONFIGS = ("inference_config", "inferenceConfig")
+"""Spellings of the whole configuration; the client writes the first as the second."""
 
 KEY_ARGUMENTS = frozenset({"aws_access_key_id", "bedrock_api_key", "api_key"})
 
@@ -112,6 +134,70 @@ def _adding(headers: Mapping[str, str]) -> Callable[..., None]:
     return add
 
 
+def single_attempt(model: BaseChatModel) -> tuple[BaseChatModel, int]:
+    """boto3 asks for retries by an event, `needs-retry`; the copy's endpoint does not send it. Clients of another kind are left alone."""
+    converse = cast("ChatBedrockConverse", model)
+    retries = _retries(converse.client)
+    if not retries:
+        return model, 0
+    single = converse.model_copy()
+    vars(single)["client"] = _once(converse.client)  # not as an update of fields: what user code set stays what it set
+    return single, retries
+
+
+def _retries(client: Any) -> int:
+    """How often a boto3 client sends a failed request again. Without configuration that is 4 times, in the newer modes 2."""
+    if not isinstance(client, BaseClient) or isinstance(_endpoint(client)._event_emitter, _NoRetries):  # noqa: SLF001
+        return 0
+    settings = cast("Mapping[str, Any]", cast("Any", client).meta.config.retries or {})
+    usual = LEGACY_ATTEMPTS if settings.get("mode", "legacy") == "legacy" else STANDARD_ATTEMPTS
+    return max(0, int(settings.get("total_max_attempts") or usual) - 1)
+
+
+def _once(client: BaseClient) -> BaseClient:
+    """A client that shares everything with `client` but the retries. `copy.copy` cannot make one: it asks a class without state for it."""
+    clone = object.__new__(type(client))
+    vars(clone).update(vars(client))
+    endpoint = copy.copy(_endpoint(client))
+    endpoint._event_emitter = _NoRetries(endpoint._event_emitter)  # noqa: SLF001
+    vars(clone)["_endpoint"] = endpoint
+    return clone
+
+
+def _endpoint(client: BaseClient) -> Any:
+    return vars(client)["_endpoint"]
+
+
+class _NoRetries:
+    """The events of a client but for the question whether a request is sent again."""
+
+    def __init__(self, events: Any) -> None:
+        self._events = events
+
+    def emit(self, event_name: str, **given: Any) -> list[tuple[Any, Any]]:
+        """What the handlers answer; nobody answers that a request needs a retry."""
+        return [] if event_name.startswith("needs-retry.") else self._events.emit(event_name, **given)
+
+    def __getattr__(self, name: str) -> Any:
+        """All else is the events' own."""
+        return getattr(self._events, name)
+
+
+def max_output(model: BaseChatModel, kwargs: Mapping[str, Any]) -> int | None:
+    """As Converse will be asked: a whole `inferenceConfig` wins over the call's limit, and that over the client's."""
+    client = cast("ChatBedrockConverse", model)
+    configs = [cast("Mapping[str, Any]", kwargs[name]) for name in _CONFIGS if kwargs.get(name)]
+    places = configs[-1:] or [kwargs, {"max_tokens": client.max_tokens}]
+    return next((limit for place in places for limit in integers_in(place, ("maxTokens", "max_tokens"))), None)
+
+
+def price_percent(settings: Mapping[str, Any]) -> int:
+    """By service tier, as the call or the client names it."""
+    tier = next(filter(None, (settings.get(name) for name in ("serviceTier", "service_tier"))), None)
+    tier = cast("Mapping[str, Any]", tier).get("type") if isinstance(tier, dict) else tier
+    return TIER_PERCENT.get(str(tier), 100)
+
+
 def with_max_output(model: BaseChatModel, kwargs: Mapping[str, Any], n: int) -> dict[str, Any]:
     """`max_tokens` per call wins over the instance, but loses to a whole `inferenceConfig`, so that is limited too.
 
@@ -120,7 +206,7 @@ def with_max_output(model: BaseChatModel, kwargs: Mapping[str, Any], n: int) -> 
     """
     client = cast("ChatBedrockConverse", model)
     limited = {key: value for key, value in kwargs.items() if key != "maxTokens"} | {"max_tokens": n}
-    for name in ("inference_config", "inferenceConfig"):
+    for name in _CONFIGS:
         if kwargs.get(name):
             given = cast("Mapping[str, Any]", kwargs[name])
             limited[name] = {key: value for key, value in given.items() if key != "max_tokens"} | {"maxTokens": n}

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from governor_langgraph.vendors import Finish
 
-__all__ = ["causes", "failure_by_status", "finish_of", "from_transport", "never_sent"]
+__all__ = ["causes", "failure_by_status", "finish_of", "from_transport", "never_sent", "wait_asked"]
 
 WORDS: Mapping[str, Finish] = {
     "stop": "stop",
@@ -62,10 +62,13 @@ def failure_by_status(status: int | None, code: str) -> Failure:
     500 on it may have worked and billed. Throttling, timeouts and server errors may pass.
     """
     answered = status is not None and 400 <= status < 500
+    transient = status in (408, 409, 424, 429) or (status is not None and status >= 500)
     return Failure(
         rejected=answered and status not in UNKNOWN_4XX,
-        transient=status in (408, 409, 424, 429) or (status is not None and status >= 500),
+        transient=transient,
         code=code,
+        resent=transient,
+        unanswered=True,
     )
 
 
@@ -92,6 +95,26 @@ def never_sent(error: BaseException) -> bool:
 def from_transport(error: BaseException) -> bool:
     """Whether the transport failed at any moment; the same request may succeed later."""
     return "TransportError" in _kinds(error)
+
+
+LONGEST_WAIT_S = 60.0
+"""A longer wait than this is not waited for, as in OpenAI's and Anthropic's SDKs."""
+
+
+def wait_asked(error: BaseException) -> float | None:
+    """Seconds after which the provider wants to be asked again, from `retry-after`; None when it says nothing, or asks too much."""
+    for cause in causes(error):
+        headers: Any = getattr(getattr(cause, "response", None), "headers", None)
+        if headers is None:
+            continue
+        for name, per_second in (("retry-after-ms", 1000), ("retry-after", 1)):
+            try:
+                wait_s = float(headers.get(name)) / per_second
+            except (TypeError, ValueError):  # not there, or a date
+                continue
+            if 0 <= wait_s <= LONGEST_WAIT_S:
+                return wait_s
+    return None
 
 
 def _kinds(error: BaseException) -> frozenset[str]:

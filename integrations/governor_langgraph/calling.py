@@ -8,21 +8,20 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from contextlib import aclosing, closing
+from contextlib import aclosing
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from langchain_core.callbacks import BaseCallbackManager
 from langchain_core.messages import AIMessageChunk
-from langchain_core.messages.ai import add_ai_message_chunks
-from langchain_core.outputs import ChatGenerationChunk, LLMResult, RunInfo
+from langchain_core.outputs import LLMResult, RunInfo
 from langchain_core.tracers._streaming import _StreamingCallbackHandler, _V2StreamingCallbackHandler
 
 from governor.calls import ModelResponse
 from governor.drive import drive_stream, drive_stream_async
 from governor.effects import InvokeModel
 from governor.pipeline import model_call
-from governor.tokens import estimate
+from governor_langgraph.chunks import AOpened, Opened
 from governor_langgraph.model_path import AtProvider, GovernedCall, Outgoing, prepare, response_of
 
 if TYPE_CHECKING:
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
 
     from langchain_core.language_models import BaseChatModel
     from langchain_core.messages import BaseMessage
-    from opentelemetry.trace import Span
 
     from governor_langgraph.context import GovernedStep
 
@@ -65,7 +63,7 @@ def generate(
 ) -> LLMResult:
     """One governed call. In a run inside another governor's run, what is sent goes through the outer policy as well."""
     prepared = prepare(step, model, messages, kwargs, streaming=streaming)
-    outer = step.outer
+    outer, again = step.outer, partial(prepared.attempts.again, read=streaming)
 
     def through(outer: GovernedStep, out: Outgoing, call: Generate) -> LLMResult:
         return generate(outer, out.model, out.messages, out.kwargs, call, streaming=streaming)
@@ -74,7 +72,8 @@ def generate(
 
         def invoke(effect: InvokeModel) -> ModelResponse:
             out = prepared.outgoing(effect.request)
-            with AtProvider(effect.meter, out.model, span):
+            prepared.attempts.pause()
+            with AtProvider(effect.meter, out.model, span, again):
                 result = call(out) if outer is None else through(outer, out, call)
             return _response(result, out.model, effect.request.model.provider)
 
@@ -94,7 +93,7 @@ async def agenerate(
 ) -> LLMResult:
     """The async twin of `generate`."""
     prepared = prepare(step, model, messages, kwargs, streaming=streaming)
-    outer = step.outer
+    outer, again = step.outer, partial(prepared.attempts.again, read=streaming)
 
     def through(outer: GovernedStep, out: Outgoing, call: AGenerate) -> Awaitable[LLMResult]:
         return agenerate(outer, out.model, out.messages, out.kwargs, call, streaming=streaming)
@@ -103,7 +102,8 @@ async def agenerate(
 
         async def invoke(effect: InvokeModel) -> ModelResponse:
             out = prepared.outgoing(effect.request)
-            with AtProvider(effect.meter, out.model, span):
+            await prepared.attempts.apause()
+            with AtProvider(effect.meter, out.model, span, again):
                 result = await (call(out) if outer is None else through(outer, out, call))
             return _response(result, out.model, effect.request.model.provider)
 
@@ -155,96 +155,6 @@ FINISH = "message-finish"
 """Last event of a message in LangChain's streaming protocol."""
 
 
-class _Chunks:
-    """What a stream yielded: counted as it passes, added up once at the end."""
-
-    def __init__(self, effect: InvokeModel, model: BaseChatModel, answer: Answer | None) -> None:
-        self.meter = effect.meter
-        self.provider = effect.request.model.provider
-        self.model = model
-        self.answer = answer
-        self.seen: list[AIMessageChunk] = []
-
-    def saw(self, chunk: Any) -> None:
-        if self.answer is not None:  # events: the caller's own accumulator adds them up
-            self.meter.output_tokens += estimate("".join(_written(cast("Mapping[str, Any]", chunk))))
-            return
-        message = cast("AIMessageChunk", chunk.message) if isinstance(chunk, ChatGenerationChunk) else chunk
-        self.seen.append(message)
-        written = str(message.text) + "".join(
-            part.get("args") or "" for part in getattr(message, "tool_call_chunks", ())
-        )
-        if written:
-            self.meter.output_tokens += estimate(written)
-
-    def response(self) -> ModelResponse:
-        whole = self.answer() if self.answer is not None else self._whole()
-        if whole is None:
-            return ModelResponse()
-        response = response_of(whole, self.model, whole, provider=self.provider)
-        self.meter.usage = response.usage
-        return response
-
-    def _whole(self) -> BaseMessage | None:
-        if not self.seen:
-            return None
-        first, *rest = self.seen
-        return add_ai_message_chunks(first, *rest) if rest else first
-
-
-def _written(event: Mapping[str, Any]) -> Iterator[str]:
-    """The text that an event of LangChain's streaming protocol adds."""
-    delta = event.get("delta") if event.get("event") == "content-block-delta" else None
-    fields: Mapping[str, Any] = cast("Mapping[str, Any]", delta) if isinstance(delta, dict) else {}
-    yield from (value for key, value in fields.items() if key != "type" and isinstance(value, str))
-
-
-class _Opened(_Chunks):
-    """A provider's stream under way."""
-
-    def __init__(
-        self, effect: InvokeModel, out: Outgoing, span: Span, open_stream: Stream, answer: Answer | None
-    ) -> None:
-        super().__init__(effect, out.model, answer)
-        self.span = span
-        self._open = partial(open_stream, out)
-
-    def __iter__(self) -> Iterator[AIMessageChunk]:
-        chunks = cast("Any", self._open())
-        with closing(chunks):
-            while True:
-                with AtProvider(self.meter, self.model, self.span):
-                    try:
-                        chunk = next(chunks)
-                    except StopIteration:
-                        return
-                self.saw(chunk)
-                yield chunk
-
-
-class _AOpened(_Chunks):
-    """The async twin of `_Opened`."""
-
-    def __init__(
-        self, effect: InvokeModel, out: Outgoing, span: Span, open_stream: AStream, answer: Answer | None
-    ) -> None:
-        super().__init__(effect, out.model, answer)
-        self.span = span
-        self._open = partial(open_stream, out)
-
-    async def __aiter__(self) -> AsyncIterator[AIMessageChunk]:
-        chunks = cast("Any", self._open())
-        async with aclosing(chunks):
-            while True:
-                with AtProvider(self.meter, self.model, self.span):
-                    try:
-                        chunk = await anext(chunks)
-                    except StopAsyncIteration:
-                        return
-                self.saw(chunk)
-                yield chunk
-
-
 def stream(
     step: GovernedStep,
     model: BaseChatModel,
@@ -267,8 +177,8 @@ def stream(
     with GovernedCall(prepared) as span:
         governor = step.run.governor
 
-        def open_stream(effect: InvokeModel) -> _Opened:
-            return _Opened(effect, prepared.outgoing(effect.request), span, send, answer)
+        def open_stream(effect: InvokeModel) -> Opened:
+            return Opened(effect, prepared, span, send, answer)
 
         perform = partial(governor.runtime.perform, span=span, invoke=_never)
         yield from drive_stream(model_call(prepared.call, governor.controls), perform, open_stream)
@@ -293,8 +203,8 @@ async def astream(
     with GovernedCall(prepared) as span:
         governor = step.run.governor
 
-        def open_stream(effect: InvokeModel) -> _AOpened:
-            return _AOpened(effect, prepared.outgoing(effect.request), span, send, answer)
+        def open_stream(effect: InvokeModel) -> AOpened:
+            return AOpened(effect, prepared, span, send, answer)
 
         perform = partial(governor.runtime.perform_async, span=span, invoke=_never)
         flow = model_call(prepared.call, governor.controls)
@@ -326,12 +236,18 @@ def streams_to_a_reader(model: BaseChatModel, callbacks: Any, kwargs: Mapping[st
 
     Such an answer is with its reader before it can be judged, so it is not asked for again from another tier.
     """
-    if kwargs.get("stream") or getattr(model, "streaming", False):
+    if kwargs.get("stream") or (_may_stream(type(model)) and getattr(model, "streaming", False)):
         return True
-    manager = callbacks if isinstance(callbacks, BaseCallbackManager) else None
-    given = cast("list[Any]", callbacks if isinstance(callbacks, list) else [])
-    handlers: list[Any] = [*manager.handlers, *manager.inheritable_handlers] if manager else given
+    handlers = cast("list[Any]", callbacks if isinstance(callbacks, list) else [])
+    if isinstance(callbacks, BaseCallbackManager):
+        handlers = [*callbacks.handlers, *callbacks.inheritable_handlers]
     return any(map(_listens, map(type, handlers)))
+
+
+@functools.cache
+def _may_stream(client: type[BaseChatModel]) -> bool:
+    """Whether clients of this class have a switch for streaming. Asking pydantic for a field that is not there is slow."""
+    return "streaming" in client.model_fields or hasattr(client, "streaming")
 
 
 @functools.cache

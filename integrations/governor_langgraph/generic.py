@@ -20,7 +20,7 @@ from langchain_core.exceptions import (
 from governor.calls import ModelRef
 from governor.errors import ConfigurationError
 from governor_langgraph.answers import failure_by_status, finish_of
-from governor_langgraph.clients import construct, headers_of
+from governor_langgraph.clients import construct, headers_of, integers_in, without_retries
 from governor_langgraph.foreign import without_foreign
 from governor_langgraph.vendors import Failure
 
@@ -42,7 +42,10 @@ __all__ = [
     "finish",
     "is_mine",
     "mark",
+    "max_output",
     "model_ref",
+    "price_percent",
+    "single_attempt",
     "strip_foreign",
     "with_max_output",
 ]
@@ -96,6 +99,25 @@ def build(tier: Tier) -> BaseChatModel:
         raise ConfigurationError(message) from error
 
 
+def single_attempt(model: BaseChatModel) -> tuple[BaseChatModel, int]:
+    """For clients built on an SDK of OpenAI's and Anthropic's kind. Of retries in any other place nothing is known."""
+    return without_retries(model)
+
+
+def max_output(model: BaseChatModel, kwargs: Mapping[str, Any]) -> int | None:
+    """The call's limit, else what the client tells LangChain's tracing."""
+    limit = next(integers_in(kwargs, OUTPUT_LIMITS), None)
+    if limit is None:
+        limit = model._get_ls_params(**dict(kwargs)).get("ls_max_tokens")  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - what tracing reads
+    return limit if isinstance(limit, int) else None
+
+
+def price_percent(settings: Mapping[str, Any]) -> int:
+    """The listed price: what other providers call a class of service is not known."""
+    del settings
+    return 100
+
+
 def with_max_output(model: BaseChatModel, kwargs: Mapping[str, Any], n: int) -> dict[str, Any]:
     """Set the limit under the name that the model's class has for it. A class without one is left alone: it takes no such argument."""
     name = _output_limit(type(model))
@@ -119,13 +141,15 @@ def classify(error: BaseException) -> Failure:
     """By LangChain's classes of model errors, else by a status on the error or on its response."""
     code = type(error).__name__
     if isinstance(error, REFUSED + PASSING):
-        return Failure(rejected=isinstance(error, REFUSED), transient=isinstance(error, PASSING), code=code)
+        passing = isinstance(error, PASSING)
+        return Failure(rejected=isinstance(error, REFUSED), transient=passing, code=code, resent=passing)
     for holder in (error, getattr(error, "response", None)):
         for name in ("status_code", "status", "code"):
             status = getattr(holder, name, None)
             if isinstance(status, int) and 400 <= status < 600:
                 return failure_by_status(status, code)
-    return Failure(rejected=False, transient=isinstance(error, (ConnectionError, TimeoutError)), code=code)
+    broken = isinstance(error, (ConnectionError, TimeoutError))
+    return Failure(rejected=False, transient=broken, code=code, resent=broken)
 
 
 def finish(message: BaseMessage) -> Finish:

@@ -14,6 +14,7 @@ from opentelemetry.trace import INVALID_SPAN
 from governor.calls import CachePlan, ModelCall, ModelResponse
 from governor.errors import Refused, RunStopped
 from governor.values import cheap
+from governor_langgraph.attempts import Attempts, single_attempt
 from governor_langgraph.context import current_span, model_taken
 from governor_langgraph.messages import convert, render, shown, tool_uses_of
 from governor_langgraph.offer import offer_of
@@ -23,7 +24,7 @@ from governor_langgraph.usage import usage_of
 from governor_langgraph.vendors import vendor_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from types import TracebackType
 
     from langchain_core.language_models import BaseChatModel
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
     from governor.calls import History, Meter, ModelRequest
     from governor_langgraph.context import GovernedStep
     from governor_langgraph.offer import Offer
+    from governor_langgraph.vendors import Failure
+
+    Again = Callable[[BaseException, Failure], bool]
 
 __all__ = ["AtProvider", "GovernedCall", "Outgoing", "Prepared", "prepare", "response_of"]
 
@@ -59,27 +63,43 @@ class Prepared:
     kwargs: dict[str, Any]
     offer: Offer
     rendered: Sequence[object]
+    attempts: Attempts
 
     def outgoing(self, request: ModelRequest) -> Outgoing:
         """The request as the chosen client takes it. User code's model, messages and arguments are not touched.
 
         Raises ConfigurationError when the tier's client cannot be built, CannotCarry when bound tools have no form there.
         """
-        model = (
-            self.model if request.tier is None else _dressed(self.step.run.governor.client(request.tier), self.model)
-        )
+        model, counts = self._client(request), self.step.run.governor.controls.budget.counts_models
         vendor = vendor_of(model)
         messages, kwargs = shown(request.view, self.rendered), self.offer.arranged(self.kwargs)
-        if model is not self.model:
+        if request.tier is not None:
             kwargs = carry_over(kwargs, self.model, model)
             if vendor.FAMILY != vendor_of(self.model).FAMILY:
                 messages = vendor.strip_foreign(messages)
-        if request.max_output_tokens is not None and request.max_output_tokens != self._own_maximum(request):
+        if request.max_output_tokens is not None and (
+            counts or request.max_output_tokens != self._own_maximum(request)
+        ):
             kwargs = vendor.with_max_output(model, kwargs, request.max_output_tokens)
         if request.cache != NO_CACHE:
             messages, kwargs = vendor.mark(model, messages, kwargs, request.cache)
         messages += [HumanMessage(content=note) for note in request.view.notes]
         return Outgoing(model=model, messages=messages, kwargs=kwargs)
+
+    def _client(self, request: ModelRequest) -> BaseChatModel:
+        """The client that answers; one that sends once where a budget counts its calls. User code's retries hold for tiers too."""
+        governor = self.step.run.governor
+        counts = governor.controls.budget.counts_models
+        if request.tier is None:
+            if not counts:
+                return self.model
+            model, self.attempts.allowed = single_attempt(self.model)
+            return model
+        client, retries = governor.client(request.tier), 0
+        if counts:
+            client, retries = single_attempt(client)
+        self.attempts.allowed = max(retries, single_attempt(self.model)[1])
+        return _dressed(client, self.model)
 
     def _own_maximum(self, request: ModelRequest) -> int | None:
         return self.call.max_output_tokens if request.tier is None else None
@@ -94,7 +114,7 @@ def prepare(
     streaming: bool,
 ) -> Prepared:
     """Read a model call. Only messages that the lane has not seen before are converted."""
-    ref = vendor_of(model).model_ref(model)
+    vendor = vendor_of(model)
     offer = offer_of(step, model, kwargs)
     lane = _lane(step, messages, recall=offer.recall)
     history, elided, rendered = _history(step, lane, messages, recall=offer.recall)
@@ -102,16 +122,25 @@ def prepare(
         step=step.ref,
         ordinal=next(step.calls),
         history=history,
-        model=ref,
+        model=vendor.model_ref(model),
         tools=offer.tools,
-        max_output_tokens=_maximum(model, kwargs),
+        max_output_tokens=vendor.max_output(model, kwargs),
         streaming=streaming,
         lane=lane,
         recall=offer.recall,
         elided=elided,
+        price_percents=offer.price_percents,
         locked=bool(kwargs.get("previous_response_id")) or not offer.carried,
     )
-    return Prepared(step=step, call=call, model=model, kwargs=offer.arguments(kwargs), offer=offer, rendered=rendered)
+    return Prepared(
+        step=step,
+        call=call,
+        model=model,
+        kwargs=offer.arguments(kwargs),
+        offer=offer,
+        rendered=rendered,
+        attempts=Attempts(),
+    )
 
 
 def _history(
@@ -128,15 +157,6 @@ def _lane(step: GovernedStep, messages: Sequence[BaseMessage], *, recall: bool) 
     first = next((message for message in messages if message.type != "system"), None)
     key = (first.id or convert(first).key) if first is not None else ""
     return f"{step.ref.path}#{key}" + ("" if recall else "#whole")
-
-
-def _maximum(model: BaseChatModel, kwargs: Mapping[str, Any]) -> int | None:
-    """The output limit that user code set, on the call or on the client."""
-    for name in ("max_tokens", "max_completion_tokens", "max_output_tokens"):
-        if isinstance(kwargs.get(name), int):
-            return kwargs[name]
-    limit = model._get_ls_params(**dict(kwargs)).get("ls_max_tokens")  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - what tracing reads
-    return limit if isinstance(limit, int) else None
 
 
 def _dressed(client: BaseChatModel, model: BaseChatModel) -> BaseChatModel:
@@ -183,10 +203,11 @@ class AtProvider:
     Never held across a `yield` of user code's stream: each `next` has its own.
     """
 
-    __slots__ = ("_span", "_taken", "meter", "model", "span")
+    __slots__ = ("_again", "_span", "_taken", "meter", "model", "span")
 
-    def __init__(self, meter: Meter, model: BaseChatModel, span: Span) -> None:
-        """`span` becomes the current one, for the spans of the client inside."""
+    def __init__(self, meter: Meter, model: BaseChatModel, span: Span, again: Again | None) -> None:
+        """`span` becomes the current one, for the spans of the client inside. `again` judges failures; None where none may be repeated."""
+        self._again = again
         self.meter = meter
         self.model = model
         self.span = span
@@ -205,7 +226,9 @@ class AtProvider:
             if isinstance(error, Refused):
                 self.meter.rejected = True
             elif isinstance(error, Exception):
-                self.meter.rejected = vendor_of(self.model).classify(error).rejected
+                failure = vendor_of(self.model).classify(error)
+                self.meter.rejected = failure.rejected
+                self.meter.again = self._again is not None and self._again(error, failure)
         if self._span is not None:
             otel_context.detach(self._span)
         model_taken.reset(self._taken)

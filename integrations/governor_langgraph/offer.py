@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from governor.calls import ToolSpec
+from governor.errors import ConfigurationError
 from governor.tokens import estimate_tool
 from governor_langgraph.recall import addition, can_answer, tool_name
+from governor_langgraph.vendors import vendor_named, vendor_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -40,6 +42,8 @@ class Offer:
     """Positions of the tools as they are sent; None as they are."""
     carried: bool
     """Whether every tier could take over the call."""
+    price_percents: dict[str | None, int]
+    """Percent of the listed price by tier (None: user code's own model), where it is not 100."""
 
     def arguments(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """The call's arguments with the recall tool among them, in a new dict."""
@@ -96,7 +100,21 @@ def _worked_out(step: GovernedStep, model: BaseChatModel, given: Mapping[str, An
         tools=specs,
         order=None if order == tuple(range(len(tools))) else order,
         carried=governor.can_carry(model, {**given, "tools": tools} if tools else given),
+        price_percents=_percents(step, model, given),
     )
+
+
+def _percents(step: GovernedStep, model: BaseChatModel, given: Mapping[str, Any]) -> dict[str | None, int]:
+    """What the classes of service that are asked for cost. Arguments of the call stay with it at a tier of the same family."""
+    vendor = vendor_of(model)
+    percents: dict[str | None, int] = {None: vendor.price_percent({**vars(model), **given})}
+    for name, tier in step.run.governor.policy.policy.tiers.items():
+        try:
+            theirs = vendor_named(tier.provider)
+        except ConfigurationError:
+            continue  # it says so itself, with its remedy, when the tier is chosen
+        percents[name] = theirs.price_percent({**tier.args, **(given if theirs is vendor else {})})
+    return {tier: percent for tier, percent in percents.items() if percent != 100}
 
 
 def _spec(item: Any) -> ToolSpec:

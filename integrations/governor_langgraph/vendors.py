@@ -40,6 +40,10 @@ class Failure:
     """The same request may succeed later (throttling, overload, a broken connection)."""
     code: str
     """The vendor's code, `ThrottlingException` or `rate_limit_error`; else the HTTP status, else the exception's class."""
+    resent: bool = False
+    """The vendor's client sends such a request again by itself."""
+    unanswered: bool = False
+    """No part of an answer can have arrived. False where that is not known: a lost connection looks alike before and during an answer."""
 
 
 class Vendor(Protocol):
@@ -63,6 +67,21 @@ class Vendor(Protocol):
 
         Raises ConfigurationError for a missing extra, missing credentials or arguments that the client refuses.
         """
+        ...
+
+    def single_attempt(self, model: BaseChatModel) -> tuple[BaseChatModel, int]:
+        """A copy of the client that sends each call once, and how often the client itself sends a failed one again.
+
+        The client itself, with 0, when it never does or nothing is known of it. The copy shares its connections.
+        """
+        ...
+
+    def max_output(self, model: BaseChatModel, kwargs: Mapping[str, Any]) -> int | None:
+        """The output tokens that user code allowed, on the call or the client, all choices together; None when it set no limit."""
+        ...
+
+    def price_percent(self, settings: Mapping[str, Any]) -> int:
+        """Percent of the listed price that these arguments of a client or of a call ask for (a faster class of service); usually 100."""
         ...
 
     def with_max_output(self, model: BaseChatModel, kwargs: Mapping[str, Any], n: int) -> dict[str, Any]:

@@ -26,12 +26,12 @@ def classify(error: BaseException) -> Failure:
         if isinstance(cause, openai.APIStatusError):
             return _answered(cause)
         if never_sent(cause):
-            return Failure(rejected=True, transient=True, code=type(cause).__name__)
+            return Failure(rejected=True, transient=True, code=type(cause).__name__, resent=True, unanswered=True)
     if isinstance(error, openai.APIError) and not isinstance(error, openai.APIConnectionError):
         return Failure(rejected=False, transient=True, code=str(error.code or error.type or type(error).__name__))
     broken = isinstance(error, (openai.APIConnectionError, ConnectionError, TimeoutError))
     transient = broken or from_transport(error)
-    return Failure(rejected=False, transient=transient, code=type(error).__name__)
+    return Failure(rejected=False, transient=transient, code=type(error).__name__, resent=broken)
 
 
 def _answered(error: openai.APIStatusError) -> Failure:

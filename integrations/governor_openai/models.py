@@ -10,7 +10,14 @@ from langchain_openai.chat_models.base import BaseChatOpenAI
 
 from governor.calls import ModelRef
 from governor.errors import ConfigurationError
-from governor_langgraph.clients import construct, has_auth_header, headers_of, output_default
+from governor_langgraph.clients import (
+    construct,
+    has_auth_header,
+    headers_of,
+    integers_in,
+    output_default,
+    without_retries,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,14 +26,28 @@ if TYPE_CHECKING:
 
     from governor.policy.schema import Tier
 
-__all__ = ["FAMILY", "PROVIDERS", "build", "is_mine", "model_ref", "with_max_output"]
+__all__ = [
+    "FAMILY",
+    "PROVIDERS",
+    "build",
+    "is_mine",
+    "max_output",
+    "model_ref",
+    "price_percent",
+    "single_attempt",
+    "with_max_output",
+]
 
 FAMILY = "openai"
 PROVIDERS: tuple[str, ...] = ("openai", "azure_openai")
 
 _TRACING_NAMES = {"azure": "azure_openai"}
 
-_LIMITS = frozenset({"max_tokens", "max_completion_tokens", "max_output_tokens"})
+_LIMITS = ("max_completion_tokens", "max_output_tokens", "max_tokens")
+
+TIER_PERCENT = {"priority": 200, "fast": 250}
+"""Percent of the listed price by `service_tier` (OpenAI's price list: priority costs 1.67 to 2 times, by model). Flex and batch cost less
+and are held and charged in full: a provider may serve such a request as an ordinary one."""
 
 
 def is_mine(model: BaseChatModel) -> bool:
@@ -52,7 +73,7 @@ def build(tier: Tier) -> BaseChatModel:
     azure = tier.provider == "azure_openai"
     headers = headers_of(tier)
     arguments: dict[str, Any] = {
-        **output_default(tier, *sorted(_LIMITS - {"max_output_tokens"})),
+        **output_default(tier, *(name for name in _LIMITS if name != "max_output_tokens")),
         **tier.args,
         "model": tier.model_name,
         "max_retries": 0,
@@ -74,6 +95,26 @@ def build(tier: Tier) -> BaseChatModel:
     return construct(tier, AzureChatOpenAI if azure else ChatOpenAI, arguments)
 
 
+def single_attempt(model: BaseChatModel) -> tuple[BaseChatModel, int]:
+    """The SDK's clients, and the resources of them that LangChain's client calls, are its attributes."""
+    return without_retries(model)
+
+
+def max_output(model: BaseChatModel, kwargs: Mapping[str, Any]) -> int | None:
+    """As the API will read it: `extra_body`, which the SDK merges last, then the call, then the client; once for each choice."""
+    client = cast("BaseChatOpenAI", model)
+    places = (_extra_body(client, kwargs), kwargs, client.model_kwargs, {"max_tokens": client.max_tokens})
+    limit = next((limit for place in places for limit in integers_in(place, _LIMITS)), None)
+    return None if limit is None else limit * _choices(client, kwargs)
+
+
+def price_percent(settings: Mapping[str, Any]) -> int:
+    """By `service_tier`. A tier that a project is set to by default is not seen here."""
+    places = (settings.get("extra_body"), settings, settings.get("model_kwargs"))
+    tiers = (cast("Mapping[str, Any]", place).get("service_tier") for place in places if place)
+    return TIER_PERCENT.get(str(next(filter(None, tiers), None)), 100)
+
+
 def with_max_output(model: BaseChatModel, kwargs: Mapping[str, Any], n: int) -> dict[str, Any]:
     """Set the one spelling that the client's class sends, and drop the others, which would win or be refused beside it.
 
@@ -81,11 +122,22 @@ def with_max_output(model: BaseChatModel, kwargs: Mapping[str, Any], n: int) -> 
     would win over a call's `max_tokens`). Compatible clients send `max_tokens`. Several choices (`n`) share the limit: each is billed.
     """
     client = cast("BaseChatOpenAI", model)
-    choices = int(kwargs.get("n") or client.n or 1)
-    limit = max(1, n // choices)
+    extra = _extra_body(client, kwargs)
+    limit = max(1, n // _choices(client, kwargs))
     name = "max_completion_tokens" if isinstance(client, (ChatOpenAI, AzureChatOpenAI)) else "max_tokens"
     limited = {key: value for key, value in kwargs.items() if key not in _LIMITS} | {name: limit}
-    extra = cast("Mapping[str, Any] | None", kwargs.get("extra_body") or client.extra_body)
-    if extra and _LIMITS & extra.keys():
+    if any(key in extra for key in _LIMITS):
         limited["extra_body"] = {key: limit if key in _LIMITS else value for key, value in extra.items()}
     return limited
+
+
+def _choices(client: BaseChatOpenAI, kwargs: Mapping[str, Any]) -> int:
+    """How many answers are asked for, each of which may reach the limit."""
+    places = (_extra_body(client, kwargs), kwargs, client.model_kwargs, {"n": client.n})
+    return max(1, next((n for place in places for n in integers_in(place, ("n",))), 1))
+
+
+def _extra_body(client: BaseChatOpenAI, kwargs: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Fields that the SDK writes over those of the body."""
+    given = kwargs.get("extra_body") or client.model_kwargs.get("extra_body") or client.extra_body
+    return cast("Mapping[str, Any]", given or {})

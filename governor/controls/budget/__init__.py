@@ -54,6 +54,10 @@ class BudgetControl:
         self._for_tools = tuple(line for line in every if line.unit in _TOOL_UNITS)
         self._fees = tuple(budget for budget in policy.budgets if budget.fee is not None)
         self._clamps = any(line.counts_output for line in self._for_models)
+        self.counts_models = any(line.limit is not None for line in self._for_models) or (
+            policy.mode == "enforce" and bool(self._for_models)
+        )
+        """Whether each attempt at a model call has to be one call of the path: some budget that is not a mere observation counts them."""
         # With `cache: off` the graph's own cache markers stay, and those may ask for the dearer hour.
         self._ttl: Literal["5m", "1h"] = "5m" if policy.context.cache.ttl == "5m" else "1h"
         _refuse_unpriced(policy, prices, self._for_models)
