@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
@@ -27,6 +28,9 @@ Target = Annotated[
     str, typer.Argument(metavar="MODULE:GRAPH", help="A graph, or a function without arguments that builds it.")
 ]
 _stderr = Console(highlight=False, soft_wrap=True, stderr=True)
+_EXPORT_S = 2
+"""Seconds that one export to a collector may take. The SDK's 10 for each signal, and again at exit, would hold up whoever waits for the
+result for half a minute when the collector does not answer."""
 
 
 def register(app: typer.Typer) -> None:
@@ -133,10 +137,11 @@ def run(
     """Run a graph once under a policy and show what it did, what it cost and what was refused. Exit 1 when the policy ended it."""
     with errors(as_json=as_json):
         values, options = _parsed(given, "--input"), _configured(config)
-        app = _governed(target, policy, store, recording)
+        app, record_rest = _governed(target, policy, store, recording)
     from governor_langgraph.outcome import document, show
 
     ended = _run(app, values, options)
+    record_rest()  # what goes to a collector is sent while the process ends, after the result was shown
     nodes = _recorded(ended, recording)
     if as_json:
         emit(document(ended, nodes))
@@ -148,19 +153,21 @@ def run(
         raise typer.Exit(VIOLATIONS)
 
 
-def _governed(target: str, policy: str, store: Path | None, recording: Path | None) -> Any:
-    """The governed graph, with the recording open. Raises GovernorError before anything has run or been paid."""
+def _governed(target: str, policy: str, store: Path | None, recording: Path | None) -> tuple[Any, Callable[[], bool]]:
+    """The governed graph, and what records its spans that are still buffered.
+
+    Raises GovernorError or ImportError before anything has run or been paid.
+    """
     from governor.stores.sqlite import SqliteStore
     from governor_langgraph.graph import govern
     from governor_langgraph.loading import load_graph
-    from governor_otel import default_path, setup
+    from governor_otel import default_path, record, setup
     from governor_otel.recorder import open_recording
 
     app = govern(load_graph(target), policy, store=SqliteStore(store) if store else None)
     with open_recording(recording or default_path(), create=True):
         pass  # better to learn that it cannot be written now than after the money is spent
-    setup(recorder=recording or True)
-    return app
+    return app, record(setup(recorder=False, timeout_s=_EXPORT_S), recording).force_flush
 
 
 def _parsed(text: str, option: str) -> Any:
@@ -218,15 +225,24 @@ def _report(failure: Exception, *, as_json: bool) -> None:
     raise typer.Exit(USAGE)
 
 
-def _recorded(ended: Ended, recording: Path | None) -> Sequence[Node]:
-    """The run's spans. A recording that failed takes nothing from the run: it is said, and the table stays empty."""
-    from governor_otel import flush, read_run
+def _recorded(ended: Ended, recording: Path | None) -> Sequence[Node] | None:
+    """The run's spans. None when there are none, and why on stderr: it takes nothing from the run, but the run was not free of cost."""
+    from governor_otel import disabled, read_run
 
-    flush()
     if ended.report is None:
         return ()
     try:
         return read_run(ended.report.run.id, recording)
     except GovernorError as error:
-        _stderr.print(f"the run was not recorded: {error}", style="yellow", markup=False)
-        return ()
+        sampler = os.environ.get("OTEL_TRACES_SAMPLER")
+        why = str(error)
+        if disabled():
+            why = "OTEL_SDK_DISABLED is true. Unset it to see them."
+        elif sampler:
+            why = f"{error} OTEL_TRACES_SAMPLER={sampler} may have left it out."
+        _stderr.print(
+            f"nothing was recorded of this run, so its steps and its cost are not known here: {why}",
+            style="yellow",
+            markup=False,
+        )
+        return None

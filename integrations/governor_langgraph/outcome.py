@@ -74,26 +74,29 @@ def _counted(words: Sequence[str]) -> Mapping[str, int]:
     return {word: words.count(word) for word in dict.fromkeys(words) if word != "allow"}
 
 
-def document(ended: Ended, nodes: Sequence[Node]) -> Mapping[str, Any]:
-    """What `governor run --json` prints. `outcome` is finished, waiting (for an answer to an interrupt), refused or failed."""
+def document(ended: Ended, nodes: Sequence[Node] | None) -> Mapping[str, Any]:
+    """What `governor run --json` prints. `outcome` is finished, waiting (for an answer to an interrupt), refused or failed.
+
+    `nodes` None: the run was not recorded. Then `steps` and `totals` are null, since nobody knows them; zeros would be a lie.
+    """
     report = ended.report
     return {
         "run": report.run.id if report else None,
         "outcome": _outcome(ended),
         "reason": asdict(ended.refused) if ended.refused else None,
         "result": _plain(ended.result),
-        "steps": [
-            {
-                "step": row.step,
-                "times": row.times,
-                "tiers": row.tiers,
-                "decisions": _counted(row.decisions),
-                **asdict(row.totals),
-            }
-            for row in _rows(nodes)
-        ],
-        "totals": asdict(sum((node.totals for node in nodes), Totals())),
+        "steps": None if nodes is None else [_step(row) for row in _rows(nodes)],
+        "totals": None if nodes is None else asdict(_sum(nodes)),
     }
+
+
+def _step(row: _Row) -> Mapping[str, Any]:
+    decisions = _counted(row.decisions)
+    return {"step": row.step, "times": row.times, "tiers": row.tiers, "decisions": decisions, **asdict(row.totals)}
+
+
+def _sum(nodes: Sequence[Node]) -> Totals:
+    return sum((node.totals for node in nodes), Totals())
 
 
 def _outcome(ended: Ended) -> str:
@@ -119,13 +122,23 @@ def _plain(value: Any) -> Any:
     return value if value is None or isinstance(value, (str, int, float, bool)) else str(value)
 
 
-def show(ended: Ended, nodes: Sequence[Node]) -> None:
-    """Print the result and the table on stdout, a refusal with its remedy on stderr."""
+def show(ended: Ended, nodes: Sequence[Node] | None) -> None:
+    """Print the result and the table on stdout, a refusal with its remedy on stderr. `nodes` None: the run was not recorded."""
     if ended.failure is None:
         _stdout.print(json.dumps(_plain(ended.result), indent=2, ensure_ascii=False), markup=False)
+    if nodes and any(node.children for node in nodes):
+        print_table(_table(nodes))
+    if ended.report is not None:
+        cost = "cost not recorded" if nodes is None else usd(_sum(nodes).cost_nano_usd)
+        _stdout.print(f"run {ended.report.run.id}: {_outcome(ended)}, {cost}", markup=False)
+    if ended.refused is not None:
+        _stderr.print(ended.refused.text, style="red", markup=False)
+        _stderr.print(ended.refused.remedy or "", style="red", markup=False)
+
+
+def _table(nodes: Sequence[Node]) -> Table:
     table = Table(box=None, pad_edge=False)
-    names = ("step", "times", "tiers", "calls", "tools", "tokens in", "cached", "out", "cost", "decisions")
-    for name in names:
+    for name in ("step", "times", "tiers", "calls", "tools", "tokens in", "cached", "out", "cost", "decisions"):
         table.add_column(name, justify="left" if name in ("step", "tiers", "decisions") else "right")
     for row in _rows(nodes):
         totals = row.totals
@@ -136,20 +149,12 @@ def show(ended: Ended, nodes: Sequence[Node]) -> None:
             totals.cache_read_tokens,
             totals.output_tokens,
         )
-        decisions = ", ".join(f"{count} {word}" for word, count in _counted(row.decisions).items())
-        shown = [
+        table.add_row(
             escape(row.step),
             str(row.times),
             escape(", ".join(row.tiers)),
             *(f"{count:,}" for count in counts),
             usd(totals.cost_nano_usd),
-        ]
-        table.add_row(*shown, decisions)
-    if table.row_count:
-        print_table(table)
-    whole = sum((node.totals for node in nodes), Totals())
-    if ended.report is not None:
-        _stdout.print(f"run {ended.report.run.id}: {_outcome(ended)}, {usd(whole.cost_nano_usd)}", markup=False)
-    if ended.refused is not None:
-        _stderr.print(ended.refused.text, style="red", markup=False)
-        _stderr.print(ended.refused.remedy or "", style="red", markup=False)
+            ", ".join(f"{count} {word}" for word, count in _counted(row.decisions).items()),
+        )
+    return table

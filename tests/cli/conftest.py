@@ -56,14 +56,14 @@ def governor(monkeypatch: pytest.MonkeyPatch) -> Iterator[Governor]:
 
 @pytest.fixture
 def process(folder: Path) -> Process:
-    """Run the command line as a process of its own, in the user's folder."""
+    """Run the command line as a process of its own, in the user's folder; keywords are further environment variables."""
     paths = os.pathsep.join([str(ROOT), str(ROOT / "integrations")])  # the sources, and the fakes that `app.py` imports
 
-    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    def run(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "-c", "from governor.cli import main; main()", *arguments],
             cwd=folder,
-            env={**os.environ, "PYTHONPATH": paths, "NO_COLOR": "1"},
+            env={**os.environ, "PYTHONPATH": paths, "NO_COLOR": "1", **variables},
             capture_output=True,
             text=True,
             timeout=120,

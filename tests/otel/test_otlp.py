@@ -17,7 +17,6 @@ from langgraph.graph import START, MessagesState, StateGraph
 from opentelemetry import trace
 from opentelemetry.metrics import _internal as metrics
 from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.util._once import Once
 
 from governor_langgraph import govern
@@ -291,26 +290,3 @@ def test_no_metric_is_labelled_by_run_thread_user_or_tenant(received: Received) 
         "verdict",
         "code",
     } == labels
-
-
-def test_setup_keeps_a_provider_that_the_application_has_installed() -> None:
-    with pytest.MonkeyPatch.context() as patch, receiving() as received:
-        own = TracerProvider()
-        patch.setattr(trace, "_TRACER_PROVIDER", own)
-        patch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", received.url)
-
-        assert own is setup(recorder=False)
-        with own.get_tracer("app").start_as_current_span("theirs"):
-            pass
-        flush()
-        own.shutdown()
-
-        assert ["theirs"] == [span.name for span in received.spans]
-
-
-def test_otlp_without_its_extra_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("governor_otel.setting_up.find_spec", lambda name: None)
-    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")
-
-    with pytest.raises(ImportError, match=r"pip install 'langgraph-governor\[otlp\]'"):
-        setup(recorder=False)

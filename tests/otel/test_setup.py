@@ -109,6 +109,7 @@ def test_an_applications_own_tracer_provider_does_not_silence_metrics(
     emit()
 
     assert {TRACES, METRICS} == paths(collector)
+    assert ["work"] == [span.name for span in collector.spans]
 
 
 def test_an_applications_own_meter_provider_is_kept_and_takes_the_metrics(
@@ -192,3 +193,11 @@ def test_a_collector_that_never_answers_does_not_keep_the_run_from_being_recorde
         flush(100)  # milliseconds: less than the collector takes to fail
 
     assert ["run-1"] == [run.id for run in read_runs(tmp_path / "runs.db")]
+
+
+def test_otlp_without_its_extra_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("governor_otel.setting_up.find_spec", lambda name: None)
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")
+
+    with pytest.raises(ImportError, match=r"pip install 'langgraph-governor\[otlp\]'"):
+        setup(recorder=False)
