@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from governor.calls import Message, RunRef
     from governor.decisions import Reason
     from governor_langgraph.governing import Governor
+    from governor_langgraph.stops import GovernorStop
 
 __all__ = [
     "Active",
@@ -66,6 +67,8 @@ class GovernedRun:
     """The OpenTelemetry context that holds `span`; None while nothing is traced, so that nothing needs to be switched."""
     span: Span
     stopped: Reason | None = None
+    passing: GovernorStop | None = None
+    """The stop of a run that was started inside of a tool, on its way to whoever called this one."""
     lanes: OrderedDict[str, HistoryMemo] = field(default_factory=OrderedDict[str, HistoryMemo])
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -106,6 +109,8 @@ class GovernedStep:
     """Whether the step's own graph holds a ToolNode that answers the recall tool."""
     soft: bool = False
     """Whether a stop is turned into an answer right here (`GovernorMiddleware`), so that nothing needs draining."""
+    answers: bool = False
+    """Whether the step answers a model's tool calls: refused, it still has to, or they stay open in the thread."""
     calls: itertools.count[int] = field(default_factory=itertools.count)
 
 
@@ -163,6 +168,9 @@ def within(config: Mapping[str, Any] | None) -> Mapping[str, Any]:
 
 def step_ref(run: RunRef, ns: str, *, attempt: int = 1) -> StepRef:
     """The step that LangGraph's checkpoint namespace names: `orders:<task>|worker:<task>` is `orders/worker`."""
+    if "|" not in ns and not ns.isdigit():  # a node of the root graph, as most are
+        node = ns.partition(":")[0]
+        return StepRef(run=run, node=node, path=node, ns=ns, attempt=attempt)
     names = [part.partition(":")[0] for part in ns.split("|") if part and not part.isdigit()]
     return StepRef(
         run=run,

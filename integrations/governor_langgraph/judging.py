@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from governor.policy.schema import Policy
     from governor_langgraph.context import GovernedStep
 
-__all__ = ["Judged", "ajudge", "asks", "judge", "judged_var", "judgement", "seen_by"]
+__all__ = ["Judged", "ajudge", "asks", "judge", "judged_var", "judgement", "policies", "seen_by"]
 
 Judged = Mapping[tuple[str, str, str, str], "Decision"]
 """Decisions by run and call. The arguments are part of the key: models have been seen to use one id twice."""
@@ -35,14 +35,14 @@ judged_var: ContextVar[Judged | None] = ContextVar("governor_judged", default=No
 
 def asks(step: GovernedStep) -> bool:
     """Whether a policy that applies here may ask a person. Where none does, calls are judged as they come."""
-    return any(_asks(each.run.governor.policy.policy) for each in _policies(step))
+    return any(_asks(each.run.governor.policy.policy) for each in policies(step))
 
 
 def judge(step: GovernedStep, calls: Sequence[ToolCall]) -> Judged:
     """Decide about `calls` in the model's order. Raises GraphInterrupt at the first question that has no answer yet."""
     found: dict[tuple[str, str, str, str], Decision] = {}
     for call in calls:
-        for each in _policies(step):
+        for each in policies(step):
             governor, mine = each.run.governor, seen_by(each, call)
             decision = governor.drive(
                 judge_tool(mine, governor.controls), each.span, partial(_answer, governor.policy.policy)
@@ -57,7 +57,7 @@ async def ajudge(step: GovernedStep, calls: Sequence[ToolCall]) -> Judged:
     """The async twin of `judge`."""
     found: dict[tuple[str, str, str, str], Decision] = {}
     for call in calls:
-        for each in _policies(step):
+        for each in policies(step):
             governor, mine = each.run.governor, seen_by(each, call)
             decision = await governor.drive_async(
                 judge_tool(mine, governor.controls), each.span, partial(_aanswer, governor.policy.policy)
@@ -78,7 +78,7 @@ def seen_by(step: GovernedStep, call: ToolCall) -> ToolCall:
     return ToolCall(step=step.ref, name=call.name, args=call.args, id=call.id, known=call.known)
 
 
-def _policies(step: GovernedStep | None) -> Iterator[GovernedStep]:
+def policies(step: GovernedStep | None) -> Iterator[GovernedStep]:
     """The step in each policy that applies, innermost first."""
     while step is not None:
         yield step

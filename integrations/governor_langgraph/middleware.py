@@ -87,16 +87,24 @@ class GovernorMiddleware(AgentMiddleware[Any, Any, Any]):
         """The tool call, inside a step of this policy."""
         if self._covered():
             return handler(request)
-        with Entered(self._step()) as active, active:
-            return tool_path.wrap(request, handler)
+        step = self._tool_step()
+        try:
+            with Entered(step) as active, active:
+                return tool_path.wrap(request, handler)
+        except GovernorStop as stopped:
+            return tool_path.refused_at_entry(step, request, stopped)
 
     async def awrap_tool_call(self, request: Any, handler: Callable[[Any], Awaitable[Any]]) -> Any:
         """The async twin of `wrap_tool_call`."""
         if self._covered():
             return await handler(request)
-        async with Entered(self._step()) as active:
-            with active:
-                return await tool_path.awrap(request, handler)
+        step = self._tool_step()
+        try:
+            async with Entered(step) as active:
+                with active:
+                    return await tool_path.awrap(request, handler)
+        except GovernorStop as stopped:
+            return tool_path.refused_at_entry(step, request, stopped)
 
     def _covered(self) -> bool:
         run = run_var.get()
@@ -108,6 +116,12 @@ class GovernorMiddleware(AgentMiddleware[Any, Any, Any]):
         step.soft = self.governor.policy.policy.on_exhausted != "stop" and response_format is None
         if tool_taken.get() is not None:
             step.outer = None  # a governed ToolNode around this one put the call through the outer policy already
+        return step
+
+    def _tool_step(self) -> GovernedStep:
+        """A step for a tool call. A stop in it is always answered, whatever becomes of the run at its next model call."""
+        step = self._step()
+        step.soft = True
         return step
 
     def _last_message(self, step: GovernedStep, stopped: GovernorStop) -> AIMessage:

@@ -14,18 +14,20 @@ from typing import TYPE_CHECKING, Any, cast
 from langchain_core.runnables import Runnable, RunnableConfig, RunnableSequence
 from langgraph._internal._runnable import RunnableSeq
 from langgraph.errors import GraphBubbleUp, ParentCommand
+from langgraph.prebuilt import ToolNode
 from langgraph.pregel._read import DEFAULT_BOUND, PregelNode
 from opentelemetry.trace import INVALID_SPAN, set_span_in_context
 
 from governor.errors import RunStopped
 from governor.pipeline import step_entry, step_exit
 from governor_langgraph.context import Active, GovernedStep, current_step, run_var, step_ref, within
-from governor_langgraph.stops import GovernorStop, stop
+from governor_langgraph.stops import GovernorStop, drain, stop
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Mapping
     from types import TracebackType
 
+    from governor.decisions import Reason
     from governor_langgraph.governing import Governor
 
 __all__ = ["Entered", "GovernedNode", "GovernedPregelNode", "begin"]
@@ -40,6 +42,7 @@ class GovernedNode(Runnable[Any, Any]):
         self.name = inner.name if hasattr(inner, "name") else None
         self.governor = governor
         self.recall = recall
+        self.answers = isinstance(inner, ToolNode)
 
     def invoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:  # noqa: A002 - Runnable's name
         """Run the node once, as one attempt of its step."""
@@ -83,10 +86,12 @@ class GovernedNode(Runnable[Any, Any]):
                 yield chunk
 
     def _entered(self, config: RunnableConfig | None) -> Entered:
-        return Entered(begin(self.governor, config, recall=self.recall))
+        return Entered(begin(self.governor, config, recall=self.recall, answers=self.answers))
 
 
-def begin(governor: Governor, config: RunnableConfig | None, *, recall: bool = False) -> GovernedStep:
+def begin(
+    governor: Governor, config: RunnableConfig | None, *, recall: bool = False, answers: bool = False
+) -> GovernedStep:
     """A step of the run that this code belongs to, or of a run of its own when nothing here is governed by `governor` yet."""
     given = cast("Mapping[str, Any]", config or {})
     current = run_var.get()
@@ -110,6 +115,7 @@ def begin(governor: Governor, config: RunnableConfig | None, *, recall: bool = F
         span=span,
         outer=outer,
         recall=recall and run.governor.caps_results,
+        answers=answers,
     )
 
 
@@ -129,7 +135,7 @@ class Entered:
             try:
                 governor.drive(step_entry(step.ref, governor.controls), step.span)
             except RunStopped as refused:
-                stop(step, refused.reason)
+                _refuse(step, refused.reason)
         except BaseException as raised:
             self._end(raised)
             raise
@@ -153,7 +159,7 @@ class Entered:
             try:
                 await governor.drive_async(step_entry(step.ref, governor.controls), step.span)
             except RunStopped as refused:
-                stop(step, refused.reason)
+                _refuse(step, refused.reason)
         except BaseException as raised:
             self._end(raised)
             raise
@@ -172,6 +178,12 @@ class Entered:
 
     def _end(self, error: BaseException | None) -> None:
         self.step.run.governor.runtime.telemetry.end(self.step.span, error, expected=_expected(error))
+
+
+def _refuse(step: GovernedStep, reason: Reason) -> None:
+    """End the run at this step. One that answers tool calls still runs: each call is refused, and so answered."""
+    if not step.answers or not drain(step, reason):
+        stop(step, reason)
 
 
 def _closable(chunks: Iterator[Any]) -> Any:

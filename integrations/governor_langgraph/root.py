@@ -74,7 +74,11 @@ class _Opened:
         Raises `error` again when it is not this run's to decide.
         """
         reason = self._mine(error)
+        if reason is None and self.run.passing is not None and (error is None or isinstance(error, GraphDrained)):
+            raise self.run.passing
         if reason is None or self.nested:
+            if isinstance(error, GraphDrained) and reason is not None:
+                raise GovernorStop(reason, self.run) from error  # whoever is around it cannot tell whose drain it was
             if error is not None:
                 raise error
             return None

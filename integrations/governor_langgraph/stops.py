@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from governor.runs import RunState, Stopped
     from governor_langgraph.context import GovernedRun, GovernedStep
 
-__all__ = ["GovernorStop", "RunReport", "stop", "watch"]
+__all__ = ["GovernorStop", "RunReport", "drain", "stop", "watch"]
 
 
 class GovernorStop(GraphBubbleUp, RunStopped):
@@ -42,10 +42,19 @@ class GovernorStop(GraphBubbleUp, RunStopped):
 
 def stop(step: GovernedStep, reason: Reason) -> NoReturn:
     """End the run of `step`: ask LangGraph to drain, which holds even if user code swallows the exception, then raise."""
-    step.run.stopped = step.run.stopped or reason
-    if step.control is not None and not step.soft:
-        step.control.request_drain(reason.text)
+    drain(step, reason)
     raise GovernorStop(reason, step.run)
+
+
+def drain(step: GovernedStep, reason: Reason) -> bool:
+    """End the run of `step` once what it is doing is saved. False when nobody can be asked for that, and only raising is left."""
+    step.run.stopped = step.run.stopped or reason
+    if step.soft:
+        return True  # refused from now on, and told to the model: it ends by itself
+    if step.control is None:
+        return False
+    step.control.request_drain(reason.text)
+    return True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,8 +1,8 @@
 """The way of one tool call: through the path, then through ToolNode or the tool itself.
 
 A call that the policy refuses is answered, so that every tool call of the model keeps its answer; a stop of the run is answered too and
-the graph drained behind it, so that no state is saved with an open tool call. Code that calls a tool directly has no model to answer
-and gets the exception.
+the graph drained behind it, so that no state is saved with an open tool call. Code that calls a tool without a tool call's id has no
+model to answer and gets the exception.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, cast
 
 from langchain_core.messages import ToolMessage
-from langgraph.errors import GraphBubbleUp
+from langgraph.errors import GraphBubbleUp, GraphDrained
 from langgraph.types import Command
 from opentelemetry import context as otel_context
 from opentelemetry.trace import INVALID_SPAN
@@ -23,8 +23,8 @@ from governor.pipeline import tool_call
 from governor_langgraph import recall
 from governor_langgraph.approval import answer_to
 from governor_langgraph.context import current_span, current_step, tool_taken
-from governor_langgraph.judging import judged_var, judgement, seen_by
-from governor_langgraph.stops import GovernorStop, stop
+from governor_langgraph.judging import judged_var, judgement, policies, seen_by
+from governor_langgraph.stops import GovernorStop, drain, stop
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Mapping
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from governor_langgraph.context import GovernedStep
     from governor_langgraph.judging import Judged
 
-__all__ = ["arun", "awrap", "run", "wrap"]
+__all__ = ["arun", "awrap", "refused_at_entry", "run", "wrap"]
 
 
 # --- the path, around whatever runs the tool --------------------------------------------------------------------------
@@ -126,7 +126,9 @@ class _Executing:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if isinstance(error, (GraphBubbleUp, Refused)):
-            self.meter.rejected = True
+            self.meter.rejected = not isinstance(
+                error, GovernorStop
+            )  # that comes from inside of the tool, which had begun
         if self._span is not None:
             otel_context.detach(self._span)
         tool_taken.reset(self._taken)
@@ -147,9 +149,7 @@ def wrap(request: ToolCallRequest, execute: Callable[[Any], Any]) -> Any:
     call = _requested(step, request)
     try:
         return _message(call, governed(step, call, lambda: execute(request), judged_var.get()))
-    except GovernorStop:
-        raise
-    except (RunStopped, CallDenied) as refused:
+    except (Refused, GraphDrained) as refused:
         return _refused(step, call, refused)
 
 
@@ -161,9 +161,7 @@ async def awrap(request: ToolCallRequest, execute: Callable[[Any], Awaitable[Any
     call = _requested(step, request)
     try:
         return _message(call, await agoverned(step, call, lambda: execute(request), judged_var.get()))
-    except GovernorStop:
-        raise
-    except (RunStopped, CallDenied) as refused:
+    except (Refused, GraphDrained) as refused:
         return _refused(step, call, refused)
 
 
@@ -182,14 +180,42 @@ def _message(call: ToolCall, result: ToolResult) -> Any:
     return ToolMessage(content=result.text, name=call.name, tool_call_id=call.id, status=status)
 
 
-def _refused(step: GovernedStep, call: ToolCall, refused: Refused) -> ToolMessage:
-    """The answer to a call that was not made. If the run must end, LangGraph drains it once this superstep is saved."""
-    if isinstance(refused, RunStopped) and not step.soft:
-        if step.control is None:
-            stop(step, refused.reason)
-        step.run.stopped = step.run.stopped or refused.reason
-        step.control.request_drain(refused.reason.text)
-    return ToolMessage(content=f"Not done: {refused.reason.text}", name=call.name, tool_call_id=call.id, status="error")
+def refused_at_entry(step: GovernedStep, request: ToolCallRequest, stopped: GovernorStop) -> ToolMessage:
+    """The answer to a call whose step was refused before the call was looked at."""
+    return _refused(step, _requested(step, request), stopped)
+
+
+def _refused(step: GovernedStep, call: ToolCall, refused: Refused | GraphDrained) -> ToolMessage:
+    """The answer to a call that was refused, or broken off by a stop inside of the tool.
+
+    Saved like any other, so that no tool call stays open in the thread: its provider would refuse every later turn. If the run must
+    end, LangGraph drains it behind this superstep. Raises `refused` again where nothing can be saved behind it.
+    """
+    begun = isinstance(refused, GraphBubbleUp)
+    reason = _drained(step) if isinstance(refused, GraphDrained) else refused.reason
+    if reason is None or (isinstance(refused, RunStopped) and not _ending(step, refused)):
+        raise refused
+    text = f"{'Not finished' if begun else 'Not done'}: {reason.text}"
+    return ToolMessage(content=text, name=call.name, tool_call_id=call.id, status="error")
+
+
+def _drained(step: GovernedStep) -> Reason | None:
+    """Why governor drained the graph that a tool ran, whose control is the run's own; None when somebody else did."""
+    runs = [each.run for each in policies(step)]
+    return next((reason for run in runs if (reason := run.stopped or (run.passing and run.passing.reason))), None)
+
+
+def _ending(step: GovernedStep, stopped: RunStopped) -> bool:
+    """Whether the run ends behind the answer. The stop of a run that the tool started goes on to the caller once that is saved."""
+    owner = stopped.run if isinstance(stopped, GovernorStop) else step.run
+    mine = next((each for each in policies(step) if each.run is owner), None)
+    if mine is not None:
+        return drain(mine, stopped.reason)
+    if step.soft or step.control is None or not isinstance(stopped, GovernorStop):
+        return False
+    step.run.passing = step.run.passing or stopped
+    step.control.request_drain(stopped.reason.text)
+    return True
 
 
 def _result(answer: Any) -> ToolResult:
@@ -230,9 +256,11 @@ def run(tool: BaseTool, given: Any, args: tuple[Any, ...], kwargs: dict[str, Any
 
     try:
         return _value(call, governed(step, call, execute), identifier)
-    except GovernorStop:
-        raise
-    except RunStopped as refused:
+    except (RunStopped, GraphDrained) as refused:
+        if identifier is not None:
+            return _refused(step, call, refused)
+        if isinstance(refused, GraphBubbleUp):
+            raise
         stop(step, refused.reason)
 
 
@@ -253,9 +281,11 @@ async def arun(
 
     try:
         return _value(call, await agoverned(step, call, execute), identifier)
-    except GovernorStop:
-        raise
-    except RunStopped as refused:
+    except (RunStopped, GraphDrained) as refused:
+        if identifier is not None:
+            return _refused(step, call, refused)
+        if isinstance(refused, GraphBubbleUp):
+            raise
         stop(step, refused.reason)
 
 

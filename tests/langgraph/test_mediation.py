@@ -251,9 +251,8 @@ def test_questions_of_two_policies_are_asked_before_anything_runs() -> None:
     app = govern(parent.compile(checkpointer=InMemorySaver()), policy(tools={"default": "allow", "rules": [outer]}))
     config: Any = {"configurable": {"thread_id": "t"}}
 
-    asked = [app.invoke(desk.given, config)["__interrupt__"][0].value]
-    for _ in range(2):
-        asked.append(app.invoke(Command(resume=True), config)["__interrupt__"][0].value)
+    turns: list[Any] = [desk.given, Command(resume=True), Command(resume=True)]
+    asked = [app.invoke(given, config)["__interrupt__"][0].value for given in turns]
     assert [("careful", "c0"), ("outer", "c1"), ("careful", "c2")] == [(each["rule"], each["id"]) for each in asked]
     assert [] == desk.ran
     app.invoke(Command(resume=True), config)
@@ -269,9 +268,9 @@ def test_many_more_questions_than_threads_do_not_wait_for_each_other() -> None:
     )
     config: Any = {"configurable": {"thread_id": "t"}, "max_concurrency": 1}
 
-    app.invoke(transfers.given, config)
-    for _ in range(12):
-        app.invoke(Command(resume=True), config)
+    turns: list[Any] = [transfers.given, *[Command(resume=True)] * 12]
+    for given in turns:
+        app.invoke(given, config)
 
     assert list(range(12)) == sorted(transfers.done)
 
