@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from governor.calls import Meter
 from governor.decisions import ALLOWED, Verdict
-from governor.effects import Approve, Change, Decided, Flow, InvokeModel, InvokeTool, Keep, Now, ask
+from governor.effects import Approve, Calibration, Change, Decided, Flow, InvokeModel, InvokeTool, Keep, Now, ask
 from governor.record import (
     after_model,
     after_tool,
@@ -64,11 +64,12 @@ def model_call(call: ModelCall, controls: Controls) -> Flow[ModelResponse]:
     routed = controls.route.choose(state, call)
     while True:
         yield from admit(step, routed.decision)
-        viewed = controls.compact.view(state, call, routed, now)
+        ratio = yield from ask(Calibration(routed.model))
+        viewed = controls.compact.view(state, call, routed, now, ratio=ratio)
         yield from admit(step, viewed.decision)
         request = controls.order.arrange(state, call, routed, viewed, note=admission.note)
 
-        quote, lease = yield from reserve_model(request, routed, controls, now)
+        quote, lease = yield from reserve_model(request, routed, controls, now, ratio=ratio)
         meter = Meter()
         try:
             response = yield from ask(InvokeModel(quote.request, meter))

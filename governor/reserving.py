@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NoReturn
 
 from governor.decisions import Decision, Reason, Verdict
-from governor.effects import Calibration, Change, Decided, Flow, NewId, Release, Reserve, Settle, ask
+from governor.effects import Change, Decided, Flow, NewId, Release, Reserve, Settle, ask
 from governor.errors import CallDenied, RunStopped
 from governor.ledger import Charge, Lease, ReserveRequest, Shortfall
 from governor.runs import Stopped
@@ -68,10 +68,14 @@ def refuse_again(step: StepRef, state: RunState) -> Flow[None]:
     raise RunStopped(reason, policy_hash=step.run.policy_hash)
 
 
-def reserve_model(request: ModelRequest, routed: Routed, controls: Controls, now: int) -> Flow[tuple[Quote, Lease]]:
-    """Price the final request, put the clamp on it and take the money before it is spent. Raises RunStopped or CallDenied."""
+def reserve_model(
+    request: ModelRequest, routed: Routed, controls: Controls, now: int, *, ratio: int
+) -> Flow[tuple[Quote, Lease]]:
+    """Price the final request, put the clamp on it and take the money before it is spent. Raises RunStopped or CallDenied.
+
+    `ratio`: real tokens per 1,000 estimated ones.
+    """
     step = request.call.step
-    ratio = yield from ask(Calibration(request.model))
     quote = controls.budget.quote(request, routed, ratio, now)
     if isinstance(quote, Decision):
         return (yield from refuse(step, quote))

@@ -9,6 +9,7 @@ from governor.controls.compact import Compact
 from governor.decisions import Verdict
 from governor.models import facts
 from governor.runs import Lane, RunState
+from governor.tokens import REQUEST_FRAMING, TOOLS_PREAMBLE
 from tests.controls.histories import (
     GPT,
     LANE,
@@ -192,7 +193,7 @@ def test_a_prompt_above_the_policys_bound_is_cut_at_once() -> None:
 
     viewed = compact.view(RunState(), model_call(messages, tools=(tool("t", 500),)), routed(), 1)
 
-    assert viewed.view.tokens + 500 <= 9_000
+    assert viewed.view.tokens + 500 + TOOLS_PREAMBLE + REQUEST_FRAMING <= 9_000
     assert viewed.decision.reason is not None
     assert "context.max_input_tokens" == viewed.decision.reason.evidence["cause"]
 
@@ -207,7 +208,7 @@ def test_a_prompt_that_cannot_be_cut_below_the_bound_is_denied_with_numbers_and_
     assert Verdict.DENY is viewed.decision.verdict
     assert reason is not None
     assert ("context.too_long", "context.max_input_tokens", "9k tokens") == (reason.code, reason.rule, reason.limit)
-    assert str(viewed.view.tokens) == reason.seen
+    assert str(viewed.view.tokens + REQUEST_FRAMING) == reason.seen
     assert "context.tool_results.cap" in str(reason.remedy)
 
 

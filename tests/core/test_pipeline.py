@@ -104,6 +104,19 @@ def test_a_model_call_is_reserved_before_it_is_made_and_settled_after() -> None:
     assert (110, 0) == (path.balance("tokens").spent, path.balance("tokens").reserved)
 
 
+def test_the_bound_on_a_prompt_is_held_against_what_the_model_is_known_to_count() -> None:
+    path = Path(context={"max_input_tokens": "650"})
+    message = Message(key="m1", role="user", text="words", tokens=450)
+    history = History(messages=[message], cumulative=[450], index={"m1": 0})
+    path.model(GOOD, history=history)
+    path.runtime.calibrations.learn(
+        ModelRef(provider="bedrock_converse", model=MICRO.partition(":")[2]), estimated=1_000, reported=2_000
+    )
+
+    with pytest.raises(CallDenied, match="932 tokens"):
+        path.model(GOOD, history=history)
+
+
 def test_the_tier_and_the_clamp_are_on_the_request() -> None:
     path = Path(**budget(usd=1))
 

@@ -20,7 +20,7 @@ from governor.decisions import ALLOWED, Decision, Reason, Verdict
 from governor.models import facts
 from governor.plans import Viewed
 from governor.runs import Cut, Lane
-from governor.tokens import estimate
+from governor.tokens import REQUEST_FRAMING, TOOLS_PREAMBLE, estimate
 from governor.values import cheap, replace
 
 if TYPE_CHECKING:
@@ -107,8 +107,10 @@ class Compact:
         """One page of a kept text for the recall tool: `size` tokens, at most 2,000, from character `offset` on."""
         return page(text, offset, min(max(size, _SHORTEST_PAGE), _PAGE))
 
-    def view(self, state: RunState, call: ModelCall, routed: Routed, now: int) -> Viewed:
+    def view(self, state: RunState, call: ModelCall, routed: Routed, now: int, *, ratio: int = 1_000) -> Viewed:
         """What the model sees in this call, and the lane after it. `now` is milliseconds since the epoch.
+
+        `ratio` is the upper bound of real tokens per 1,000 estimated ones, by which the prompt is held against its limits.
 
         Between cuts the work grows with what is new, not with the history; a cut reads what it removes once.
         """
@@ -125,7 +127,7 @@ class Compact:
             view=view,
             tools=tools,
             tokens=view.tokens + tools,
-            limit=self._limit(call, routed),
+            limit=self._limit(call, routed, ratio),
         )
         return self._stay(moment, 0) if self._off else self._choose(moment)
 
@@ -221,11 +223,12 @@ class Compact:
         shown = View(history=now.call.history) if self._observed else view
         return Viewed(view=shown, lane=lane, decision=decision)
 
-    def _limit(self, call: ModelCall, routed: Routed) -> Limit | None:
+    def _limit(self, call: ModelCall, routed: Routed, ratio: int) -> Limit | None:
         """The tighter of the policy's bound and the model's window, if either is known."""
         window = self._window(routed)
         answer = routed.max_output_tokens or call.max_output_tokens or 4_096
-        return tightest(*self._bound, window, answer)
+        framing = REQUEST_FRAMING + (TOOLS_PREAMBLE if call.tools else 0)
+        return tightest(*self._bound, window, answer, ratio=ratio, framing=framing)
 
     def _window(self, routed: Routed) -> int | None:
         """Tokens the model reads, or None when nobody knows, and where nothing may be cut: the provider then refuses, free of charge."""

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["Limit", "Plan", "fitting", "plan_cut", "tightest", "too_long"]
 
 _WINDOW_PERCENT = 85
-"""Share of the model's window, less the answer, at which a cut is forced: estimates may be low."""
+"""Share of the model's window, less the answer, at which a cut is forced: governor's notes are still to come."""
 _REACH = 128
 """Messages looked at for an estimate."""
 
@@ -39,28 +39,71 @@ class Plan:
 @cheap
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limit:
-    """A bound on the prompt, tools included: beyond `force` tokens it is cut whatever that costs, beyond `refuse` it is not sent."""
+    """A bound on the prompt, in estimated tokens of its messages and tools: what the provider counts may be `ratio` times that."""
 
     rule: str
     written: str
+    allowed: int
+    """The bound as written, real tokens."""
     force: int
+    """Beyond this the prompt is cut whatever that costs."""
     refuse: int
+    """Beyond this it is not sent."""
+    ratio: int
+    """Real tokens per 1,000 estimated ones, at which `refuse` was worked out."""
+    framing: int
+    """Estimated tokens around messages and tools."""
+
+    def counted(self, tokens: int) -> int:
+        """What the provider is taken to count for a prompt of so many estimated tokens: to be held against the bound as written."""
+        return -(-(tokens + self.framing) * self.ratio // 1_000)
 
 
 @lru_cache(maxsize=256)
-def tightest(maximum: int | None, written: str, window: int | None, answer: int) -> Limit | None:
-    """The tighter of the policy's bound and the model's window, if either is known. Remembered: a run has the same at every call.
+def tightest(
+    maximum: int | None, written: str, window: int | None, answer: int, *, ratio: int, framing: int
+) -> Limit | None:
+    """The tighter of the policy's bound and the model's window, if either is known. Remembered: a run has the same at most calls.
 
-    `written` is the policy's bound as its author wrote it, `answer` the length that the answer may have, all in tokens; at most half of
-    the window is kept free for the answer.
+    The policy's bound is kept to for certain: by the upper bound of what the provider counts. So is the window when it is decided to
+    cut, but a prompt is not refused for it on suspicion: the provider would refuse it free of charge.
+
+    Args:
+        maximum: The policy's bound, real tokens.
+        written: That bound as its author wrote it.
+        window: Real tokens that the model reads.
+        answer: Tokens that the answer may have; at most half of the window is kept free for it.
+        ratio: Real tokens per 1,000 estimated ones, an upper bound.
+        framing: Estimated tokens around messages and tools.
     """
     limits: list[Limit] = []
     if maximum is not None:
         written = f"{written} tokens"
-        limits.append(Limit(rule="context.max_input_tokens", written=written, force=maximum, refuse=maximum))
+        most = maximum * 1_000 // ratio - framing
+        limits.append(
+            Limit(
+                rule="context.max_input_tokens",
+                written=written,
+                allowed=maximum,
+                force=most,
+                refuse=most,
+                ratio=ratio,
+                framing=framing,
+            )
+        )
     if window is not None:
         force = (window - min(answer, window // 2)) * _WINDOW_PERCENT // 100
-        limits.append(Limit(rule="the model's window", written=f"{window:,} tokens", force=force, refuse=window))
+        limits.append(
+            Limit(
+                rule="the model's window",
+                written=f"{window:,} tokens",
+                allowed=window,
+                force=force * 1_000 // ratio - framing,
+                refuse=window - framing,
+                ratio=1_000,
+                framing=framing,
+            )
+        )
     if not limits:
         return None
     return replace(min(limits, key=lambda limit: limit.refuse), force=min(limit.force for limit in limits))
@@ -107,13 +150,14 @@ def too_long(limit: Limit | None, tokens: int, *, observed: bool, off: bool) -> 
         if off
         else "Shorten the system text, the task or the latest messages, cap tool results (context.tool_results.cap), or raise the limit."
     )
+    counted = limit.counted(tokens)
     reason = Reason(
         code="context.too_long",
         rule=limit.rule,
-        text=f"The prompt has about {tokens:,} tokens and cannot be cut below that; {limit.rule} allows {limit.written}. {remedy}",
+        text=f"The prompt has about {counted:,} tokens and cannot be cut below that; {limit.rule} allows {limit.written}. {remedy}",
         limit=limit.written,
-        seen=str(tokens),
+        seen=str(counted),
         remedy=remedy,
-        evidence={"tokens": tokens, "limit": limit.refuse},
+        evidence={"tokens": counted, "limit": limit.allowed},
     )
     return Decision(control="compact", verdict=Verdict.DENY, reason=reason, observed=observed)
