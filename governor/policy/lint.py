@@ -5,19 +5,24 @@
 
 from __future__ import annotations
 
+from functools import reduce
 from typing import TYPE_CHECKING, Any, cast
 
 from governor.policy.findings import Finding, Severity
 from governor.policy.merge_rules import globs_within
 from governor.policy.not_yet import NOT_YET_ENFORCED
+from governor.policy.pricing import money_budget, unpriced
+from governor.policy.problems import closest
+from governor.policy.providers import KNOWN_PROVIDERS
 from governor.policy.rules import STRENGTH
+from governor.policy.satisfiable import can_hold
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from governor.policy.document import Path
     from governor.policy.load import LoadedPolicy
-    from governor.policy.schema import Policy, ToolRule
+    from governor.policy.schema import Policy, RouteRule, ToolRule
 
 __all__ = ["check"]
 
@@ -29,9 +34,13 @@ def check(loaded: LoadedPolicy) -> tuple[Finding, ...]:
     policy = loaded.policy
     remarks = [
         *_not_yet_enforced(policy),
-        *_rules_without_effect(policy),
+        *_dead_tool_rules(loaded),
+        *_dead_routes(loaded),
+        *_contradictions(policy),
         *_overlaps(policy),
+        *_models(policy),
         *_gaps(policy),
+        *_loops(policy),
         *_risky(policy),
     ]
     findings = [_finding(loaded, *remark) for remark in remarks]
@@ -63,21 +72,43 @@ def _at(value: Any, pattern: tuple[str, ...], path: Path) -> Iterator[tuple[Path
         yield from _at(getattr(value, pattern[0]), pattern[1:], (*path, pattern[0]))
 
 
-def _rules_without_effect(policy: Policy) -> Iterator[_Remark]:
+def _dead_tool_rules(loaded: LoadedPolicy) -> Iterator[_Remark]:
+    policy = loaded.policy
     rules = policy.tools.rules
     for index, rule in enumerate(rules):
         path = ("tools", "rules", index)
         stronger = next((each for each in rules if each is not rule and _always_beats(each, rule, policy)), None)
         if stronger is not None:
             message = f"rule `{rule.id}` never decides: `{stronger.id}` ({stronger.decide}) covers all its calls"
-            yield "warning", "shadowed-rule", path, message
+            yield _dead(loaded, path, rule, stronger, message)
         elif rule.decide == "allow" and policy.tools.default == "allow":
             yield "info", "rule-without-effect", path, f"rule `{rule.id}` allows what `tools.default` allows anyway"
-    for index, rule in enumerate(policy.routing.rules):
-        first = next((r for r in policy.routing.rules[:index] if globs_within(rule.when.node, r.when.node)), None)
+
+
+def _dead_routes(loaded: LoadedPolicy) -> Iterator[_Remark]:
+    rules = loaded.policy.routing.rules
+    for index, rule in enumerate(rules):
+        first = next((each for each in rules[:index] if globs_within(rule.when.node, each.when.node)), None)
         if first is not None:
             message = f"rule `{rule.id}` never decides: `{first.id}` comes first and matches all its nodes"
-            yield "warning", "shadowed-rule", ("routing", "rules", index), message
+            yield _dead(loaded, ("routing", "rules", index), rule, first, message)
+
+
+def _dead(
+    loaded: LoadedPolicy, path: Path, rule: ToolRule | RouteRule, by: ToolRule | RouteRule, message: str
+) -> _Remark:
+    """A rule that never decides: a mistake, unless a policy that extends its own overrules it, which is what extending is for."""
+    overruled = _layer_of(loaded, path[:2], by) < _layer_of(loaded, path[:2], rule)
+    return "info" if overruled else "error", "shadowed-rule", path, message
+
+
+def _layer_of(loaded: LoadedPolicy, where: Path, rule: ToolRule | RouteRule) -> int:
+    """Which policy of the chain had the last word about a rule; 0 is the one that was loaded."""
+    for position, layer in enumerate(loaded.layers):
+        rules: Any = reduce(getattr, cast("tuple[str, ...]", where), cast("Any", layer.policy))
+        if any(each.id == rule.id for each in rules):
+            return position
+    return 0
 
 
 def _always_beats(one: ToolRule, other: ToolRule, policy: Policy) -> bool:
@@ -86,6 +117,32 @@ def _always_beats(one: ToolRule, other: ToolRule, policy: Policy) -> bool:
     covers = globs_within(other.tool, one.tool) and globs_within(other.node, one.node)
     same_condition = one.when is None or one.when == other.when
     return enforced and covers and same_condition and STRENGTH[one.decide] > STRENGTH[other.decide]
+
+
+def _contradictions(policy: Policy) -> Iterator[_Remark]:
+    for index, rule in enumerate(policy.tools.rules):
+        for fact, test in rule.when.facts.items() if rule.when else ():
+            if not can_hold(test):
+                message = f"rule `{rule.id}` can never match: no value passes all tests on `{fact}`"
+                yield "error", "never-matches", ("tools", "rules", index, "when", fact), message
+
+
+def _models(policy: Policy) -> Iterator[_Remark]:
+    for name, tier in policy.tiers.items():
+        if tier.provider not in KNOWN_PROVIDERS:
+            close = closest(tier.provider, KNOWN_PROVIDERS)
+            remedy = (
+                f"Did you mean `{close}`?" if close else "It works only where a package of that provider is installed."
+            )
+            message = (
+                f"`{tier.provider}` of tier `{name}` is no provider that LangChain's init_chat_model names. {remedy}"
+            )
+            yield "warning", "unknown-provider", ("tiers", name, "model"), message
+    if policy.tiers and money_budget(policy) is not None:
+        from governor.prices import PriceBook  # noqa: PLC0415 - a third of a second, only for those who ask for prices
+
+        for name, message, remedy in unpriced(policy, PriceBook(policy)):
+            yield "error", "unknown-price", ("tiers", name, "model"), f"{message}: no run would start. {remedy}"
 
 
 def _overlaps(policy: Policy) -> Iterator[_Remark]:
@@ -130,6 +187,17 @@ def _gaps(policy: Policy) -> Iterator[_Remark]:
     escalates = policy.routing.escalate is not None or "escalate" in policy.loops.respond
     if escalates and len(policy.tiers) == 1:
         yield "warning", "nowhere-to-escalate", ("tiers",), "there is only one tier to escalate to"
+
+
+def _loops(policy: Policy) -> Iterator[_Remark]:
+    if policy.loops.mode == "observe" and policy.mode == "enforce":
+        yield "warning", "observe", ("loops", "mode"), "loops are only observed: a run that repeats itself goes on"
+    for index, tool in enumerate(policy.loops.tools):
+        if tool.never_judged and tool.is_pattern:
+            shown, path = ", ".join(tool.tool), ("loops", "tools", index)
+            remedy = "Give it `for_at_most`." if tool.as_ == "poll" else "Name the tools one by one."
+            message = f"loop protection is off for every tool that `{shown}` matches, and those still to come. {remedy}"
+            yield "warning", "loops-off", path, message
 
 
 def _risky(policy: Policy) -> Iterator[_Remark]:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from governor.policy.document import Document, Path
 
-__all__ = ["nearest", "place_error", "schema_errors"]
+__all__ = ["closest", "nearest", "place_error", "schema_errors"]
 
 _PLAIN = {
     "bool_type": ("expected true or false", "Write `true` or `false`; YAML's `yes` and `on` are words here."),
@@ -40,10 +40,15 @@ _PLAIN = {
 def nearest(word: str, known: Iterable[str]) -> str:
     """The remedy for a word that is not one of `known`: the nearest one, or all of them."""
     words = sorted(set(known))
-    close = difflib.get_close_matches(word.lower(), words, n=1, cutoff=0.6) or [w for w in words if w == word.lower()]
-    if close:
-        return f"Did you mean `{close[0]}`?"
+    close = closest(word, words)
+    if close is not None:
+        return f"Did you mean `{close}`?"
     return f"Use one of {', '.join(words)}." if words else "There is none to name yet."
+
+
+def closest(word: str, known: Iterable[str]) -> str | None:
+    """The one of `known` that a misspelt word most likely means, or None."""
+    return next(iter(difflib.get_close_matches(word.lower(), sorted(set(known)), n=1, cutoff=0.6)), None)
 
 
 def place_error(

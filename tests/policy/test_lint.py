@@ -88,6 +88,16 @@ def test_every_line_of_the_table_is_a_path_of_the_schema() -> None:
         (rules("{id: a, tool: x, decide: deny, mode: observe}"), "observe", "tools.rules.0.mode"),
         ("tools: {default: allow, rules: [{id: a, tool: x, decide: allow}]}", "rule-without-effect", "tools.rules.0"),
         ("tools: {default: allow}", "default-allow", "tools.default"),
+        ("loops: {mode: observe}", "observe", "loops.mode"),
+        ("loops: {tools: [{tool: x, as: off}, {tool: [y, 'get_*'], as: off}]}", "loops-off", "loops.tools.1"),
+        ("loops: {tools: [{tool: 'get_*', as: poll, every: 5s}]}", "loops-off", "loops.tools.0"),
+        ("tiers: {a: {model: 'openai:nobody-knows'}}", "unknown-price", "tiers.a.model"),
+        ("tiers: {a: {model: 'opnai:gpt-4o'}}", "unknown-provider", "tiers.a.model"),
+        (
+            rules("{id: a, tool: x, decide: deny, when: {args.n: {above: 5, below: 1}}}"),
+            "never-matches",
+            "tools.rules.0.when.args.n",
+        ),
         ("mode: observe", "observe", "mode"),
         (
             "tiers: {a: {model: 'x:y'}}\nrouting:\n  rules:\n    - {id: r, when: {node: 'p*'}, tier: a}\n"
@@ -121,6 +131,101 @@ def test_rules_that_complete_each_other_are_not_remarked_on() -> None:
     )
 
     assert {("observe", "tools.rules.2.mode")} == {each for each in codes(text) if each[0] != "overlap"}
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("mode: observe\nloops: {mode: observe}", "observe"),
+        ("loops: {tools: [{tool: heartbeat, as: off}, {tool: '*_status', as: poll, for_at_most: 5m}]}", "loops-off"),
+        ("tiers: {a: {model: 'openai:gpt-4o'}, b: {model: 'ollama:x', price: {input: 0, output: 0}}}", "unknown-price"),
+        ("tiers: {a: {model: 'openai:gpt-4o'}, b: {model: 'bedrock_converse:x'}}", "unknown-provider"),
+        (rules("{id: a, tool: x, decide: deny, when: {args.n: {at_least: 5, at_most: 5}}}"), "never-matches"),
+    ],
+    ids=lambda value: repr(value)[:50],
+)
+def test_what_is_in_order_is_not_remarked_on(text: str, code: str) -> None:
+    found = codes(text)
+
+    assert (code, "loops.mode") not in found
+    assert code not in [each for each, path in found if path != "mode"]
+
+
+def test_a_tier_that_no_money_limit_could_hold_is_an_error_with_its_remedy() -> None:
+    text = "tiers:\n  a: {model: 'openai:gpt-4o'}\n  b: {model: 'openai:nobody-knows'}\n"
+
+    (finding,) = [each for each in check(load(HEAD + text)) if each.code == "unknown-price"]
+
+    assert (
+        "<text>:7:7: error: tier b (openai:nobody-knows) has no known price, and budget run limits money: no run would start. "
+        "Add `price: {input: ..., output: ...}` to tiers.b, in dollars per million tokens. [unknown-price]"
+    ) == str(finding)
+
+
+@pytest.mark.parametrize(
+    "budget",
+    ["{tokens: 5k}}", "{usd: 1}, tool: x, fee: 0.1}", "{usd: 1}, scope: tool, fee: 0.1, tool: x}"],
+    ids=["tokens", "tool", "scope"],
+)
+def test_without_a_limit_on_what_models_cost_a_price_is_not_needed(budget: str) -> None:
+    scope = "" if "scope" in budget else "scope: run, "
+    text = f"governor: 1\nname: t\ntiers: {{a: {{model: 'openai:nobody-knows'}}}}\nbudgets: [{{id: b, {scope}limit: {budget}]\n"
+
+    assert "unknown-price" not in [finding.code for finding in check(load(text))]
+
+
+@pytest.mark.parametrize(
+    ("model", "remedy"),
+    [("opnai:x", "Did you mean `openai`?"), ("qqqq:x", "It works only where a package of that provider is installed.")],
+    ids=["near", "far"],
+)
+def test_a_provider_nobody_knows_is_a_warning_with_the_nearest_known_one(model: str, remedy: str) -> None:
+    (finding,) = [each for each in check(load(f"{HEAD}tiers: {{a: {{model: '{model}'}}}}\n")) if "prov" in each.code]
+
+    assert ("warning", True) == (finding.severity, finding.message.endswith(remedy))
+
+
+def test_every_provider_with_a_price_list_or_a_client_of_our_own_is_known() -> None:
+    import governor_anthropic
+    import governor_bedrock
+    import governor_openai
+    from governor import prices
+    from governor.policy.providers import KNOWN_PROVIDERS
+
+    ours = {*governor_anthropic.PROVIDERS, *governor_bedrock.PROVIDERS, *governor_openai.PROVIDERS}
+
+    assert set() == (ours | set(prices._PROVIDERS)) - KNOWN_PROVIDERS
+
+
+SHADOWED = [
+    rules("{id: a, tool: get_x, decide: allow}", "{id: b, tool: 'get_*', decide: deny}"),
+    "tiers: {t: {model: 'openai:gpt-4o'}}\nrouting: {rules: [{id: r, when: {node: '*'}, tier: t}, {id: s, when: {node: p}, tier: t}]}",
+]
+
+
+@pytest.mark.parametrize("text", SHADOWED, ids=["tools", "routing"])
+def test_a_rule_that_never_decides_is_an_error(text: str) -> None:
+    assert ["error"] == [each.severity for each in check(load(HEAD + text)) if each.code == "shadowed-rule"]
+
+
+@pytest.mark.parametrize(
+    ("parent", "child", "severity", "path"),
+    [
+        ("{id: a, tool: get_x, decide: allow}", "{id: b, tool: 'get_*', decide: deny}", "info", "tools.rules.0"),
+        ("{id: b, tool: 'get_*', decide: deny}", "{id: a, tool: get_x, decide: allow}", "error", "tools.rules.1"),
+        ("{id: a, tool: get_x, decide: allow}", "{id: a, tool: get_x, decide: deny}", None, None),
+    ],
+    ids=["child over parent", "parent over child", "same rule"],
+)
+def test_a_child_may_overrule_its_parent_and_is_told_where_it_could_not(
+    tmp_path: Path, parent: str, child: str, severity: str | None, path: str | None
+) -> None:
+    (tmp_path / "p.yaml").write_text("governor: 1\nname: p\n" + rules(parent), encoding="utf-8")
+    (tmp_path / "c.yaml").write_text("governor: 1\nname: c\nextends: ./p.yaml\n" + rules(child), encoding="utf-8")
+
+    found = [each for each in check(load(tmp_path / "c.yaml")) if each.code == "shadowed-rule"]
+
+    assert ([(severity, path)] if severity else []) == [(each.severity, each.path) for each in found]
 
 
 def test_a_header_that_reads_the_environment_is_no_secret() -> None:
