@@ -112,4 +112,6 @@ def _calls(row: CallRow, scope: Mapping[str, Any]) -> list[ScriptedCall]:
         if not isinstance(items, list | tuple):
             raise ValueError(f"for_each: {row.for_each!r} is not a list")
         scopes = [{**scope, "item": item} for item in items]  # pyright: ignore[reportUnknownVariableType] - any JSON value
-    return [ScriptedCall(name=str(templates.render(row.name, s)), args=templates.render_json(row.args, s)) for s in scopes]
+    return [
+        ScriptedCall(name=str(templates.render(row.name, s)), args=templates.render_json(row.args, s)) for s in scopes
+    ]

@@ -10,7 +10,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -27,24 +27,34 @@ app = typer.Typer(
 )
 
 ScenarioPath = Annotated[Path, typer.Argument(metavar="SCENARIO", help="A scenario file (YAML).")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON lines instead of tables.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
 
 
 @app.command()
-def check(scenario: ScenarioPath) -> None:
+def check(scenario: ScenarioPath, *, as_json: AsJson = False) -> None:
     """Read a scenario and say what is in it. Exits with 2 when something is wrong, naming file and line."""
-    with _mistakes_exit_2():
+    with _mistakes_exit_2(as_json=as_json):
         loaded = Scenario.load(scenario)
-    typer.echo(f"{scenario}: ok, {len(loaded.models)} extra models, {len(loaded.faults)} faults")
+    if as_json:
+        found = {
+            "file": str(scenario),
+            "name": loaded.name,
+            "models": list(loaded.models),
+            "faults": len(loaded.faults),
+        }
+        typer.echo(json.dumps(found, ensure_ascii=False))
+    else:
+        typer.echo(f"{scenario}: ok, {len(loaded.models)} extra models, {len(loaded.faults)} faults")
 
 
 @app.command()
 def serve(
     scenario: ScenarioPath,
+    *,
     port: Annotated[int, typer.Option(help="Port on loopback; 0 takes a free one.")] = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Serve a scenario until Ctrl-C, then print the bill."""
+    """Serve a scenario until Ctrl-C, then print the bill. With --json a line with the address, and at the end one with the bill."""
     stopped = threading.Event()
 
     def stop(_number: int, _frame: FrameType | None) -> None:
@@ -52,7 +62,7 @@ def serve(
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop)
-    with _mistakes_exit_2(), Sandbox(Scenario.load(scenario), port=port) as box:
+    with _mistakes_exit_2(as_json=as_json), Sandbox(Scenario.load(scenario), port=port) as box:
         if as_json:
             typer.echo(json.dumps({"url": box.url, "env": box.env()}))
             sys.stdout.flush()
@@ -108,9 +118,17 @@ def _usd(nano_usd: int) -> str:
 
 
 @contextmanager
-def _mistakes_exit_2() -> Generator[None]:
+def _mistakes_exit_2(*, as_json: bool) -> Generator[None]:
     try:
         yield
     except (ScenarioError, SandboxError) as error:
-        typer.echo(f"error: {error}", err=True)
+        typer.echo(json.dumps({"error": _described(error)}) if as_json else f"error: {error}", err=True)
         raise typer.Exit(2) from error
+
+
+def _described(error: SandboxError) -> dict[str, Any]:
+    """The same shape as governor's own errors have, which the sandbox does not import."""
+    described = {"type": type(error).__name__, "message": str(error)}
+    if isinstance(error, ScenarioError):
+        return {**described, "message": error.detail, "file": error.source, "line": error.line}
+    return described

@@ -22,6 +22,8 @@ from governor_sandbox.wire import LoopbackServer
 
 HOST = "127.0.0.1"
 REGION = "us-east-1"
+MOST_PORT = 65_535
+"""TCP has 16 bits for it."""
 
 
 class Sandbox:
@@ -62,8 +64,12 @@ class Sandbox:
         """Bind and serve in the background.
 
         Raises:
-            SandboxError: The port is taken.
+            SandboxError: The port is taken, or is none.
         """
+        if not 0 <= self._asked_port <= MOST_PORT:
+            raise SandboxError(
+                f"port {self._asked_port} is not between 0 and {MOST_PORT}: choose another with --port (0 takes a free one)"
+            )
         try:
             self._server = LoopbackServer((HOST, self._asked_port), self._exchange, self._control)
         except OSError as error:

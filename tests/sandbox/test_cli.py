@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from governor_sandbox import Sandbox
+from governor_sandbox import Sandbox, SandboxError
 from governor_sandbox.cli import app, bill_table
 from tests.sandbox.clients import openai
 
@@ -50,6 +50,48 @@ def test_a_taken_port_exits_with_2_and_the_remedy(desk: Path, box: Sandbox) -> N
     assert 2 == result.exit_code
     assert f"port {box.port}" in result.stderr
     assert "--port" in result.stderr
+
+
+@pytest.mark.parametrize("port", ["99999", "65536", "-1"])
+def test_a_port_that_is_none_is_a_mistake_of_usage(desk: Path, port: str) -> None:
+    result = CliRunner().invoke(app, ["serve", str(desk), "--port", port])
+
+    assert 2 == result.exit_code
+    assert f"port {port} is not between 0 and 65535: choose another with --port" in result.stderr
+    assert isinstance(result.exception, SystemExit)
+
+
+@pytest.mark.parametrize("port", [65_536, -1])
+def test_a_port_that_is_none_is_refused_from_code_too(port: int) -> None:
+    with pytest.raises(SandboxError, match=f"port {port} is not between 0 and 65535"):
+        Sandbox(port=port).start()
+
+
+def test_check_as_json_is_one_document(desk: Path) -> None:
+    result = CliRunner().invoke(app, ["check", str(desk), "--json"])
+
+    assert {"file": str(desk), "name": str(desk), "models": [], "faults": 1} == json.loads(result.stdout)
+    assert (0, "") == (result.exit_code, result.stderr)
+
+
+@pytest.mark.parametrize("command", ["check", "serve"])
+def test_with_json_a_bad_scenario_is_one_document_on_stderr(tmp_path: Path, command: str) -> None:
+    path = tmp_path / "bad.yaml"
+    path.write_text("rules:\n  - replly: hi\n")
+
+    result = CliRunner().invoke(app, [command, str(path), "--json"])
+
+    error = json.loads(result.stderr)["error"]
+    assert ("ScenarioError", str(path), 2) == (error["type"], error["file"], error["line"])
+    assert "rules[0].reply: Field required" == error["message"]
+    assert (2, "") == (result.exit_code, result.stdout)
+
+
+def test_with_json_a_taken_port_is_one_document_on_stderr(desk: Path, box: Sandbox) -> None:
+    result = CliRunner().invoke(app, ["serve", str(desk), "--port", str(box.port), "--json"])
+
+    assert f"port {box.port}" in json.loads(result.stderr)["error"]["message"]
+    assert (2, "") == (result.exit_code, result.stdout)
 
 
 def _started(desk: Path, *options: str) -> subprocess.Popen[str]:
