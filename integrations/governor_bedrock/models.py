@@ -146,7 +146,7 @@ def single_attempt(model: BaseChatModel) -> tuple[BaseChatModel, int]:
 
 
 def _retries(client: Any) -> int:
-    """How often a boto3 client sends a failed request again. Without configuration that is 4 times, in the newer modes 2."""
+    """How often a boto3 client sends a failed request again. Without configuration that is 4 times in the old mode, 2 in the newer ones."""
     if not isinstance(client, BaseClient) or isinstance(_endpoint(client)._event_emitter, _NoRetries):  # noqa: SLF001
         return 0
     settings = cast("Mapping[str, Any]", cast("Any", client).meta.config.retries or {})

@@ -145,7 +145,7 @@ def test_every_error_of_converse_has_its_meaning(
 
     failure = governor_bedrock.classify(ClientError(response, "Converse"))
 
-    assert Failure(rejected=rejected, transient=transient, code=code) == failure
+    assert Failure(rejected=rejected, transient=transient, code=code, resent=transient, unanswered=True) == failure
 
 
 def test_what_botocore_refuses_by_itself_was_never_sent_and_a_timeout_was() -> None:
@@ -174,7 +174,13 @@ def test_an_exhausted_account_does_not_pass_by_waiting() -> None:
 
     error = openai.RateLimitError("No money.", response=Response(), body={"code": "insufficient_quota"})  # pyright: ignore[reportArgumentType] - as much of a response as is read
 
-    assert Failure(rejected=True, transient=False, code="insufficient_quota") == governor_openai.classify(error)
+    failure = governor_openai.classify(error)
+    assert (True, False, False, "insufficient_quota") == (
+        failure.rejected,
+        failure.transient,
+        failure.resent,
+        failure.code,
+    )
 
 
 class Answered(Exception):
