@@ -63,6 +63,10 @@ class Store(ABC):
     def close(self) -> None:
         """Release files and connections."""
 
+    def same_as(self, other: Store) -> bool:
+        """Whether both are the same ledgers. A store that several objects can open says so by overriding this."""
+        return self is other
+
     async def achange(self, run: str, apply: Callable[[RunState], tuple[RunState, T]]) -> T:
         """Async twin of `change`."""
         return self.change(run, apply)

@@ -67,6 +67,10 @@ class SqliteStore(Store):
         self._states: OrderedDict[str, tuple[int, RunState]] = OrderedDict()
         self._swept = self._next_due_ms = self._tidied_ms = 0
 
+    def same_as(self, other: Store) -> bool:
+        """Whether both are the same file."""
+        return isinstance(other, SqliteStore) and self._path.resolve() == other._path.resolve()  # noqa: SLF001 - of its own class
+
     def change(self, run: str, apply: Callable[[RunState], tuple[RunState, T]]) -> T:
         """Replace the state of `run` in one transaction. `apply` runs once, while other writers wait: it must be quick."""
         with self._transaction() as db:

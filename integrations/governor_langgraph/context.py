@@ -73,10 +73,10 @@ class GovernedRun:
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def covers(self, governor: Governor) -> bool:
-        """Whether calls of this run already go through `governor`, or through one with the very same policy."""
+        """Whether calls of this run already go through `governor`, or through one with the very same policy and ledgers."""
         run: GovernedRun | None = self
         while run is not None:
-            if run.governor is governor or run.governor.policy.hash == governor.policy.hash:
+            if run.governor is governor or run.governor.equals(governor):
                 return True
             run = run.outer.run if run.outer else None
         return False

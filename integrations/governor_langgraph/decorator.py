@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import threading
+from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, cast, overload
 
 from langgraph.graph import StateGraph
@@ -16,7 +17,8 @@ from governor_langgraph.governing import Governor, ready
 from governor_langgraph.graph import govern
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+    from contextlib import AbstractAsyncContextManager, AbstractContextManager
     from os import PathLike
 
     from langchain_core.language_models import BaseChatModel
@@ -44,6 +46,14 @@ class _Governing(Protocol):
     def __call__(self, target: Callable[P, Awaitable[GraphT]], /) -> Callable[P, Awaitable[GraphT]]: ...
     @overload
     def __call__(
+        self, target: Callable[P, AbstractContextManager[GraphT]], /
+    ) -> Callable[P, AbstractContextManager[GraphT]]: ...
+    @overload
+    def __call__(
+        self, target: Callable[P, AbstractAsyncContextManager[GraphT]], /
+    ) -> Callable[P, AbstractAsyncContextManager[GraphT]]: ...
+    @overload
+    def __call__(
         self, target: Callable[P, StateGraph[StateT, ContextT, InputT, OutputT]], /
     ) -> Callable[P, CompiledStateGraph[StateT, ContextT, InputT, OutputT]]: ...
 
@@ -57,6 +67,9 @@ def governed(
     clients: Mapping[str, BaseChatModel] | None = None,
 ) -> _Governing:
     """Govern what the decorated function builds; above `@entrypoint(...)`, the workflow itself.
+
+    The function may be async, an object that can be called, or a factory under `@contextmanager` or `@asynccontextmanager`. A bare
+    generator function raises ConfigurationError.
 
     Graphs built by one decorated function share a governor, and with it their ledgers. Arguments as for `govern`.
     """
@@ -83,16 +96,66 @@ def governed(
         if not callable(target):
             message = f"@governed was given {type(target).__qualname__}: it goes on a function that builds a graph, or on a graph."
             raise ConfigurationError(message)
-        if inspect.iscoroutinefunction(target):
-
-            async def abuild(*args: Any, **kwargs: Any) -> Any:
-                return apply(await target(*args, **kwargs))
-
-            return functools.wraps(target)(abuild)
-
-        def build(*args: Any, **kwargs: Any) -> Any:
-            return apply(target(*args, **kwargs))
-
-        return functools.wraps(target)(build)
+        return _building(target, apply)
 
     return cast("_Governing", decorate)
+
+
+def _building(target: Callable[..., Any], apply: Callable[[Any], Any]) -> Callable[..., Any]:
+    """`target` under its own name and signature, with what it makes governed. Raises ConfigurationError when it yields."""
+    if _is(target, inspect.isgeneratorfunction) or _is(target, inspect.isasyncgenfunction):
+        raise ConfigurationError(_yields(target))
+    if _is(target, inspect.iscoroutinefunction):
+
+        async def abuild(*args: Any, **kwargs: Any) -> Any:
+            return _made(await target(*args, **kwargs), apply)
+
+        return functools.wraps(target)(abuild)
+
+    def build(*args: Any, **kwargs: Any) -> Any:
+        return _made(target(*args, **kwargs), apply)
+
+    return functools.wraps(target)(build)
+
+
+def _made(thing: Any, apply: Callable[[Any], Any]) -> Any:
+    """What a factory made, governed: a graph, or what gives one when it is awaited or entered, as LangGraph's server lets factories do."""
+    if isinstance(thing, (Pregel, StateGraph)):
+        return apply(cast("Any", thing))
+    if hasattr(thing, "__aenter__"):
+        return _aentered(thing, apply)
+    if hasattr(thing, "__enter__"):
+        return _entered(thing, apply)
+    if inspect.isawaitable(thing):
+        return _awaited(thing, apply)
+    return apply(thing)  # which says what is wrong with it
+
+
+async def _awaited(thing: Awaitable[Any], apply: Callable[[Any], Any]) -> Any:
+    return _made(await thing, apply)
+
+
+@contextmanager
+def _entered(thing: AbstractContextManager[Any], apply: Callable[[Any], Any]) -> Iterator[Any]:
+    with thing as graph:
+        yield apply(graph)
+
+
+@asynccontextmanager
+async def _aentered(thing: AbstractAsyncContextManager[Any], apply: Callable[[Any], Any]) -> AsyncIterator[Any]:
+    async with thing as graph:
+        yield apply(graph)
+
+
+def _is(target: Any, kind: Callable[[Any], bool]) -> bool:
+    """Whether a function, or what is called when an object is called, is of a kind."""
+    return kind(target) or (not isinstance(target, type) and kind(target.__call__))
+
+
+def _yields(target: Any) -> str:
+    name = getattr(target, "__qualname__", type(target).__qualname__)
+    manager = "@asynccontextmanager" if _is(target, inspect.isasyncgenfunction) else "@contextmanager"
+    return (
+        f"@governed is on {name}, which yields. Put {manager} from contextlib between the two, or return the graph, so that it is clear "
+        "when the graph is made and when what it needs is closed."
+    )

@@ -78,6 +78,10 @@ class Governor:
         self._carries: dict[tuple[type[Any], str], bool] = {}
         self._lock = threading.Lock()
 
+    def equals(self, other: Governor) -> bool:
+        """Whether a call that goes through this governor has gone through `other` as well: same policy, same ledgers."""
+        return self.policy.hash == other.policy.hash and self.runtime.store.same_as(other.runtime.store)
+
     def client(self, tier: str) -> BaseChatModel:
         """The client of a tier, built when first needed and kept. Raises ConfigurationError when it cannot be built."""
         with self._lock:

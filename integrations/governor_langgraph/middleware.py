@@ -1,7 +1,7 @@
 """`GovernorMiddleware`: the policy as one entry of `create_agent(middleware=[...])`.
 
 Wrap hooks only: a node hook would cost a superstep per turn. They open a step around each model and tool call; what happens in it is
-the same as under `govern`. In a graph that `govern` governs by the same policy they do nothing.
+the same as under `govern`. In a graph that `govern` governs by the same policy and the same store they do nothing.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from langchain_core.messages import AIMessage
 from langchain_core.runnables.config import var_child_runnable_config
 
 from governor_langgraph import hooks, tool_path
+from governor_langgraph.answering import answered, requested
 from governor_langgraph.context import run_var, tool_taken
 from governor_langgraph.governing import Governor, ready
 from governor_langgraph.nodes import Entered, begin
@@ -87,24 +88,24 @@ class GovernorMiddleware(AgentMiddleware[Any, Any, Any]):
         """The tool call, inside a step of this policy."""
         if self._covered():
             return handler(request)
-        step = self._tool_step()
+        step, passed = self._tool_step(), tool_taken.get() is not None
         try:
             with Entered(step) as active, active:
-                return tool_path.wrap(request, handler)
+                return tool_path.wrap(request, handler, passed=passed)
         except GovernorStop as stopped:
-            return tool_path.refused_at_entry(step, request, stopped)
+            return answered(step, requested(step, request), stopped)
 
     async def awrap_tool_call(self, request: Any, handler: Callable[[Any], Awaitable[Any]]) -> Any:
         """The async twin of `wrap_tool_call`."""
         if self._covered():
             return await handler(request)
-        step = self._tool_step()
+        step, passed = self._tool_step(), tool_taken.get() is not None
         try:
             async with Entered(step) as active:
                 with active:
-                    return await tool_path.awrap(request, handler)
+                    return await tool_path.awrap(request, handler, passed=passed)
         except GovernorStop as stopped:
-            return tool_path.refused_at_entry(step, request, stopped)
+            return answered(step, requested(step, request), stopped)
 
     def _covered(self) -> bool:
         run = run_var.get()
@@ -114,12 +115,13 @@ class GovernorMiddleware(AgentMiddleware[Any, Any, Any]):
         """A step of this policy's own. With structured output an agent does not end on a plain message, so a stop is raised then."""
         step = begin(self.governor, cast("Any", var_child_runnable_config.get()), recall=True)
         step.soft = self.governor.policy.policy.on_exhausted != "stop" and response_format is None
-        if tool_taken.get() is not None:
-            step.outer = None  # a governed ToolNode around this one put the call through the outer policy already
         return step
 
     def _tool_step(self) -> GovernedStep:
-        """A step for a tool call. A stop in it is always answered, whatever becomes of the run at its next model call."""
+        """A step for a tool call. A stop in it is always answered, whatever becomes of the run at its next model call.
+
+        Inside of a governed ToolNode the call was put through the outer policy already; what its body calls was not.
+        """
         step = self._step()
         step.soft = True
         return step

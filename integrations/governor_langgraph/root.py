@@ -83,7 +83,7 @@ class _Opened:
                 raise error
             return None
         if self.run.governor.policy.policy.on_exhausted == "stop":
-            return RunStopped(reason)
+            return RunStopped(reason, policy_hash=self.run.ref.policy_hash)
         return None
 
     def _mine(self, error: BaseException | None) -> Reason | None:

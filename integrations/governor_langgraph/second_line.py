@@ -77,7 +77,7 @@ def _check(serialized: Mapping[str, Any] | None) -> None:
     decision = Decision(control="mediation", verdict=Verdict.DENY, reason=reason, observed=observed)
     governor.runtime.telemetry.decided(step.span, step.ref, decision)
     if not observed:
-        raise CallDenied(reason)
+        raise CallDenied(reason, policy_hash=step.run.ref.policy_hash)
 
 
 SECOND_LINE = SecondLine()

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from governor.runs import RunState, Stopped
     from governor_langgraph.context import GovernedRun, GovernedStep
 
-__all__ = ["GovernorStop", "RunReport", "drain", "stop", "watch"]
+__all__ = ["DrainText", "GovernorStop", "RunReport", "drain", "stop", "watch"]
 
 
 class GovernorStop(GraphBubbleUp, RunStopped):
@@ -34,10 +34,18 @@ class GovernorStop(GraphBubbleUp, RunStopped):
     ungoverned one) it reaches the caller, who can catch it as `governor.RunStopped`.
     """
 
-    def __init__(self, reason: Reason, run: GovernedRun | None = None) -> None:
-        """`run` is the run that must end; an outer run lets the stop of an inner one pass to whoever called that."""
+    def __init__(self, reason: Reason, run: GovernedRun | None = None, *, begun: bool = True) -> None:
+        """`run` is the run that must end; an outer run lets the stop of an inner one pass to whoever called that.
+
+        `begun`: whether a tool through which it passes had begun its work; not, when an outer policy refused the tool call itself.
+        """
         self.run = run
-        super().__init__(reason)
+        self.begun = begun
+        super().__init__(reason, policy_hash=run.ref.policy_hash if run else "")
+
+
+class DrainText(str):
+    """Why governor asked LangGraph to drain; its class tells it from the text of anyone else who did."""
 
 
 def stop(step: GovernedStep, reason: Reason) -> NoReturn:
@@ -53,7 +61,7 @@ def drain(step: GovernedStep, reason: Reason) -> bool:
         return True  # refused from now on, and told to the model: it ends by itself
     if step.control is None:
         return False
-    step.control.request_drain(reason.text)
+    step.control.request_drain(DrainText(reason.text))
     return True
 
 

@@ -21,10 +21,11 @@ from governor.effects import Approve, InvokeTool
 from governor.errors import CallDenied, Refused, RunStopped
 from governor.pipeline import tool_call
 from governor_langgraph import recall
+from governor_langgraph.answering import answered, requested
 from governor_langgraph.approval import answer_to
 from governor_langgraph.context import current_span, current_step, tool_taken
-from governor_langgraph.judging import judged_var, judgement, policies, seen_by
-from governor_langgraph.stops import GovernorStop, drain, stop
+from governor_langgraph.judging import judged_var, judgement, seen_by
+from governor_langgraph.stops import GovernorStop, stop
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Mapping
@@ -38,17 +39,25 @@ if TYPE_CHECKING:
     from governor_langgraph.context import GovernedStep
     from governor_langgraph.judging import Judged
 
-__all__ = ["arun", "awrap", "refused_at_entry", "run", "wrap"]
+__all__ = ["arun", "awrap", "run", "wrap"]
 
 
 # --- the path, around whatever runs the tool --------------------------------------------------------------------------
 
 
 def governed(
-    step: GovernedStep, call: ToolCall, execute: Callable[[], Any], judged: Judged | None = None
+    step: GovernedStep,
+    call: ToolCall,
+    execute: Callable[[], Any],
+    judged: Judged | None = None,
+    *,
+    passed: bool = False,
 ) -> ToolResult:
-    """One governed tool call. `execute` runs the tool once; an outer governor's policy applies inside of this one's."""
-    governor, outer = step.run.governor, step.outer
+    """One governed tool call. `execute` runs the tool once; an outer governor's policy applies inside of this one's.
+
+    `passed`: the call came through the outer policy already, before it reached this one.
+    """
+    governor, outer = step.run.governor, None if passed else step.outer
     with _Spanned(step, call) as span:
 
         def invoke(effect: InvokeTool | Approve) -> ToolResult | bool:
@@ -57,18 +66,24 @@ def governed(
             if _recalls(step, call):
                 return recall.read(governor.runtime, step.run.ref.id, call.args)
             with _Executing(effect.meter, call, span):
-                if outer is not None:
+                if outer is None:
+                    return _result(execute())
+                with _Outer(outer):
                     return governed(outer, seen_by(outer, call), execute, judged)
-                return _result(execute())
 
         return governor.drive(tool_call(call, governor.controls, judgement(judged, call)), span, invoke)
 
 
 async def agoverned(
-    step: GovernedStep, call: ToolCall, execute: Callable[[], Awaitable[Any]], judged: Judged | None = None
+    step: GovernedStep,
+    call: ToolCall,
+    execute: Callable[[], Awaitable[Any]],
+    judged: Judged | None = None,
+    *,
+    passed: bool = False,
 ) -> ToolResult:
     """The async twin of `governed`."""
-    governor, outer = step.run.governor, step.outer
+    governor, outer = step.run.governor, None if passed else step.outer
     with _Spanned(step, call) as span:
 
         async def invoke(effect: InvokeTool | Approve) -> ToolResult | bool:
@@ -77,9 +92,10 @@ async def agoverned(
             if _recalls(step, call):
                 return await recall.aread(governor.runtime, step.run.ref.id, call.args)
             with _Executing(effect.meter, call, span):
-                if outer is not None:
+                if outer is None:
+                    return _result(await execute())
+                with _Outer(outer):
                     return await agoverned(outer, seen_by(outer, call), execute, judged)
-                return _result(await execute())
 
         return await governor.drive_async(tool_call(call, governor.controls, judgement(judged, call)), span, invoke)
 
@@ -134,6 +150,24 @@ class _Executing:
         tool_taken.reset(self._taken)
 
 
+class _Outer:
+    """Says of an outer policy's stop whose run it ends, before the inner policy takes it for its own."""
+
+    __slots__ = ("step",)
+
+    def __init__(self, step: GovernedStep) -> None:
+        self.step = step
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if isinstance(error, RunStopped) and not isinstance(error, GovernorStop):
+            raise GovernorStop(error.reason, self.step.run, begun=False) from error
+
+
 def _recalls(step: GovernedStep, call: ToolCall) -> bool:
     return call.name == recall.RECALL and not call.known and step.recall
 
@@ -141,35 +175,28 @@ def _recalls(step: GovernedStep, call: ToolCall) -> bool:
 # --- ToolNode ---------------------------------------------------------------------------------------------------------
 
 
-def wrap(request: ToolCallRequest, execute: Callable[[Any], Any]) -> Any:
-    """`wrap_tool_call`, governed. Outside of governed runs it just executes."""
+def wrap(request: ToolCallRequest, execute: Callable[[Any], Any], *, passed: bool = False) -> Any:
+    """`wrap_tool_call`, governed; `passed` as in `governed`. Outside of governed runs it just executes."""
     step = current_step()
     if step is None:
         return execute(request)
-    call = _requested(step, request)
+    call = requested(step, request)
     try:
-        return _message(call, governed(step, call, lambda: execute(request), judged_var.get()))
+        return _message(call, governed(step, call, lambda: execute(request), judged_var.get(), passed=passed))
     except (Refused, GraphDrained) as refused:
-        return _refused(step, call, refused)
+        return answered(step, call, refused)
 
 
-async def awrap(request: ToolCallRequest, execute: Callable[[Any], Awaitable[Any]]) -> Any:
+async def awrap(request: ToolCallRequest, execute: Callable[[Any], Awaitable[Any]], *, passed: bool = False) -> Any:
     """`awrap_tool_call`, governed."""
     step = current_step()
     if step is None:
         return await execute(request)
-    call = _requested(step, request)
+    call = requested(step, request)
     try:
-        return _message(call, await agoverned(step, call, lambda: execute(request), judged_var.get()))
+        return _message(call, await agoverned(step, call, lambda: execute(request), judged_var.get(), passed=passed))
     except (Refused, GraphDrained) as refused:
-        return _refused(step, call, refused)
-
-
-def _requested(step: GovernedStep, request: ToolCallRequest) -> ToolCall:
-    asked = request.tool_call
-    return ToolCall(
-        step=step.ref, name=asked["name"], args=asked["args"], id=asked["id"] or "", known=request.tool is not None
-    )
+        return answered(step, call, refused)
 
 
 def _message(call: ToolCall, result: ToolResult) -> Any:
@@ -178,44 +205,6 @@ def _message(call: ToolCall, result: ToolResult) -> Any:
         return result.source
     status = "error" if result.failed else "success"
     return ToolMessage(content=result.text, name=call.name, tool_call_id=call.id, status=status)
-
-
-def refused_at_entry(step: GovernedStep, request: ToolCallRequest, stopped: GovernorStop) -> ToolMessage:
-    """The answer to a call whose step was refused before the call was looked at."""
-    return _refused(step, _requested(step, request), stopped)
-
-
-def _refused(step: GovernedStep, call: ToolCall, refused: Refused | GraphDrained) -> ToolMessage:
-    """The answer to a call that was refused, or broken off by a stop inside of the tool.
-
-    Saved like any other, so that no tool call stays open in the thread: its provider would refuse every later turn. If the run must
-    end, LangGraph drains it behind this superstep. Raises `refused` again where nothing can be saved behind it.
-    """
-    begun = isinstance(refused, GraphBubbleUp)
-    reason = _drained(step) if isinstance(refused, GraphDrained) else refused.reason
-    if reason is None or (isinstance(refused, RunStopped) and not _ending(step, refused)):
-        raise refused
-    text = f"{'Not finished' if begun else 'Not done'}: {reason.text}"
-    return ToolMessage(content=text, name=call.name, tool_call_id=call.id, status="error")
-
-
-def _drained(step: GovernedStep) -> Reason | None:
-    """Why governor drained the graph that a tool ran, whose control is the run's own; None when somebody else did."""
-    runs = [each.run for each in policies(step)]
-    return next((reason for run in runs if (reason := run.stopped or (run.passing and run.passing.reason))), None)
-
-
-def _ending(step: GovernedStep, stopped: RunStopped) -> bool:
-    """Whether the run ends behind the answer. The stop of a run that the tool started goes on to the caller once that is saved."""
-    owner = stopped.run if isinstance(stopped, GovernorStop) else step.run
-    mine = next((each for each in policies(step) if each.run is owner), None)
-    if mine is not None:
-        return drain(mine, stopped.reason)
-    if step.soft or step.control is None or not isinstance(stopped, GovernorStop):
-        return False
-    step.run.passing = step.run.passing or stopped
-    step.control.request_drain(stopped.reason.text)
-    return True
 
 
 def _result(answer: Any) -> ToolResult:
@@ -258,7 +247,7 @@ def run(tool: BaseTool, given: Any, args: tuple[Any, ...], kwargs: dict[str, Any
         return _value(call, governed(step, call, execute), identifier)
     except (RunStopped, GraphDrained) as refused:
         if identifier is not None:
-            return _refused(step, call, refused)
+            return answered(step, call, refused)
         if isinstance(refused, GraphBubbleUp):
             raise
         stop(step, refused.reason)
@@ -283,7 +272,7 @@ async def arun(
         return _value(call, await agoverned(step, call, execute), identifier)
     except (RunStopped, GraphDrained) as refused:
         if identifier is not None:
-            return _refused(step, call, refused)
+            return answered(step, call, refused)
         if isinstance(refused, GraphBubbleUp):
             raise
         stop(step, refused.reason)
@@ -315,5 +304,6 @@ def _direct(step: GovernedStep, tool: BaseTool, given: Any, identifier: str | No
 
 def _value(call: ToolCall, result: ToolResult, identifier: str | None) -> Any:
     if result.synthetic and identifier is None:
-        raise CallDenied(Reason(code="tool.refused", rule=call.name, text=result.text))
+        reason = Reason(code="tool.refused", rule=call.name, text=result.text)
+        raise CallDenied(reason, policy_hash=call.step.run.policy_hash)
     return result.source if not result.synthetic else _message(call, result)

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, closing, contextmanager
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
 from langchain.agents import create_agent
 from langchain.agents.middleware import AgentMiddleware
 from langchain_core.language_models import BaseChatModel
+from langchain_core.language_models.fake import FakeListLLM
 from langchain_core.messages import AIMessage, ToolMessage
-from langchain_core.tools import BaseTool
+from langchain_core.tools import BaseTool, tool
 from langgraph.func import entrypoint
 from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.pregel import Pregel
 
-from governor import ConfigurationError, RunStopped
+from governor import CallDenied, ConfigurationError, RunStopped
 from governor.stores.memory import MemoryStore
+from governor.stores.sqlite import SqliteStore
 from governor_langgraph import (
     Governor,
     GovernorMiddleware,
@@ -100,6 +106,80 @@ def test_graphs_of_one_builder_share_their_ledgers() -> None:
     assert 3 == len(model.calls)
 
 
+SHARED: dict[str, Any] = policy(budgets=[{"id": "b", "scope": "agent", "limit": {"model_calls": 1}}])
+"""One call for all runs of a governor together."""
+
+
+class Building:
+    """Factories as people write them, all of the same graph, and what becomes of it."""
+
+    def __init__(self) -> None:
+        self.model = Streaming(rule=lambda messages: "an answer")
+        self.events: list[str] = []
+
+    def graph(self) -> Any:
+        return graphs.function_node(self.model)
+
+    async def __call__(self) -> Any:
+        return self.graph()
+
+    @contextmanager
+    def entered(self) -> Iterator[Any]:
+        self.events.append("opened")
+        yield self.graph()
+        self.events.append("closed")
+
+    @asynccontextmanager
+    async def aentered(self) -> AsyncIterator[Any]:
+        self.events.append("opened")
+        yield self.graph()
+        self.events.append("closed")
+
+
+@pytest.mark.parametrize("how", ["object", "partial", "returns awaitable"])
+async def test_governed_takes_whatever_can_be_called_and_awaited(how: str) -> None:
+    building = Building()
+    target: Any = {
+        "object": building,
+        "partial": functools.partial(building.__call__),
+        "returns awaitable": lambda *_: building(),
+    }[how]
+
+    build: Any = governed(SHARED)(target)
+    for _ in range(2):
+        await (await build()).ainvoke(GIVEN)
+
+    assert 1 == len(building.model.calls)
+
+
+async def test_governed_takes_factories_that_are_context_managers() -> None:
+    building = Building()
+    entered, aentered = governed(SHARED)(building.entered), governed(SHARED)(building.aentered)
+
+    for _ in range(2):
+        with entered() as app:
+            app.invoke(GIVEN)
+            assert "opened" == building.events[-1]
+        async with aentered() as app:
+            await app.ainvoke(GIVEN)
+
+    assert ["opened", "closed"] * 4 == building.events
+    assert 2 == len(building.model.calls)  # one for each decorated function
+
+
+def test_governed_refuses_functions_that_yield_when_they_are_decorated() -> None:
+    def build() -> Any:
+        yield graphs.function_node(Streaming(rule=None))
+
+    async def abuild() -> Any:
+        yield graphs.function_node(Streaming(rule=None))
+
+    with pytest.raises(ConfigurationError, match=r"build, which yields\. Put @contextmanager"):
+        governed(policy())(build)
+    with pytest.raises(ConfigurationError, match=r"abuild, which yields\. Put @asynccontextmanager"):
+        governed(policy())(abuild)
+
+
 # --- GovernorMiddleware ------------------------------------------------------------------------------------------------
 
 
@@ -157,7 +237,8 @@ def test_middleware_in_a_governed_graph_of_the_same_policy_counts_nothing_twice(
         MemoryStore(),
     )
     model = Streaming(rule=once("search", {"q": "x"}))
-    app = govern(create_agent(model, [graphs.search], middleware=[GovernorMiddleware(rules)]), rules, store=store)
+    middleware = GovernorMiddleware(rules, store=store)
+    app = govern(create_agent(model, [graphs.search], middleware=[middleware]), rules, store=store)
 
     with watch() as runs:
         app.invoke(GIVEN)
@@ -182,6 +263,88 @@ def test_two_policies_around_one_agent_both_apply() -> None:
     assert 2 == len(model.calls)
     assert [2] == [balance.spent for balance in inner_store.balances()]
     assert [2, 1] == [balance.spent for balance in outer_store.balances()]
+
+
+def test_one_policy_with_two_stores_is_two_policies() -> None:
+    budget = {"id": "t", "scope": "run", "limit": {"tool_calls": 99, "model_calls": 99}}
+    rules, stores = policy(budgets=[budget]), (MemoryStore(), MemoryStore())
+    model = Streaming(rule=once("search", {"q": "x"}))
+    middleware = GovernorMiddleware(rules, store=stores[0])
+
+    govern(create_agent(model, [graphs.search], middleware=[middleware]), rules, store=stores[1]).invoke(GIVEN)
+
+    assert [[2, 1]] * 2 == [[balance.spent for balance in store.balances()] for store in stores]
+
+
+def test_one_policy_and_one_file_opened_twice_are_one(tmp_path: Path) -> None:
+    budget = {"id": "t", "scope": "run", "limit": {"tool_calls": 99, "model_calls": 99}}
+    model = Streaming(rule=once("search", {"q": "x"}))
+    with closing(SqliteStore(tmp_path / "a.db")) as one, closing(SqliteStore(f"{tmp_path}/./a.db")) as other:
+        middleware = GovernorMiddleware(policy(budgets=[budget]), store=one)
+        agent = create_agent(model, [graphs.search], middleware=[middleware])
+
+        govern(agent, policy(budgets=[budget]), store=other).invoke(GIVEN)
+
+        assert [2, 1] == [balance.spent for balance in one.balances()]
+
+
+@pytest.mark.parametrize("mode", ["invoke", "ainvoke"])
+async def test_what_a_tool_calls_goes_through_the_policy_around_the_middleware_as_well(mode: str) -> None:
+    outer, inner, model = MemoryStore(), MemoryStore(), Streaming(rule=once("delegate", {"q": "x"}))
+
+    @tool
+    def delegate(q: str) -> str:
+        """Ask another model."""
+        return str(helper.invoke(q).text)
+
+    helper = Streaming(rule=lambda messages: "help")
+    budget = {"id": "t", "scope": "run", "limit": {"model_calls": 99, "tool_calls": 99}}
+    middleware = GovernorMiddleware(policy(name="inner", budgets=[budget]), store=inner)
+    app = govern(
+        create_agent(model, [delegate], middleware=[middleware]), policy(name="outer", budgets=[budget]), store=outer
+    )
+
+    await modes.ALL_MODES[mode](app, GIVEN, {})
+
+    assert [[3, 1]] * 2 == [[balance.spent for balance in store.balances()] for store in (inner, outer)]
+
+
+def test_a_refusal_names_the_policy_that_refused() -> None:
+    model = Streaming(rule=lambda messages: "an answer")
+    governors = [Governor({**SHARED, "on_exhausted": "stop", "name": name}) for name in ("govern", "middleware")]
+    whole = govern(graphs.function_node(model), governors[0])
+    agent = create_agent(model, [graphs.search], middleware=[GovernorMiddleware(governors[1])])
+    whole.invoke(GIVEN)
+    agent.invoke(GIVEN)
+
+    with pytest.raises(RunStopped) as stopped:
+        whole.invoke(GIVEN)
+    with pytest.raises(RunStopped) as raised:
+        agent.invoke(GIVEN)
+
+    assert [governor.policy.hash for governor in governors] == [stopped.value.policy_hash, raised.value.policy_hash]
+
+
+@pytest.mark.parametrize("way", ["by access", "by mediation"])
+def test_a_denied_call_names_the_policy_that_denied(way: str) -> None:
+    governor = Governor(policy(tools={"default": "deny"}))
+
+    def node(state: MessagesState) -> dict[str, Any]:
+        graphs.search.invoke({"q": "x"})
+        return {"messages": []}
+
+    def other(state: MessagesState) -> dict[str, Any]:
+        FakeListLLM(responses=["an answer"]).invoke("x")
+        return {"messages": []}
+
+    graph = StateGraph(MessagesState)
+    graph.add_node("node", node if way == "by access" else other)
+    graph.add_edge(START, "node")
+
+    with pytest.raises(CallDenied) as denied:
+        govern(graph, governor).invoke(GIVEN)
+
+    assert governor.policy.hash == denied.value.policy_hash
 
 
 def test_other_middleware_works_inside_of_it() -> None:
