@@ -14,6 +14,7 @@ from governor.controls.order import Order
 from governor.controls.route import Route
 
 if TYPE_CHECKING:
+    from governor.policy.pricing import ErrorAt
     from governor.policy.schema import Policy
     from governor.prices import PriceBook
 
@@ -33,8 +34,11 @@ class Controls:
     budget: BudgetControl
 
     @classmethod
-    def of(cls, policy: Policy, prices: PriceBook) -> Controls:
-        """The controls of a policy. Raises PolicyError when a money limit meets a tier without a known price."""
+    def of(cls, policy: Policy, prices: PriceBook, error_at: ErrorAt | None = None) -> Controls:
+        """The controls of a policy. Raises PolicyError when a money limit meets a tier without a known price.
+
+        `error_at` (`LoadedPolicy.error_at`) gives that error its file, line and column.
+        """
         return cls(
             limits=Limits(policy),
             loop=Loop(policy),
@@ -42,5 +46,5 @@ class Controls:
             route=Route(policy, prices),
             compact=Compact(policy),
             order=Order(policy),
-            budget=BudgetControl(policy, prices),
+            budget=BudgetControl(policy, prices, error_at),
         )

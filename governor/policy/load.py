@@ -80,6 +80,25 @@ class LoadedPolicy:
                 return (layer.document.file, *place)
         return self.place_of(wanted[:-1]) if wanted else (self.file, 1, 1)
 
+    def error_at(self, path: Path, message: str, remedy: str, rule: str | None = None) -> PolicyError:
+        """A mistake at a path of the merged policy, placed in whichever file wrote it. `rule` defaults to the rule around it.
+
+        For what only shows when a policy is put to work, as a missing price does.
+        """
+        file, line, column = self.place_of(path, value=True)
+        around: Any = self.policy
+        for step in path[:-1]:
+            around = around[step] if isinstance(step, int) else _child(around, step)
+        written = bool(self.layers[0].document.marks)
+        return PolicyError(
+            message,
+            file=file,
+            line=line if written else None,
+            column=column if written else None,
+            rule=rule or getattr(around, "id", None),
+            remedy=remedy,
+        )
+
 
 def _as_path(dotted: str, policy: Policy) -> Path:
     """A dotted path, list positions as numbers. Rule ids stand for positions: `tools.rules.no-writes`."""
@@ -248,8 +267,8 @@ def _load(document: Document, folder: FilePath, chain: tuple[str, ...]) -> Loade
     layers = (own, *(parent.layers if parent else ()))
     loaded = LoadedPolicy(policy=merged, hash=policy_hash(merged), file=document.file, layers=layers)
     if parent is not None and not errors:
-        errors += [_placed(loaded, *complaint) for complaint in complaints(merged)]
-    errors += [_placed(loaded, *complaint) for complaint in unknown_tiers(merged)]
+        errors += [loaded.error_at(*complaint) for complaint in complaints(merged)]
+    errors += [loaded.error_at(*complaint) for complaint in unknown_tiers(merged)]
     if errors:
         raise PolicyErrors(_in_order(errors))
     return loaded
@@ -263,23 +282,6 @@ def _validated(document: Document, errors: list[PolicyError]) -> Policy | None:
     except RecursionError:
         errors.append(PolicyError("this policy is nested too deeply", file=document.file, remedy="Flatten it."))
     return None
-
-
-def _placed(loaded: LoadedPolicy, path: Path, message: str, remedy: str) -> PolicyError:
-    """An error at a path of the merged policy, in whichever file wrote it."""
-    file, line, column = loaded.place_of(path, value=True)
-    rule: Any = loaded.policy
-    for step in path[:-1]:
-        rule = rule[step] if isinstance(step, int) else _child(rule, step)
-    written = bool(loaded.layers[0].document.marks)
-    return PolicyError(
-        message,
-        file=file,
-        line=line if written else None,
-        column=column if written else None,
-        rule=getattr(rule, "id", None),
-        remedy=remedy,
-    )
 
 
 def _in_order(errors: Sequence[PolicyError]) -> list[PolicyError]:

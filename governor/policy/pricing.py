@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from governor.calls import ModelRef
+from governor.errors import PolicyError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
+    from governor.policy.document import Path
     from governor.policy.schema import Budget, Policy
     from governor.prices import PriceBook
 
-__all__ = ["money_budget", "unpriced"]
+__all__ = ["ErrorAt", "money_budget", "refuse_unpriced", "unpriced"]
+
+ErrorAt: TypeAlias = "Callable[[Path, str, str, str | None], PolicyError]"
+"""Makes the error for a path of the policy from message, remedy and rule: `LoadedPolicy.error_at` knows file and line."""
 
 
 def money_budget(policy: Policy) -> Budget | None:
@@ -37,3 +42,15 @@ def unpriced(policy: Policy, prices: PriceBook) -> Iterator[tuple[str, str, str]
             message = f"tier {name} ({tier.model}) has no known price, and budget {budget.id} limits money"
             remedy = f"Add `price: {{input: ..., output: ...}}` to tiers.{name}, in dollars per million tokens."
             yield name, message, remedy
+
+
+def refuse_unpriced(policy: Policy, prices: PriceBook, error_at: ErrorAt | None = None) -> None:
+    """Raise PolicyError for the first tier without a known price under a budget in money; with its place where `error_at` knows it."""
+    budget = money_budget(policy)
+    for name, message, remedy in unpriced(policy, prices):
+        raise (error_at or _nowhere)(("tiers", name, "model"), message, remedy, budget.id if budget else None)
+
+
+def _nowhere(path: Path, message: str, remedy: str, rule: str | None) -> PolicyError:
+    del path
+    return PolicyError(message, rule=rule, remedy=remedy)

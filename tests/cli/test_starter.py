@@ -36,8 +36,9 @@ NASTY = st.text(max_size=40) | st.sampled_from(
 NAMES = st.text(alphabet=st.characters(exclude_categories=["Cs"]), min_size=1, max_size=30) | st.sampled_from(
     ["null", "a: b", "x # y", '"', "\\", "get_*", "[ab]", "😀", "12", "\x85"]
 )
+PRICED = ("anthropic:claude-sonnet-4-5", "openai:gpt-5-mini")
 MODELS = st.lists(
-    st.sampled_from(["anthropic:claude-sonnet-4-5", "openai:gpt-5-mini", "x:y#z", "no-provider"]) | NASTY,
+    st.sampled_from([*PRICED, "x:y#z", "no-provider"]) | NASTY,
     unique=True,
     max_size=5,
 )
@@ -53,7 +54,7 @@ def graphs(draw: st.DrawFn) -> dict[str, object]:
         "nodes": nodes,
         "tools": draw(st.dictionaries(NAMES, NASTY, max_size=6)),
         "models": models,
-        "unpriced": [model for model in models if draw(st.booleans())],
+        "unpriced": [model for model in models if model not in PRICED or draw(st.booleans())],
         "cycles": draw(st.lists(st.lists(st.sampled_from(nodes), min_size=1, max_size=3), max_size=3)) if nodes else [],
     }
 

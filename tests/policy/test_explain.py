@@ -35,6 +35,15 @@ def test_what_is_not_enforced_yet_is_read_as_such() -> None:
     assert "A run takes at most 200 steps." not in pending
 
 
+def test_text_in_traces_is_read_as_not_yet_there_and_its_absence_as_a_fact() -> None:
+    for word, enforced in (("none", True), ("redacted", False), ("full", False)):
+        sentences = explain(load(f"governor: 1\nname: t\ntrace: {{content: {word}}}\n"))
+
+        (said,) = [sentence for sentence in sentences if sentence.topic == "telemetry"]
+        assert enforced is said.enforced
+        assert enforced is not as_text(sentences).endswith("(accepted, not yet enforced)")
+
+
 def test_the_reading_names_the_parents_and_the_lines() -> None:
     loaded = load(EXAMPLE)
     sentences = explain(loaded)

@@ -8,25 +8,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from governor.calls import ModelRef
-from governor.controls.budget.lines import Line, MissingScope, lines
+from governor.controls.budget.lines import MissingScope, lines
 from governor.controls.budget.texts import alerted, exhausted, missing_scope, unknown_price
-from governor.errors import PolicyError
 from governor.ledger import Unit
 from governor.models import facts
 from governor.plans import Quote, ToolQuote
 from governor.policy.matchers import matches_glob
+from governor.policy.pricing import refuse_unpriced
 from governor.tokens import MESSAGE_FRAMING, REQUEST_FRAMING, TOOLS_PREAMBLE, estimate, estimate_message
 from governor.usage import Usage
 from governor.values import replace
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from governor.calls import Meter, ModelRequest, ModelResponse, ToolCall
     from governor.decisions import Decision
     from governor.ledger import Hold, Shortfall
     from governor.plans import Routed
+    from governor.policy.pricing import ErrorAt
     from governor.policy.schema import Policy
     from governor.prices import PriceBook
 
@@ -45,8 +43,8 @@ LEASE_TTL_MS = 15 * 60_000
 class BudgetControl:
     """Quotes, shrinks, refuses and settles calls against the budgets of one policy."""
 
-    def __init__(self, policy: Policy, prices: PriceBook) -> None:
-        """Read the budgets. Raises PolicyError when a limit in money meets a tier without a known price."""
+    def __init__(self, policy: Policy, prices: PriceBook, error_at: ErrorAt | None = None) -> None:
+        """Read the budgets. Raises PolicyError, made by `error_at`, when a limit in money meets a tier without a known price."""
         every = lines(policy)
         self.lease_ttl_ms = LEASE_TTL_MS
         self._prices = prices
@@ -60,7 +58,7 @@ class BudgetControl:
         """Whether each attempt at a model call has to be one call of the path: some budget that is not a mere observation counts them."""
         # With `cache: off` the graph's own cache markers stay, and those may ask for the dearer hour.
         self._ttl: Literal["5m", "1h"] = "5m" if policy.context.cache.ttl == "5m" else "1h"
-        _refuse_unpriced(policy, prices, self._for_models)
+        refuse_unpriced(policy, prices, error_at)
 
     def quote(self, request: ModelRequest, routed: Routed, ratio: int, now: int) -> Quote | Decision:
         """The holds of a model call at its upper bound, and the request with its clamp. `ratio`: real tokens per 1,000 estimated.
@@ -232,16 +230,3 @@ def _needed(prompt: int, output: int, cost: int) -> dict[Unit, int]:
 def _settled(hold: Hold, elapsed_ms: int) -> int:
     """What is charged for a hold as held: all of it, but time, of which only now is known how much it was."""
     return max(1, elapsed_ms) if hold.unit is Unit.MILLISECONDS else hold.amount
-
-
-def _refuse_unpriced(policy: Policy, prices: PriceBook, for_models: Sequence[Line]) -> None:
-    money = next((line for line in for_models if line.unit is Unit.NANO_USD), None)
-    if money is None:
-        return
-    for name, tier in policy.tiers.items():
-        if prices.rates(ModelRef(provider=tier.provider, model=tier.model_name)) is None:
-            raise PolicyError(
-                f"tier {name} ({tier.model}) has no known price, and budget {money.budget.id} limits money",
-                rule=money.budget.id,
-                remedy=f"Add `price: {{input: ..., output: ...}}` to tiers.{name}, in dollars per million tokens.",
-            )
