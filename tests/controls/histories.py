@@ -158,6 +158,23 @@ def replay(
     return seen
 
 
+def bill(requests: list[list[Message]], model: ModelRef, tools: int = 0) -> int:
+    """Nano-USD of a run's input: the longest prefix that an earlier request had is read, the rest is written."""
+    rates, seen, total = RATES[model], list[list[Message]](), 0
+    for request in requests:
+        sizes = [message.tokens for message in request]
+        read = max((_common(request, before) for before in seen), default=0)
+        cached = tools + sum(sizes[:read]) if read else 0
+        total += cached * rates.cache_read + (tools + sum(sizes) - cached) * rates.cache_write_5m
+        seen = [*seen[-1:], request] if len(seen) < 2 else [seen[0], seen[-1], request]
+    return total
+
+
+def _common(left: list[Message], right: list[Message]) -> int:
+    pairs = zip(left, right, strict=False)
+    return next((i for i, (a, b) in enumerate(pairs) if (a.key, a.text) != (b.key, b.text)), min(len(left), len(right)))
+
+
 def lane_state(lane: Lane) -> RunState:
     return RunState(lanes={LANE: lane})
 

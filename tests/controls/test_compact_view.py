@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from governor.calls import Message, ModelRef
+from governor.calls import ModelRef
 from governor.controls.compact import Compact
+from governor.controls.compact.rent import FIRST_CUT
 from governor.decisions import Verdict
 from governor.models import facts
 from governor.runs import Lane, RunState
@@ -21,6 +22,7 @@ from tests.controls.histories import (
     Seen,
     answer,
     asks,
+    bill,
     compacting,
     history,
     lane_state,
@@ -45,23 +47,6 @@ def cuts(seen: list[Seen]) -> list[Seen]:
     return [one for one in seen if one.viewed.decision.reason is not None]
 
 
-def bill(requests: list[list[Message]], model: ModelRef, tools: int = 0) -> int:
-    """Nano-USD of a run's input: the longest prefix that an earlier request had is read, the rest is written."""
-    rates, seen, total = RATES[model], list[list[Message]](), 0
-    for request in requests:
-        sizes = [message.tokens for message in request]
-        read = max((_common(request, before) for before in seen), default=0)
-        cached = tools + sum(sizes[:read]) if read else 0
-        total += cached * rates.cache_read + (tools + sum(sizes) - cached) * rates.cache_write_5m
-        seen = [*seen[-1:], request] if len(seen) < 2 else [seen[0], seen[-1], request]
-    return total
-
-
-def _common(left: list[Message], right: list[Message]) -> int:
-    pairs = zip(left, right, strict=False)
-    return next((i for i, (a, b) in enumerate(pairs) if (a.key, a.text) != (b.key, b.text)), min(len(left), len(right)))
-
-
 def test_a_history_is_shown_whole_when_the_policy_says_nothing() -> None:
     seen = replay(Compact(policy()), turns(60, 1_000))
 
@@ -83,7 +68,7 @@ def test_a_long_run_is_cut_when_rereading_has_cost_as_much_as_the_cut() -> None:
 
     assert reason is not None
     assert ("context.cut", Verdict.MODIFY) == (reason.code, first.viewed.decision.verdict)
-    assert int(reason.evidence["cost_nano_usd"]) <= int(reason.evidence["rent_nano_usd"])
+    assert FIRST_CUT * int(reason.evidence["cost_nano_usd"]) <= int(reason.evidence["rent_nano_usd"])
     assert reason.evidence["tokens_after"] == first.viewed.view.tokens
     assert reason.evidence["tokens_before"] == first.call.history.tokens
 
@@ -131,7 +116,7 @@ def test_the_same_call_gives_the_same_view() -> None:
 
 
 def test_a_cut_names_what_it_left_out_and_keeps_the_identifiers_that_were_used() -> None:
-    messages = turns(30, 1_000)
+    messages = turns(60, 1_000)
     messages[2:2] = [
         asks("b", use("b1", order="ORD-77231", path="src/billing/retry.py")),
         answer("bt", "b1", "status of ORD-77231 is late; see src/billing/retry.py"),

@@ -1,8 +1,8 @@
 """Compaction: what the model gets to read of a long history. A view; the graph's own state keeps everything.
 
 Between two cuts a request extends the bytes of the one before, so that the provider's cache hits. A cut is made when re-reading has
-cost as much as the cut will (`rent`), when the cache is cold anyway, or when the prompt would not fit. It keeps the instructions, the
-task, the latest user message, a ledger of identifiers and the latest messages.
+cost as much as the cut will (`rent`; the first waits for several times that), when the cache is cold anyway, or when the prompt would
+not fit. It keeps the instructions, the task, the latest user message, a ledger of identifiers and the latest messages.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 from governor.calls import View
 from governor.controls.compact.ledger import build
 from governor.controls.compact.plan import Limit, fitting, plan_cut, tightest, too_long
-from governor.controls.compact.rent import cache_lifetime_ms, tariff
+from governor.controls.compact.rent import FIRST_CUT, cache_lifetime_ms, tariff
 from governor.controls.compact.show import RECALL_TOOL, handle_of, page, shorten
 from governor.controls.compact.span import NO_CUT, Standing, cut_view, has_open_call, newest_cut
 from governor.decisions import ALLOWED, Decision, Reason, Verdict
@@ -163,7 +163,8 @@ class Compact:
             return "the model changed and its cache is cold"
         if lane.calls and now.time - lane.last_at_ms > cache_lifetime_ms(facts(model), self._ttl):
             return "the cache has expired"
-        return "re-reading cost as much" if lane.rent > 0 and price <= lane.rent else None
+        due = price if lane.cuts else FIRST_CUT * price
+        return "re-reading cost as much" if 0 < lane.rent >= due else None
 
     def _stay(self, now: _Now, rent: int) -> Viewed:
         """Keep the view as it is; `rent` is what this call pays for what a cut would have removed, nano-USD."""

@@ -2,8 +2,9 @@
 
 Every call reads the whole prefix again. What a cut would have removed costs rent at each call; a cut costs the rewriting of what
 follows the pinned prefix, because the provider's cache no longer matches there. Cutting once the rent paid since the last cut has
-reached that price is never far from the best schedule (mean 1.08 of a dynamic-programming optimum over 1,009 recorded runs). One rule
-serves every provider: where reads are cheap it cuts rarely, where nothing is cached it cuts at once.
+reached that price is never far from the best schedule (mean 1.08 of a dynamic-programming optimum over 1,009 recorded runs), but may
+pay for a cut right before the end: the first one of a run waits for `FIRST_CUT` times its price. One rule serves every provider: where
+reads are cheap it cuts rarely, where nothing is cached it cuts at once.
 """
 
 from __future__ import annotations
@@ -18,7 +19,15 @@ from governor.values import cheap
 if TYPE_CHECKING:
     from governor.models import ModelFacts
 
-__all__ = ["Tariff", "cache_lifetime_ms", "tariff"]
+__all__ = ["FIRST_CUT", "Tariff", "cache_lifetime_ms", "tariff"]
+
+FIRST_CUT = 8
+"""The first cut waits until re-reading has cost this many times its price: a run may end right after it, and then it was paid for nothing.
+Every later one is paid from what the first has saved by then.
+
+Measured on 228 runs of over 15k tokens, 220 of them recorded, at Claude's and GPT-5's prices, prompts only, against append-only caching,
+broken off wherever that is worst for the cut: the dearest cost 1.036 times as much (1.18 with a factor of 1), 95% less than 1.03. As they
+really ended, at most 5 cost more than 1.005, the dearest 1.034; all of them together cost a fifth less."""
 
 _PER = 1_000_000
 _UNKNOWN = Rates(
