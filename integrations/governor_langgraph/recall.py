@@ -23,10 +23,8 @@ RECALL = "recall"
 """Name of the tool. A graph that has a tool of this name of its own keeps it, and its results are not cut."""
 UNKNOWN = "Nothing is kept under that handle. Use the handle exactly as it stands in the shortened result."
 
-DESCRIPTION = (
-    "Read what was left out of a shortened tool result. `handle` is the handle in its note, like r-1a2b3c4d; `offset` is where to "
-    "read on, as the previous page says."
-)
+DESCRIPTION = "Read the rest of a shortened tool result."
+"""Short: it is paid for with every call, also of runs in which nothing is ever shortened. How to call the tool stands in every note."""
 
 
 def read(runtime: Runtime, run: str, args: Mapping[str, object]) -> ToolResult:
@@ -86,7 +84,7 @@ def tool_name(item: Any) -> str:
 
 
 def _is_ours(item: Any) -> bool:
-    return DESCRIPTION[:60] in str(item)
+    return DESCRIPTION in str(item)
 
 
 def _described(model: BaseChatModel) -> dict[str, Any] | None:

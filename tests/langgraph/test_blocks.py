@@ -1,16 +1,19 @@
 """What documents and other blocks count for, in every vendor's words."""
 
 import base64
+import json
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from langchain_core.messages import HumanMessage
+from langchain_core.utils.function_calling import convert_to_openai_tool
 
-from governor.tokens import estimate
+from governor.tokens import estimate, estimate_tool
 from governor_langgraph.blocks import BINARY_TOKENS, PAGE_TOKENS, block_tokens
 from governor_langgraph.messages import convert
+from governor_langgraph.recall import recall_tool
 
 TEXT = "The parcel of order 4711 was left with a neighbour on Tuesday. " * 400
 ENCODED = base64.b64encode(TEXT.encode()).decode()
@@ -109,3 +112,8 @@ JSON = st.recursive(
 @given(st.sampled_from(["document", "file", "text-plain", "image", "other"]), JSON)
 def test_whatever_a_block_holds_it_has_a_count(kind: str, inside: object) -> None:
     assert block_tokens({"type": kind, "source": inside}) >= 0
+
+
+def test_the_recall_tool_is_offered_in_few_tokens() -> None:
+    """Every call pays for it, also where nothing was shortened yet."""
+    assert estimate_tool(json.dumps(convert_to_openai_tool(recall_tool))) <= 110
