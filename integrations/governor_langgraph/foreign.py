@@ -9,6 +9,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, cast
 
+from governor_langgraph.documents import is_native, plain_block, plain_document
+from governor_langgraph.foreign_calls import with_sound_calls
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -51,15 +54,21 @@ PLAIN = frozenset(
 
 def without_foreign(messages: Sequence[BaseMessage], family: str) -> list[BaseMessage]:
     """Copies without foreign content where there was any; all other messages are the same objects. Idempotent."""
-    return [_cleaned(message, family) for message in messages]
+    sound = with_sound_calls(messages, lambda message: _maker(message) == family)
+    return [_cleaned(message, family) for message in sound]
+
+
+def _maker(message: BaseMessage) -> str | None:
+    """The family whose model wrote the message; None when none did, or none is named."""
+    provider = message.response_metadata.get("model_provider") if message.type == "ai" else None
+    return FAMILIES.get(str(provider), "generic") if provider is not None else None
 
 
 def _cleaned(message: BaseMessage, family: str) -> BaseMessage:
     content = cast("str | list[str | dict[str, Any]]", message.content)
     if isinstance(content, str):
         return message
-    provider = message.response_metadata.get("model_provider") if message.type == "ai" else None
-    maker = FAMILIES.get(str(provider), "generic") if provider is not None else None
+    maker = _maker(message)
     if maker == family:
         return message
     theirs = maker is not None
@@ -82,6 +91,10 @@ def _block(block: str | dict[str, Any], family: str, *, theirs: bool) -> str | d
         return block if family == "bedrock" and not theirs else None
     if kind in REASONING or "reasoningContent" in block:
         return block if not theirs and REASONING.get(kind, "bedrock") == family else None
+    if family != "bedrock" and is_native(block):
+        return plain_block(block)
+    if kind == "document" and family != "anthropic" and "source" in block:
+        return plain_document(block)
     if theirs:
         return _plain(block, kind)
     foreign = [key for key, owner in MARKERS.items() if key in block and owner != family]

@@ -127,6 +127,8 @@ def with_max_output(model: BaseChatModel, kwargs: Mapping[str, Any], n: int) -> 
     name = "max_completion_tokens" if isinstance(client, (ChatOpenAI, AzureChatOpenAI)) else "max_tokens"
     limited = {key: value for key, value in kwargs.items() if key not in _LIMITS} | {name: limit}
     if any(key in extra for key in _LIMITS):
+        if name not in extra:
+            del limited[name]  # two spellings in one request are refused
         limited["extra_body"] = {key: limit if key in _LIMITS else value for key, value in extra.items()}
     return limited
 

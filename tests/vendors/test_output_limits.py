@@ -10,8 +10,11 @@ from langchain_core.language_models import BaseChatModel, FakeListChatModel, Gen
 from langchain_core.messages import AIMessage, HumanMessage
 from langchain_openai import AzureChatOpenAI
 from langchain_openai.chat_models.base import BaseChatOpenAI
+from langgraph.graph import START, MessagesState, StateGraph
 
 from governor.errors import ConfigurationError
+from governor.stores.memory import MemoryStore
+from governor_langgraph import govern
 from governor_langgraph.vendors import vendor_of
 from governor_sandbox import Reply, Sandbox, Scenario
 from tests.vendors.clients import ANTHROPIC, BEDROCK, CLIENTS, FAMILIES, OPENAI, anthropic, bedrock, openai
@@ -34,6 +37,18 @@ def sent(model: BaseChatModel, kwargs: dict[str, Any]) -> dict[str, Any]:
     return client._converse_params(
         additionalModelRequestFields=fields, **{camel.get(k, k): v for k, v in kwargs.items()}
     )
+
+
+def calling(model: Any) -> Any:
+    """A graph of one node that calls the model."""
+
+    def node(state: MessagesState) -> dict[str, Any]:
+        return {"messages": [model.invoke(state["messages"])]}
+
+    graph = StateGraph(MessagesState)
+    graph.add_node("node", node)
+    graph.add_edge(START, "node")
+    return graph
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -154,3 +169,89 @@ def test_any_other_model_gets_the_limit_under_the_name_its_class_has() -> None:
 
     assert {"max_output_tokens": 40} == vendor_of(named).with_max_output(named, {}, 40)
     assert {"stop": []} == vendor_of(plain).with_max_output(plain, {"stop": []}, 40)
+
+
+BEYOND: list[tuple[str, dict[str, Any], dict[str, Any], int]] = [
+    (BEDROCK, {}, {"inferenceConfig": {"maxTokens": 4_000}}, 4_000),
+    (BEDROCK, {}, {"inference_config": {"maxTokens": 4_000}}, 4_000),
+    (BEDROCK, {}, {"maxTokens": 90}, 90),
+    (ANTHROPIC, {}, {"extra_body": {"max_tokens": 4_000}}, 4_000),
+    (ANTHROPIC, {"model_kwargs": {"extra_body": {"max_tokens": 4_000}}}, {}, 4_000),
+    (OPENAI, {}, {"extra_body": {"max_completion_tokens": 4_000}}, 4_000),
+    (OPENAI, {"max_tokens": None, "extra_body": {"max_tokens": 4_000}}, {}, 4_000),
+    (OPENAI, {"n": 4}, {}, 400),
+    (OPENAI, {}, {"n": 2, "max_tokens": 300}, 600),
+    *((family, {}, {}, 100) for family in FAMILIES),
+]
+
+
+@pytest.mark.parametrize(("family", "settings", "kwargs", "allowed"), BEYOND)
+def test_what_user_code_allows_is_read_wherever_it_says_so(
+    running: Sandbox, family: str, settings: dict[str, Any], kwargs: dict[str, Any], allowed: int
+) -> None:
+    model = CLIENTS[family](running, **{"max_tokens": 100, **settings})
+
+    assert allowed == vendor_of(model).max_output(model, kwargs)
+
+
+@pytest.mark.parametrize(
+    ("family", "settings", "kwargs", "allowed"), [each for each in BEYOND if "n" not in {**each[1], **each[2]}]
+)
+def test_a_money_limit_is_not_passed_by_a_limit_in_another_place(
+    family: str, settings: dict[str, Any], kwargs: dict[str, Any], allowed: int
+) -> None:
+    del allowed
+    with Sandbox(Scenario.from_callable(lambda _: Reply(text="word", pad_to_tokens=4_000))) as box:
+        model = CLIENTS[family](box, **{"max_tokens": 100, **settings}).bind(**kwargs)
+        store, limit = MemoryStore(), 0.01
+        budgets = [{"id": "b", "scope": "run", "limit": {"usd": limit}}]
+        policy = {"governor": 1, "name": "p", "tools": {"default": "allow"}, "budgets": budgets}
+
+        govern(calling(model), policy, store=store).invoke({"messages": ASKED})
+
+        (balance,) = [each for each in store.balances() if each.unit == "nano_usd"]
+        assert 0 < box.meter.bill().nano_usd <= balance.spent <= limit * 10**9
+
+
+@pytest.mark.parametrize(
+    ("family", "settings", "kwargs", "percent"),
+    [
+        (OPENAI, {"service_tier": "priority"}, {}, 200),
+        (OPENAI, {}, {"service_tier": "priority"}, 200),
+        (OPENAI, {"service_tier": "priority"}, {"service_tier": "default"}, 100),
+        (OPENAI, {"extra_body": {"service_tier": "priority"}}, {}, 200),
+        (OPENAI, {"service_tier": "flex"}, {}, 100),
+        (BEDROCK, {"service_tier": "priority"}, {}, 175),
+        (BEDROCK, {}, {"serviceTier": "priority"}, 175),
+        (BEDROCK, {"service_tier": "flex"}, {}, 100),
+        (ANTHROPIC, {"inference_geo": "us"}, {}, 110),
+        *((family, {}, {}, 100) for family in FAMILIES),
+    ],
+)
+def test_a_class_of_service_has_its_price_wherever_it_is_asked_for(
+    running: Sandbox, family: str, settings: dict[str, Any], kwargs: dict[str, Any], percent: int
+) -> None:
+    model = CLIENTS[family](running, **settings)
+
+    assert percent == vendor_of(model).price_percent({**vars(model), **kwargs})
+
+
+@pytest.mark.parametrize(
+    ("family", "model"), [(OPENAI, "gpt-4o"), (OPENAI, "gpt-5"), (BEDROCK, "amazon.nova-pro-v1:0")]
+)
+@pytest.mark.parametrize("routed", [False, True], ids=["own", "tier"])
+def test_a_priority_call_is_charged_at_least_what_it_is_billed(family: str, model: str, routed: bool) -> None:
+    with Sandbox(Scenario.from_callable(lambda _: Reply(text="word", pad_to_tokens=400))) as box:
+        dear = CLIENTS[family](box, model=model, max_tokens=500, service_tier="priority")
+        own = anthropic(box) if routed else dear
+        provider = {OPENAI: "openai", BEDROCK: "bedrock_converse"}[family]
+        tier = {"model": f"{provider}:{model}", "max_output_tokens": 500, "args": {"service_tier": "priority"}}
+        parts: dict[str, Any] = {"tiers": {"t": tier}, "routing": {"default": "t"}} if routed else {}
+        store, budgets = MemoryStore(), [{"id": "b", "scope": "run", "limit": {"usd": 1}}]
+        policy = {"governor": 1, "name": "p", "tools": {"default": "allow"}, "budgets": budgets, **parts}
+
+        clients = {"t": dear} if routed else None
+        govern(calling(own), policy, store=store, clients=clients).invoke({"messages": ASKED})
+
+        (balance,) = [each for each in store.balances() if each.unit == "nano_usd"]
+        assert 0 < box.meter.bill().nano_usd <= balance.spent
