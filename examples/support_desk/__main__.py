@@ -24,16 +24,16 @@ from governor_sandbox import Meter
 QUICK = 3
 """Tickets of a quick run: one of them goes wrong on the cheap tier."""
 
+STDOUT = Path("-")
+"""Stands for standard output, as in other programs."""
+
 
 def main() -> None:
     """Answer the queue three ways, run the stuck agents and the burst, print and check."""
-    parser = argparse.ArgumentParser(prog="governor demo", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help=f"only {QUICK} tickets")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures too")
-    options = parser.parse_args()
+    options = _options()
     tickets = load_tickets()[: QUICK if options.quick else None]
 
-    console = Console()
+    console = Console(quiet=options.json == STDOUT)
     console.print(
         f"{len(tickets)} tickets, answered three ways against a provider emulator on loopback. No key, no network, no cost.\n"
     )
@@ -42,9 +42,30 @@ def main() -> None:
     checks = check(*done, stuck, burst)
     saved = savings(done[0], done[2])
     show(console, done, saved, stuck, burst, checks)
-    if options.json:
-        options.json.write_text(json.dumps(_figures(done, saved, stuck, burst, checks), indent=2), encoding="utf-8")
+    if options.json is not None:
+        _write(options.json, json.dumps(_figures(done, saved, stuck, burst, checks), indent=2))
     sys.exit(0 if all(one.holds for one in checks) else 1)
+
+
+def _options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="governor demo", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help=f"only {QUICK} tickets")
+    parser.add_argument(
+        "--json",
+        nargs="?",
+        const=STDOUT,
+        type=Path,
+        metavar="FILE",
+        help="write the figures to FILE too; without FILE print them, and nothing else",
+    )
+    return parser.parse_args(arguments)
+
+
+def _write(file: Path, figures: str) -> None:
+    if file == STDOUT:
+        print(figures)
+    else:
+        file.write_text(figures, encoding="utf-8")
 
 
 def _run(console: Console, tickets: Sequence[Ticket]) -> tuple[ways.Way, ways.Way, ways.Way]:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 
 from langchain.agents import create_agent
+from langchain_aws import ChatBedrockConverse
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AnyMessage, HumanMessage, SystemMessage
 from langgraph.graph import END, START, StateGraph
@@ -23,6 +24,7 @@ from typing_extensions import TypedDict
 from examples.support_desk.database import Database
 from examples.support_desk.tools import order_tools, refund_tools
 
+FRONTIER = "anthropic.claude-sonnet-4-5-20250929-v1:0"
 HOUSE_RULES = (
     "Work for the customer, within the shop's policies. Quote orders by their number. Change nothing that was not asked for. "
     * 12
@@ -51,6 +53,19 @@ class Check(TypedDict):
 
     ticket: str
     order: str
+
+
+def frontier() -> ChatBedrockConverse:
+    """The model that the desk's author chose: the best, for everything."""
+    return ChatBedrockConverse(model=FRONTIER, region_name="us-east-1", temperature=0, max_tokens=4096)
+
+
+def desk() -> CompiledStateGraph[Any, Any, Any, Any]:
+    """The desk as one deploys it, over a shop of its own: `examples.support_desk.app:desk` for whoever finds graphs by name.
+
+    Its input is `{"ticket": "..."}`. `policies/support.yaml` counts by tenant, user and thread: name all three in the run's config.
+    """
+    return build_desk(frontier(), Database())
 
 
 def build_desk(

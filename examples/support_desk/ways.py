@@ -9,17 +9,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from langchain_aws import ChatBedrockConverse
 from langchain_aws.middleware import BedrockPromptCachingMiddleware
 
-from examples.support_desk.app import build_desk
+from examples.support_desk.app import FRONTIER, build_desk, frontier
 from examples.support_desk.database import Database
 from examples.support_desk.scenario import Desk, Ticket
 from governor_langgraph import RunReport, govern
 from governor_sandbox import Record, Sandbox, Scenario
 
+__all__ = ["FRONTIER", "POLICY", "STOCK_CACHING", "Way", "bare", "frontier", "governed", "provider", "stock"]
+
 POLICY = Path(__file__).parents[2] / "policies" / "support.yaml"
-FRONTIER = "anthropic.claude-sonnet-4-5-20250929-v1:0"
 STOCK_CACHING: Mapping[str, Any] = {"cache_control": {"type": "ephemeral", "ttl": "5m"}}
 """What ChatBedrockConverse itself takes to place cache points, for calls outside of `create_agent`."""
 
@@ -53,11 +53,6 @@ def provider(scenario: Scenario) -> Iterator[Sandbox]:
                     del os.environ[name]
                 else:
                     os.environ[name] = value
-
-
-def frontier() -> ChatBedrockConverse:
-    """The model that the desk's author chose: the best, for everything."""
-    return ChatBedrockConverse(model=FRONTIER, temperature=0, max_tokens=4096)
 
 
 def bare(tickets: Sequence[Ticket], advance: Callable[[], None]) -> Way:

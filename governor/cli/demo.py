@@ -19,7 +19,7 @@ _PACKAGE = Path("examples") / "support_desk"
 
 def demo(context: typer.Context) -> None:
     """Run the support desk three ways (bare, stock caching, governed) and compare the sandbox's bills. Options go to the demo."""
-    with errors():
+    with errors(as_json="--json" in context.args):
         root = _checkout(Path.cwd())
         command = [sys.executable, "-m", "examples.support_desk", *context.args]
         done = subprocess.run(command, cwd=root, check=False)  # noqa: S603 - our own example, with this interpreter

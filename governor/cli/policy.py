@@ -75,15 +75,14 @@ def explain(
 def schema(
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Write to this file.")] = None,
     *,
-    as_json: JsonOption = True,
+    as_json: JsonOption = False,
 ) -> None:
-    """Print the JSON schema that editors complete policy files from."""
-    del as_json  # the schema is JSON either way
+    """Print the JSON schema that editors complete policy files from. It is JSON either way; --json is for the errors."""
     text = json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n"
     if output is None:
         typer.echo(text, nl=False)
         return
-    with errors():
+    with errors(as_json=as_json):
         output.write_text(text, encoding="utf-8")
 
 

@@ -285,6 +285,10 @@ def test_several_mistakes_of_one_policy_are_shown_together_in_the_order_of_the_f
         ("runs", "--json"),
         ("show", "x", "--json"),
         ("policy", "explain", "none.yaml", "--json"),
+        ("policy", "schema", "-o", "no/s.json", "--json"),
+        ("sandbox", "check", "none.yaml", "--json"),
+        ("sandbox", "serve", "none.yaml", "--json"),
+        ("demo", "--json"),
     ],
     ids=lambda argv: f"{argv[0]} {argv[1]}",
 )

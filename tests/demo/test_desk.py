@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 from langchain_core.messages import ToolMessage
 from langchain_core.tools import BaseTool
@@ -15,7 +17,7 @@ TICKETS = load_tickets()
 
 
 @pytest.fixture
-def database() -> Database:
+def database() -> Iterator[Database]:
     made = Database()
     yield made
     made.close()
