@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
+import os
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -45,7 +45,7 @@ def _wall_clock_ms() -> int:
 
 
 def _random_id() -> str:
-    return secrets.token_hex(16)
+    return os.urandom(16).hex()  # not from `random`, which a fork or a user's seed would repeat
 
 
 class Runtime:

@@ -132,7 +132,9 @@ def _governed_node(
         bound = governed_tool_node(bound)
     # Named explicitly, or PregelNode looks for subgraphs again and finds the ungoverned one.
     subgraphs = [bound if graph is node.bound else graph for graph in node.subgraphs]
-    return GovernedPregelNode.of(node, governor, recall=recall, bound=bound, subgraphs=subgraphs)
+    governed = GovernedPregelNode.of(node, governor, recall=recall, bound=bound, subgraphs=subgraphs)
+    _ = governed.node  # built here rather than in the first run
+    return governed
 
 
 def _not_a_graph(thing: object) -> str:

@@ -63,12 +63,11 @@ _MAX_NESTING = 8
 
 def digest(*parts: str) -> str:
     """Eight bytes of BLAKE2b over the parts, as 16 hex digits. Parts are length-framed, so no two lists collide by joining."""
-    hashed = hashlib.blake2b(digest_size=8)
+    framed: list[bytes] = []
     for part in parts:
         data = part.encode("utf-8", "surrogatepass")
-        hashed.update(len(data).to_bytes(8, "big"))
-        hashed.update(data)
-    return hashed.hexdigest()
+        framed += (len(data).to_bytes(8, "big"), data)
+    return hashlib.blake2b(b"".join(framed), digest_size=8).hexdigest()
 
 
 def canon(args: Mapping[str, object], key: Iterable[str] | None = None) -> str:
