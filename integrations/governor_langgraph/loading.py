@@ -6,6 +6,7 @@ import asyncio
 import difflib
 import importlib
 import inspect
+import os
 import sys
 from pathlib import Path
 from typing import Any, cast
@@ -27,8 +28,7 @@ def load_graph(target: str) -> Any:
     if not separator or not module or not name:
         raise ConfigurationError(f"{target!r} names no graph. Write MODULE:NAME, as in `app:graph`.")
     if "/" in module or module.endswith(".py"):
-        dotted = module.removesuffix(".py").strip("./").replace("/", ".")
-        raise ConfigurationError(f"{target!r} is a path. Write the module's name: `{dotted}:{name}`.")
+        raise ConfigurationError(f"{target!r} is a path. {_by_module(module, name)}")
     thing = _attribute(_imported(module), name, target)
     graph = _built(thing, target)
     if not isinstance(graph, (Pregel, StateGraph)):
@@ -37,6 +37,15 @@ def load_graph(target: str) -> Any:
             "function without arguments that returns one."
         )
     return cast("Any", graph)
+
+
+def _by_module(path: str, name: str) -> str:
+    """How to name what is in a file: by its module, from the current folder or one above the file."""
+    here = Path.cwd()
+    file = Path(os.path.normpath(here / path.removesuffix(".py")))
+    if file.is_relative_to(here) and file != here:
+        return f"Write the module's name: `{'.'.join(file.relative_to(here).parts)}:{name}`."
+    return f"Change to its folder, `cd {file.parent}`, and write the module's name: `{file.name}:{name}`."
 
 
 def _imported(module: str) -> object:

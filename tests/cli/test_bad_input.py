@@ -114,6 +114,13 @@ RUNS = [
     run_with("no such module", "there is no module nowhere in ", target="nowhere:graph"),
     run_with("no name", "'app' names no graph. Write MODULE:NAME, as in `app:graph`.", target="app"),
     run_with("a path", "'./app.py:graph' is a path. Write the module's name: `app:graph`.", target="./app.py:graph"),
+    run_with("a path below", "Write the module's name: `desks.app:graph`.", target="desks/app.py:graph"),
+    run_with(
+        "a path elsewhere",
+        "'/opt/desks/app.py:g' is a path. Change to its folder, `cd /opt/desks`, and write the module's name: `app:g`.",
+        target="/opt/desks/app.py:g",
+    ),
+    run_with("a path above", "and write the module's name: `app:graph`.", target="../app.py:graph"),
     run_with(
         "module that fails", "faulty cannot be imported: ZeroDivisionError: division by zero", target="faulty:graph"
     ),
@@ -235,6 +242,15 @@ def test_a_mistake_is_answered_with_what_is_wrong_and_what_to_do(
     assert mistake.says in said
     assert mistake.exit == done.exit_code
     assert "Traceback" not in done.output
+
+
+def test_an_absolute_path_to_a_file_of_the_current_folder_is_answered_with_the_name_that_works(
+    folder: Path, governor: Governor
+) -> None:
+    done = governor("init", f"{folder / 'app.py'}:graph")
+
+    assert "Write the module's name: `app:graph`.\n" in done.stderr
+    assert 0 == governor("init", "app:graph").exit_code
 
 
 def test_a_missing_extra_is_named_with_how_to_install_it(
