@@ -67,7 +67,7 @@ class Runtime:
         """
         self.policy = policy
         self.prices = prices or PriceBook(policy.policy)
-        self.controls = Controls.of(policy.policy, self.prices)
+        self.controls = Controls.of(policy.policy, self.prices, policy.error_at)
         self.store = store or MemoryStore()
         self.telemetry = telemetry or Telemetry(policy)
         self.clock = clock

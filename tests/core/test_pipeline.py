@@ -69,7 +69,8 @@ class Path:
                 raise answer
             return answer
 
-        given = ToolCall(step=STEP, **{"name": "search", "args": {}, "id": "c1", **call})
+        fields: dict[str, Any] = {"name": "search", "args": {}, "id": "c1", **call}
+        given = ToolCall(step=STEP, **fields)
         return drive(tool_call(given, self.runtime.controls), partial(self.perform, invoke))
 
     def names(self) -> list[str]:
@@ -87,7 +88,15 @@ def asked(**call: Any) -> ModelCall:
     message = Message(key="m1", role="user", text="hello", tokens=50)
     history = History(messages=[message], cumulative=[50], index={"m1": 0})
     model = ModelRef(provider="openai", model="gpt-4o")
-    return ModelCall(**{"step": STEP, "ordinal": 0, "history": history, "model": model, "lane": "agent#m1", **call})
+    fields: dict[str, Any] = {
+        "step": STEP,
+        "ordinal": 0,
+        "history": history,
+        "model": model,
+        "lane": "agent#m1",
+        **call,
+    }
+    return ModelCall(**fields)
 
 
 def budget(**limit: Any) -> dict[str, Any]:
@@ -281,7 +290,7 @@ def test_a_call_that_failed_is_in_the_trace_at_what_it_was_charged() -> None:
 
     (measured,) = [effect.attributes for effect in path.effects if isinstance(effect, Measured)]
     assert measured["governor.failed"]
-    assert path.balance("nano_usd").spent == measured["governor.cost_nano_usd"] > 0
+    assert 0 < path.balance("nano_usd").spent == measured["governor.cost_nano_usd"]
 
 
 def test_a_call_that_was_never_billed_is_in_the_trace_at_nothing() -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.main import get_command
 
 from governor.cli.app import build
+from governor.cli.deferred import Deferred
 from governor_sandbox import Sandbox, Scenario
 
 ROOT = Path(__file__).parents[2]
@@ -59,10 +61,11 @@ def commands() -> list[str]:
 @pytest.mark.parametrize("command", commands())
 def test_every_governor_command_in_the_documents_exists_with_its_options(command: str) -> None:
     words = shlex.split(command)[1:]
-    found = get_command(build())
+    found: Any = get_command(build())
 
     while words and hasattr(found, "commands") and words[0] in found.commands:
         found = found.commands[words.pop(0)]
+        found = found.load() if isinstance(found, Deferred) else found
 
     assert not hasattr(found, "commands"), f"{command}: no such command"
     options = {name for parameter in found.params for name in parameter.opts}
