@@ -30,7 +30,15 @@ def with_sound_calls(messages: Sequence[BaseMessage], mine: Callable[[BaseMessag
     """
     answered = {message.tool_call_id for message in messages if isinstance(message, ToolMessage)}
     names = _names(messages, mine)
-    return [_sound(message, names, answered) if not mine(message) else message for message in messages]
+    return [
+        _sound(message, names, answered) if not mine(message) or _open(message, answered) else message
+        for message in messages
+    ]
+
+
+def _open(message: BaseMessage, answered: Set[str]) -> bool:
+    """Whether it holds an unreadable call that nothing answers: another vendor let that pass, and its own client would send it."""
+    return any(call["id"] not in answered for call in getattr(message, "invalid_tool_calls", ()))
 
 
 def _names(messages: Sequence[BaseMessage], mine: Callable[[BaseMessage], bool]) -> dict[str, str]:

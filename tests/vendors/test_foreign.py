@@ -220,6 +220,7 @@ def test_a_call_with_unreadable_arguments_stays_if_it_was_answered_and_else_leav
     asking = AIMessage("", invalid_tool_calls=[invalid], response_metadata={"model_provider": "openai"})
 
     (alone,) = without_foreign([asking], BEDROCK)
+    assert [alone] == without_foreign([asking], OPENAI)  # its own client would send a call that nothing answers
     answered, _ = without_foreign([asking, ToolMessage("no such thing", tool_call_id="c1")], BEDROCK)
 
     assert ("[A tool call whose arguments could not be read.]", [], []) == (
