@@ -7,18 +7,16 @@ import json
 from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
 from governor.cli.output import USAGE, VIOLATIONS, JsonOption, emit, errors
 from governor.errors import PolicyError, PolicyErrors
-from governor.policy.explain import explain as explained
-from governor.policy.findings import Finding
-from governor.policy.jsonschema import json_schema
-from governor.policy.lint import check as lint
-from governor.policy.load import load
+
+if TYPE_CHECKING:
+    from governor.policy.findings import Finding
 
 __all__ = ["app"]
 
@@ -55,6 +53,9 @@ def explain(
     as_json: JsonOption = False,
 ) -> None:
     """Say in plain English what a policy does."""
+    from governor.policy.explain import explain as explained
+    from governor.policy.load import load
+
     with errors(as_json=as_json):
         sentences = explained(load(file))
     if as_json:
@@ -78,6 +79,8 @@ def schema(
     as_json: JsonOption = False,
 ) -> None:
     """Print the JSON schema that editors complete policy files from. It is JSON either way; --json is for the errors."""
+    from governor.policy.jsonschema import json_schema
+
     text = json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n"
     if output is None:
         typer.echo(text, nl=False)
@@ -87,6 +90,9 @@ def schema(
 
 
 def _checked(file: str) -> dict[str, Any]:
+    from governor.policy.lint import check as lint
+    from governor.policy.load import load
+
     try:
         loaded = load(file)
     except PolicyError as error:

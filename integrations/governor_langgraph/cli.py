@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from governor_langgraph.outcome import Ended
     from governor_otel import Node
 
-__all__ = ["register"]
+__all__ = ["init", "run"]
 
 Target = Annotated[
     str, typer.Argument(metavar="MODULE:GRAPH", help="A graph, or a function without arguments that builds it.")
@@ -31,12 +31,6 @@ _stderr = Console(highlight=False, soft_wrap=True, stderr=True)
 _EXPORT_S = 2
 """Seconds that one export to a collector may take. The SDK's 10 for each signal, and again at exit, would hold up whoever waits for the
 result for half a minute when the collector does not answer."""
-
-
-def register(app: typer.Typer) -> None:
-    """Add the commands to the main command line."""
-    app.command("init")(init)
-    app.command("run")(run)
 
 
 # --- init ---------------------------------------------------------------------------------------------------------------

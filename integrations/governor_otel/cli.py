@@ -17,7 +17,7 @@ from rich.tree import Tree
 from governor.cli.output import JsonOption, emit, errors, print_table
 from governor_otel.reading import Node, RunSummary, Totals, read_run, read_runs
 
-__all__ = ["register", "usd"]
+__all__ = ["runs", "show", "usd"]
 
 Recording = Annotated[
     Path | None,
@@ -26,12 +26,6 @@ Recording = Annotated[
 _QUIET_VERDICTS = {"allow"}
 _STYLE = {"stop": "bold red", "deny": "red", "ask": "magenta", "nudge": "yellow", "modify": "cyan"}
 _stdout = Console(highlight=False)
-
-
-def register(app: typer.Typer) -> None:
-    """Add the commands to the main command line."""
-    app.command("runs")(runs)
-    app.command("show")(show)
 
 
 def usd(nano: int) -> str:

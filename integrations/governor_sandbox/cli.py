@@ -1,4 +1,7 @@
-"""``governor sandbox``: serve a scenario to clients in other processes, or check one. The main command line mounts `app`."""
+"""A provider emulator on loopback: Bedrock, OpenAI and Anthropic.
+
+``governor sandbox`` serves a scenario to clients in other processes, or checks one. The main command line mounts `app`.
+"""
 
 from __future__ import annotations
 

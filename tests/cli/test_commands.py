@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +13,8 @@ from inline_snapshot import snapshot
 from governor.policy.load import bundled_policies, load
 from tests.cli.conftest import Governor, Process
 from tests.cli.desk import policy
-from tests.otel.receiver import silence
 
 HI = '{"messages": [["user", "hi"]]}'
-RECORDED_RUN = ("run", "app:graph", "-p", "open.yaml", "-i", HI, "--json")
 THREE_CALLS = policy("tools: {default: allow}\nbudgets: [{id: calls, scope: run, limit: {model_calls: 3}}]\n")
 
 
@@ -233,49 +229,6 @@ def test_a_store_keeps_what_was_spent_from_one_process_to_the_next(folder: Path,
     assert "Budget day" in second.stderr
 
 
-@pytest.mark.parametrize(
-    ("name", "value", "why"),
-    [
-        ("OTEL_SDK_DISABLED", "true", "OTEL_SDK_DISABLED is true"),
-        ("OTEL_TRACES_SAMPLER", "always_off", "OTEL_TRACES_SAMPLER=always_off may have left it out"),
-    ],
-)
-def test_a_run_that_was_not_recorded_says_so_instead_of_costing_nothing(
-    folder: Path, governor: Governor, monkeypatch: pytest.MonkeyPatch, name: str, value: str, why: str
-) -> None:
-    monkeypatch.setenv(name, value)
-
-    printed = governor("run", "app:graph", "-p", "open.yaml", "-i", HI)
-    ran = json.loads(governor("run", "app:graph", "-p", "open.yaml", "-i", HI, "--json").stdout)
-
-    assert printed.stdout.endswith(": finished, cost not recorded\n")
-    assert "nothing was recorded of this run, so its steps and its cost are not known here: " in printed.stderr
-    assert why in printed.stderr
-    assert 0 == printed.exit_code
-    assert ("finished", None, None) == (ran["outcome"], ran["steps"], ran["totals"])
-
-
-@pytest.mark.slow
-def test_a_collector_that_never_answers_does_not_hold_up_the_shell(folder: Path, process: Process) -> None:
-    with silence() as url:
-        began = time.monotonic()
-        done = process(*RECORDED_RUN, OTEL_EXPORTER_OTLP_ENDPOINT=url)
-        took = time.monotonic() - began
-
-    assert 2 == json.loads(done.stdout)["totals"]["model_calls"]
-    assert 0 == done.returncode
-    assert took < 20  # seconds, of which starting takes some: the SDK's own timeouts would make it thirty more
-
-
-def test_an_otlp_protocol_that_is_not_there_is_refused_before_anything_runs(folder: Path, process: Process) -> None:
-    done = process(
-        *RECORDED_RUN, OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:4317", OTEL_EXPORTER_OTLP_PROTOCOL="grpc"
-    )
-
-    assert "governor sends http/protobuf only" in json.loads(done.stderr)["error"]["message"]
-    assert (2, "") == (done.returncode, done.stdout)
-
-
 # --- runs, show ---------------------------------------------------------------------------------------------------------
 
 
@@ -357,34 +310,3 @@ def test_version_names_what_is_installed(folder: Path, governor: Governor) -> No
 
     assert {"langgraph-governor", "langgraph", "langchain-core", "python"} <= set(found)
     assert [f"{name} {number}" for name, number in found.items()] == lines
-
-
-def test_help_lists_every_command(folder: Path, process: Process) -> None:
-    done = process("--help")
-
-    assert [] == [
-        command
-        for command in ("init", "run", "runs", "show", "policy", "sandbox", "demo", "version")
-        if not re.search(rf"│ {command} ", done.stdout)
-    ]
-    assert "Not available" not in done.stdout
-    assert 0 == done.returncode
-
-
-def test_a_run_in_a_process_of_its_own_is_recorded_before_it_ends(folder: Path, process: Process) -> None:
-    ran = process("run", "app:graph", "-p", "open.yaml", "-i", HI, "--json", "--recording", "own.db")
-    shown = process("show", json.loads(ran.stdout)["run"][:10], "--recording", "own.db")
-
-    assert (0, "") == (ran.returncode, ran.stderr)
-    assert "step model" in shown.stdout
-
-
-def test_an_integration_that_cannot_be_imported_leaves_the_other_commands_working(
-    folder: Path, governor: Governor, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(sys.modules, "governor_otel.cli", None)
-
-    assert 0 == governor("version").exit_code
-    done = governor("otel")
-    assert "governor_otel.cli" in done.stderr
-    assert 2 == done.exit_code
