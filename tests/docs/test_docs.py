@@ -22,11 +22,15 @@ DOCUMENTS = [
         "ARCHITECTURE.md",
         "CONTRIBUTING.md",
         "SECURITY.md",
+        "CHANGELOG.md",
         "policies/README.md",
         "integrations/README.md",
+        "integrations/governor_sandbox/README.md",
     )
 ]
-FENCE = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+INLINE_COMMAND = re.compile(r"`(governor [^`\n]+)`")
+PLACE = re.compile(r"`((?:governor|governor_\w+|integrations|policies|tests|examples)/[^`\s]*)`")
 
 
 def blocks(path: Path, language: str) -> list[str]:
@@ -46,16 +50,18 @@ def test_the_readmes_python_runs_as_it_stands(
 
 
 def commands() -> list[str]:
-    lines = [
-        line
-        for path in DOCUMENTS
-        for kind in ("console", "sh", "bash")
-        for block in blocks(path, kind)
-        for line in block.splitlines()
-    ]
-    return sorted(
-        {line.removeprefix("$ ").partition("#")[0].strip() for line in lines if line.startswith("$ governor ")}
-    )
+    """Every command that a document shows: in the blocks for a shell, those of no language, and inside sentences."""
+    found: set[str] = set()
+    for path in DOCUMENTS:
+        lines = [
+            line
+            for kind in ("", "console", "sh", "bash")
+            for block in blocks(path, kind)
+            for line in block.splitlines()
+        ]
+        found |= {line.removeprefix("$ ").partition(" #")[0].strip() for line in lines}
+        found |= set(INLINE_COMMAND.findall(FENCE.sub("", path.read_text(encoding="utf-8"))))
+    return sorted(line for line in found if line.startswith("governor "))
 
 
 @pytest.mark.parametrize("command", commands())
@@ -70,6 +76,21 @@ def test_every_governor_command_in_the_documents_exists_with_its_options(command
     assert not hasattr(found, "commands"), f"{command}: no such command"
     options = {name for parameter in found.params for name in parameter.opts}
     assert {word for word in words if word.startswith("-")} <= options
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_path_that_a_document_names_is_there(document: Path) -> None:
+    named = PLACE.findall(document.read_text(encoding="utf-8"))
+
+    assert [] == [place for place in named if not there(place)]
+
+
+def there(place: str) -> bool:
+    """Whether a path in the repository exists; one with a blank to fill in (`<name>`), as far as its folders are given."""
+    path = place.partition("::")[0]
+    if "<" in path:
+        path = path.partition("<")[0].rpartition("/")[0]
+    return (ROOT / path).exists() or (path.startswith("governor_") and (ROOT / "integrations" / path).exists())
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
