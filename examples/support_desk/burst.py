@@ -89,8 +89,10 @@ def _config(number: int) -> Any:
 
 
 def _graph() -> Any:
+    model = frontier()
+
     def summarise(state: MessagesState) -> dict[str, list[AnyMessage]]:
-        return {"messages": [frontier().invoke(state["messages"])]}
+        return {"messages": [model.invoke(state["messages"])]}
 
     graph = StateGraph(MessagesState)
     graph.add_node("summarise", summarise)
