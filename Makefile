@@ -7,23 +7,28 @@
 VENV ?= .venv
 PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
+# Enough to run governor; the demo waits for no linter, type checker or test tool.
+BASE := $(VENV)/.base
 
 # The first interpreter that is new enough *and* answers: a pyenv shim can be on PATH and still run nothing.
 PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3 python; do \
 	"$$python" -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { echo "$$python"; break; }; done)
-WANTED = -c constraints.txt -e ".[all,dev]"
+WANTED = -c constraints.txt -e ".[$(1)]"
 # uv is faster when it is there; pip is always there, and knows an index that only pip was told of.
 UV := $(shell command -v uv 2>/dev/null)
-INSTALL = $(if $(UV),$(UV) pip install --quiet --python $(PY) $(WANTED) ||) $(PY) -m pip install --quiet --disable-pip-version-check $(WANTED)
+# Byte code is made when it is first needed: most of what the packages hold is never imported.
+INSTALL = $(if $(UV),$(UV) pip install --quiet --python $(PY) $(WANTED) ||) $(PY) -m pip install --quiet --disable-pip-version-check --no-compile $(WANTED)
 
 # As many workers as there are processors. A file's tests stay together, so a module's fixtures are made once.
 WORKERS ?= auto
 PYTEST = $(PY) -m pytest -n $(WORKERS) --dist loadfile --inline-snapshot=disable
 
+comma := ,
+
 .PHONY: demo test check bench clean
 .DEFAULT_GOAL := check
 
-demo: $(READY)
+demo: $(BASE)
 	$(VENV)/bin/governor demo
 
 test: $(READY)
@@ -39,10 +44,16 @@ check: $(READY)
 bench: $(READY)
 	$(PY) -m tests.bench.overhead $(if $(JSON),--json "$(JSON)")
 
-$(READY): pyproject.toml constraints.txt
+$(BASE): pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "governor needs Python 3.11 or newer with the venv module: none found. Install one, or: make PYTHON=/path/to/python3" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(INSTALL)
+	$(call INSTALL,all)
+	@touch $@
+
+$(READY): $(BASE)
+	$(call INSTALL,all$(comma)dev)
+	@# Before the tests, whose warnings are errors: what a package's own source is warned about is not ours.
+	@$(PY) -W ignore -m compileall -q -j 0 $(VENV)/lib || true
 	@touch $@
 
 clean:
