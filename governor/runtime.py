@@ -89,16 +89,27 @@ class Runtime:
     def perform(
         self, effect: Effect[Any], span: Span, invoke: Callable[[InvokeModel | InvokeTool | Approve], Any]
     ) -> Any:
-        """Perform one effect, blocking. Calls into the graph (`InvokeModel`, `InvokeTool`, `Approve`) go to `invoke`.
+        """Perform one effect, blocking. Calls into the graph (`InvokeModel`, `InvokeTool`, `Approve`) go to `invoke`."""
+        return self.performer(span, invoke)(effect)
 
-        Found by the effect's class, not by asking one class after the other: some thirty effects make one turn of an agent.
+    def performer(
+        self, span: Span, invoke: Callable[[InvokeModel | InvokeTool | Approve], Any]
+    ) -> Callable[[Effect[Any]], Any]:
+        """What performs the effects of one flow.
+
+        It finds what to do by the effect's class, not by asking one class after the other: some thirty effects make one turn of an agent.
         """
-        kind = type(effect)
-        if (stored := _STORED.get(kind)) is not None:
-            return stored(self.store, effect)
-        if (local := self._local.get(kind)) is not None:
-            return local(effect, span)
-        return invoke(_called(effect))
+        store, local = self.store, self._local
+
+        def perform(effect: Effect[Any]) -> Any:
+            kind = type(effect)
+            if kind in _STORED:
+                return _STORED[kind](store, effect)
+            if kind in local:
+                return local[kind](effect, span)
+            return invoke(_called(effect))
+
+        return perform
 
     async def perform_async(
         self, effect: Effect[Any], span: Span, invoke: Callable[[InvokeModel | InvokeTool | Approve], Awaitable[Any]]

@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from opentelemetry import metrics, trace
-from opentelemetry.trace import SpanKind, Status, StatusCode
+from opentelemetry.trace import INVALID_SPAN, SpanKind, Status, StatusCode
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -48,8 +48,6 @@ _TOKEN_TYPES: Mapping[str, str] = {
 }
 """`gen_ai.token.type` to the usage attribute that it counts. The cached ones are part of the input."""
 
-_LEADING_NOWHERE = (trace.ProxyTracerProvider, trace.NoOpTracerProvider)
-
 
 class Telemetry:
     """Turns what the path emits into spans, span events and metrics. Stateless; safe to share between threads."""
@@ -58,7 +56,10 @@ class Telemetry:
         """Use the global providers of the process; `tracer` overrides for tests."""
         self._policy = policy
         self._tracer = tracer or trace.get_tracer("governor")
-        self._traces = tracer is not None
+        self.traces = True
+        """Whether spans are worth starting."""
+        self._counts = True
+        self._own_tracer = tracer is not None
         meter = metrics.get_meter("governor")
         self._tokens = meter.create_histogram("gen_ai.client.token.usage", "{token}", "Tokens per model call, by type.")
         self._cost = meter.create_counter("governor.cost", "USD", "Money settled.")
@@ -73,12 +74,10 @@ class Telemetry:
             "governor.context.tokens_removed", "{token}", "Tokens compaction left out."
         )
 
-    @property
-    def traces(self) -> bool:
-        """Whether spans are worth starting. Until a tracer provider is set, the API makes spans that lead nowhere."""
-        if not self._traces:
-            self._traces = not isinstance(trace.get_tracer_provider(), _LEADING_NOWHERE)
-        return self._traces
+    def look(self) -> None:
+        """See who listens, when a run begins. Until a provider is set, what the API does leads nowhere and is not worth asking for."""
+        self.traces = self._own_tracer or not _of_the_api(trace.get_tracer_provider(), trace.TracerProvider)
+        self._counts = not _of_the_api(metrics.get_meter_provider(), metrics.MeterProvider)
 
     def run(self, run: RunRef, name: str) -> Span:
         """Start the span of a run. It is a child of whatever span the caller is in."""
@@ -132,6 +131,8 @@ class Telemetry:
 
     def decided(self, span: Span, step: StepRef, decision: Decision) -> None:
         """One decision: an event on the call's span and a count."""
+        if not self._counts and span is INVALID_SPAN:
+            return
         reason = decision.reason
         code = reason.code if reason else decision.control
         verdict = f"would_{decision.verdict}" if decision.observed else str(decision.verdict)
@@ -156,6 +157,8 @@ class Telemetry:
     def measured(self, span: Span, step: StepRef, attributes: Mapping[str, Value]) -> None:
         """Facts of a finished call: attributes on its span, and the metrics that come of them."""
         del step
+        if not self._counts and span is INVALID_SPAN:
+            return
         provider = attributes.get("gen_ai.provider.name")
         if span.is_recording():
             span.set_attributes(dict(attributes))
@@ -197,6 +200,11 @@ class Telemetry:
             "governor.step.path": step.path,
             "governor.policy.hash": self._policy.hash,
         }
+
+
+def _of_the_api(provider: object, base: type[object]) -> bool:
+    """Whether a provider is one of the API's own, which stand where none was set: they live where their base class does."""
+    return type(provider).__module__ == base.__module__
 
 
 def _number(attributes: Mapping[str, Value], name: str) -> int:

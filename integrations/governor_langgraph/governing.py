@@ -122,8 +122,7 @@ class Governor:
 
     def drive(self, flow: Flow[T], span: Span, invoke: Callable[[Any], Any] | None = None) -> T:
         """Run a flow of the path, blocking."""
-        perform, inside = self.runtime.perform, invoke or _nothing_to_invoke
-        return drive(flow, lambda effect: perform(effect, span, inside))
+        return drive(flow, self.runtime.performer(span, invoke or _nothing_to_invoke))
 
     async def drive_async(self, flow: Flow[T], span: Span, invoke: Callable[[Any], Any] | None = None) -> T:
         """Run a flow of the path on the event loop."""
@@ -155,6 +154,7 @@ class Governor:
             policy_hash=self.policy.hash,
             started_ms=self.runtime.clock(),
         )
+        self.runtime.telemetry.look()
         if not self.runtime.telemetry.traces:
             return GovernedRun(ref=ref, governor=self, outer=outer, otel=None, span=INVALID_SPAN)
         span = self.runtime.telemetry.run(ref, self.name)
@@ -173,6 +173,7 @@ class Governor:
             known = self._ambient.get(key)
             if known is not None:
                 self._ambient.move_to_end(key)
+                self.runtime.telemetry.look()
                 if known[1].otel is None and self.runtime.telemetry.traces:  # such a run may be older than the tracing
                     known[1].otel = get_current()
                 return known[1]

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from governor.calls import Role, View
 
-__all__ = ["convert", "render", "shown", "tool_uses_of"]
+__all__ = ["convert", "render", "shown", "text_of", "tool_uses_of"]
 
 CALL_TYPES = frozenset({"tool_use", "tool_call", "tool_call_chunk", "function_call", "toolUse", "input_json_delta"})
 """Blocks that repeat what `tool_calls` already says."""
@@ -37,7 +37,7 @@ def convert(source: object) -> Message:
     """A LangChain message in the core's words. Its id is its key; without one, a digest of what it says."""
     message: BaseMessage = cast("Any", source)
     content: str | list[Any] = message.content
-    text = content if isinstance(content, str) else str(message.text)
+    text = text_of(message)
     uses = tool_uses_of(message)
     others = [] if isinstance(content, str) else [block for block in content if not _says_nothing_new(block)]
     role = _role(message)
@@ -72,6 +72,12 @@ def shown(view: View, rendered: Sequence[object]) -> list[BaseMessage]:
         return list(own[:count])
     inserted = [HumanMessage(content=message.text) for message in view.inserted]
     return [*(own[position] for position in view.pinned), *inserted, *own[view.start : count]]
+
+
+def text_of(message: BaseMessage) -> str:
+    """All text of a message. Most have nothing else, and need no accessor of LangChain's to say so."""
+    content: str | list[Any] = message.content
+    return content if isinstance(content, str) else str(message.text)
 
 
 def tool_uses_of(message: BaseMessage) -> tuple[ToolUse, ...]:

@@ -15,8 +15,8 @@ from governor.calls import CachePlan, ModelCall, ModelResponse
 from governor.errors import Refused, RunStopped
 from governor.values import cheap
 from governor_langgraph.attempts import Attempts, single_attempt
-from governor_langgraph.context import current_span, model_taken
-from governor_langgraph.messages import convert, render, shown, tool_uses_of
+from governor_langgraph.context import current_span, model_taken, second_line
+from governor_langgraph.messages import convert, render, shown, text_of, tool_uses_of
 from governor_langgraph.offer import offer_of
 from governor_langgraph.stops import GovernorStop, stop
 from governor_langgraph.toolspec import carry_over
@@ -203,7 +203,7 @@ class AtProvider:
     Never held across a `yield` of user code's stream: each `next` has its own.
     """
 
-    __slots__ = ("_again", "_span", "_taken", "meter", "model", "span")
+    __slots__ = ("_again", "_line", "_span", "_taken", "meter", "model", "span")
 
     def __init__(self, meter: Meter, model: BaseChatModel, span: Span, again: Again | None) -> None:
         """`span` becomes the current one, for the spans of the client inside. `again` judges failures; None where none may be repeated."""
@@ -215,6 +215,7 @@ class AtProvider:
     def __enter__(self) -> None:
         """The request is about to leave."""
         self._taken = model_taken.set(True)
+        self._line = second_line.set(None)  # it would let every call pass until the block is left
         self._span = current_span(self.span)
         self.meter.dispatched = True
 
@@ -231,6 +232,7 @@ class AtProvider:
                 self.meter.again = self._again is not None and self._again(error, failure)
         if self._span is not None:
             otel_context.detach(self._span)
+        second_line.reset(self._line)
         model_taken.reset(self._taken)
 
 
@@ -241,7 +243,7 @@ def response_of(message: BaseMessage, model: BaseChatModel, source: object, *, p
     metadata = cast("Mapping[str, Any]", message.response_metadata)
     answered = metadata.get("model_name") or metadata.get("model") or metadata.get("model_id")
     return ModelResponse(
-        text=str(message.text),
+        text=text_of(message),
         tool_uses=uses,
         usage=usage_of(message, provider),
         finish=vendor.finish(message),

@@ -25,6 +25,7 @@ from governor_langgraph.answering import answered, requested
 from governor_langgraph.approval import answer_to
 from governor_langgraph.context import current_span, current_step, tool_taken
 from governor_langgraph.judging import judged_var, judgement, seen_by
+from governor_langgraph.messages import text_of
 from governor_langgraph.stops import GovernorStop, stop
 
 if TYPE_CHECKING:
@@ -209,12 +210,13 @@ def _message(call: ToolCall, result: ToolResult) -> Any:
 
 def _result(answer: Any) -> ToolResult:
     """What a tool gave back, in the core's words."""
-    return ToolResult(text="\n".join(_texts(answer)), failed=getattr(answer, "status", None) == "error", source=answer)
+    text = text_of(answer) if isinstance(answer, ToolMessage) else "\n".join(_texts(answer))
+    return ToolResult(text=text, failed=getattr(answer, "status", None) == "error", source=answer)
 
 
 def _texts(answer: Any) -> Iterator[str]:
     if isinstance(answer, ToolMessage):
-        yield str(answer.text)
+        yield text_of(answer)
     elif isinstance(answer, Command):
         update = cast("Any", answer).update
         messages: Any = cast("Mapping[str, Any]", update).get("messages", []) if isinstance(update, dict) else []

@@ -96,11 +96,12 @@ class Line:
         """`amount` on this line's ledger. Raises MissingScope when the run does not name what the budget adds up by."""
         budget, scope = self.budget, self.budget.scope
         name = _named(scope, step, tool)
+        qualified = _qualified(scope, step) if scope in _PARENTS else ""
         window, expires = window_of(budget.per, now)
         if budget.per is None and scope in _IDLE_DAYS:
             expires = (now // _DAY_MS + _IDLE_DAYS[scope]) * _DAY_MS
         return Hold(
-            ledger=_ledger(budget.id, _qualified(scope, step), scope, name, window, self.field),
+            ledger=_ledger(budget.id, qualified, scope, name, window, self.field),
             unit=self.unit,
             amount=amount,
             limit=self.limit,
@@ -184,9 +185,7 @@ def _named(scope: Scope, step: StepRef, tool: str | None) -> str:
 
 
 def _qualified(scope: Scope, step: StepRef) -> str:
-    parents = _PARENTS.get(scope)
-    if parents is None:
-        return ""
+    parents = _PARENTS[scope]
     named = step.run.scopes
     return "".join(f"{parent}={_safe(named[parent])}," for parent in parents if named.get(parent))
 

@@ -125,7 +125,8 @@ def counts(loop: LoopState, call: ToolCall, signatures: CallSignatures, open_ste
     """Whether this call is a step of its own: identical calls of one turn, or of branches side by side, are one step."""
     if signatures.exact in loop.turn_calls and short(call.id) in loop.turn:
         return False
-    earlier = next((seen for seen in reversed(loop.calls) if seen.call in signatures), None)
+    alike = signatures.all
+    earlier = next((seen for seen in reversed(loop.calls) if seen.call in alike), None)
     return earlier is None or not _side_by_side(earlier.source, call.step.ns, open_steps)
 
 

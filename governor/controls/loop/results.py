@@ -84,8 +84,13 @@ class CallSignatures:
         """The signature for a call whose result was of this kind."""
         return {CONTENT: self.masked, ACK: self.marked}.get(kind, self.exact)
 
+    @property
+    def all(self) -> tuple[str, str, str]:
+        """The three of them: a call with any of these is the same call in some way."""
+        return self.masked, self.exact, self.marked
+
     def __contains__(self, signature: object) -> bool:
-        return signature in (self.masked, self.exact, self.marked)
+        return signature in self.all
 
 
 def call_signatures(call: ToolCall, key: Iterable[str] | None, latest: str) -> CallSignatures:
