@@ -133,7 +133,9 @@ def test_serve_tells_a_person_what_to_export(desk: Path) -> None:
     assert process.stdout is not None
     lines = [process.stdout.readline() for _ in range(8)]
     process.send_signal(signal.SIGTERM)
-    out, _ = process.communicate(timeout=20)
+    out = process.stdout.read()  # not communicate: it would pass over what readline has read ahead
+    process.wait(timeout=20)
+    process.communicate()
 
     assert any(line.strip().startswith("export AWS_ENDPOINT_URL_BEDROCK_RUNTIME=http://127.0.0.1:") for line in lines)
     assert "ChatBedrockConverse" in out
