@@ -28,7 +28,7 @@ def cheap(cls: type[T]) -> type[T]:
     To be written above `@dataclass(frozen=True, slots=True)`. For classes without `InitVar`s and without `__post_init__`.
     """
     every = fields(cast("Any", cls))
-    names: dict[str, Any] = {"MISSING": MISSING, "cls": cls}
+    names: dict[str, Any] = {"MISSING": MISSING, "cls": cls, "new": cls.__new__}
     parameters: list[str] = []
     setting: list[str] = []
     copying: list[str] = []
@@ -39,15 +39,16 @@ def cheap(cls: type[T]) -> type[T]:
         if each.default_factory is not MISSING:
             given = f"make_{each.name}() if {each.name} is MISSING else {each.name}"
         setting.append(f"    set_{each.name}(self, {given})")
-        same = f"value.{each.name} if {each.name} is MISSING else {each.name}"
-        copying.append(f"{each.name}={same}" if each.kw_only else same)
+        copying.append(f"    set_{each.name}(made, value.{each.name} if {each.name} is MISSING else {each.name})")
     changes = "".join(f", {each.name}=MISSING" for each in every)
     source = f"""
 def __init__(self, {", ".join(parameters)}):
 {chr(10).join(setting) or "    pass"}
 
 def copy(value{", *" if every else ""}{changes}):
-    return cls({", ".join(copying)})
+    made = new(cls)
+{chr(10).join(copying)}
+    return made
 """
     exec(source, names)  # noqa: S102 - as the standard library does, from nothing but the class's own field names
     made = names["__init__"]
