@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from governor.runs import RunState
 
 __all__ = [
+    "LANES",
     "after_model",
     "after_tool",
     "begin_model",
@@ -27,6 +28,11 @@ __all__ = [
     "record_model",
     "record_tool",
 ]
+
+
+LANES = 64
+"""Lanes that a run's state remembers. Every branch of a fan-out is a lane and a thread's next run takes them over, so without a bound
+the state of a long thread would grow for ever. The one used longest ago goes; its history is then shown whole again."""
 
 
 def begin_model(state: RunState, call: ModelCall) -> tuple[RunState, RunState]:
@@ -65,7 +71,11 @@ def after_model(
     def apply(state: RunState) -> tuple[RunState, RunState]:
         state = controls.loop.observe_model(state, request.call, response, now)
         state = controls.route.observe_model(state, request, judged)
-        state = replace(state, lanes={**state.lanes, request.call.lane: lane})
+        lanes = {key: kept for key, kept in state.lanes.items() if key != request.call.lane}
+        lanes[request.call.lane] = lane
+        if len(lanes) > LANES:
+            del lanes[next(iter(lanes))]
+        state = replace(state, lanes=lanes)
         return state, state
 
     return apply

@@ -16,6 +16,7 @@ from governor.errors import CallDenied, RunStopped
 from governor.ledger import Balance
 from governor.pipeline import model_call, step_entry, tool_call
 from governor.policy.load import load
+from governor.record import LANES
 from governor.runtime import Runtime
 from governor.stores.memory import MemoryStore
 from governor.testing import FakeClock, FakeIds
@@ -338,3 +339,14 @@ def test_a_soft_budget_that_is_passed_is_reported_once_and_stops_nobody(lenient:
     ]
     assert 5 == len(path.requests())
     assert [("budget.passed", "2", True)] == [(d.reason.code, d.reason.limit, d.observed) for d in told if d.reason]
+
+
+def test_a_state_remembers_the_lanes_used_last_and_no_more_however_wide_a_fan_out_is() -> None:
+    path = Path()
+
+    for number in (*range(100), 50):
+        path.model(GOOD, lane=f"agent#m{number}")
+
+    lanes = list(path.runtime.store.change("run", lambda state: (state, state)).lanes)
+    assert LANES == len(lanes)
+    assert ["agent#m99", "agent#m50"] == lanes[-2:]
