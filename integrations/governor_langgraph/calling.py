@@ -13,6 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from langchain_core.callbacks import BaseCallbackManager
+from langchain_core.language_models.chat_model_stream import ChatModelStream
 from langchain_core.messages import AIMessageChunk
 from langchain_core.outputs import LLMResult, RunInfo
 from langchain_core.tracers._streaming import _StreamingCallbackHandler, _V2StreamingCallbackHandler
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     Answer = Callable[[], BaseMessage | None]
 
 __all__ = [
+    "accumulator",
     "afinished_first",
     "agenerate",
     "agenerate_all",
@@ -222,13 +224,24 @@ def finished_first(events: Iterator[Any]) -> Iterator[Any]:
         yield from rest
 
 
-async def afinished_first(events: AsyncIterator[Any]) -> AsyncIterator[Any]:
-    """The async twin of `finished_first`."""
+async def afinished_first(events: AsyncIterator[Any], reader: ChatModelStream) -> AsyncIterator[Any]:
+    """The async twin of `finished_first`, which also hands each event to its reader.
+
+    LangChain tells the reader of a message's end before it takes the next step: whoever awaits that end is woken while callbacks run
+    (in threads), goes on, and finds a call that is not settled yet. So the call is made on an `accumulator` of its own.
+    """
     async for event in events:
         rest = [each async for each in events] if event.get("event") == FINISH else []
-        yield event
-        for each in rest:
+        for each in (event, *rest):
+            reader.dispatch(each)
             yield each
+
+
+def accumulator(reader: ChatModelStream) -> ChatModelStream:
+    """What a governed call adds its events up in, so that its reader need not see the last one before the call is settled."""
+    own = ChatModelStream(message_id=reader.message_id)
+    own._generation_info = reader._generation_info  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - filled by the provider's stream
+    return own
 
 
 def streams_to_a_reader(model: BaseChatModel, callbacks: Any, kwargs: Mapping[str, Any]) -> bool:

@@ -216,12 +216,13 @@ def _aevents(original: Callable[..., AsyncIterator[Any]]) -> Callable[..., Async
         if step is None:
             return original(self, messages, run_manager=run_manager, stream=stream, stop=stop, **kwargs)
 
-        def call(out: Outgoing) -> AsyncIterator[Any]:
-            return original(out.model, out.messages, run_manager=run_manager, stream=stream, stop=stop, **out.kwargs)
+        own = calling.accumulator(stream)
 
-        return calling.afinished_first(
-            calling.astream(step, self, messages, kwargs, call, answer=lambda: stream.output_message)
-        )
+        def call(out: Outgoing) -> AsyncIterator[Any]:
+            return original(out.model, out.messages, run_manager=run_manager, stream=own, stop=stop, **out.kwargs)
+
+        events = calling.astream(step, self, messages, kwargs, call, answer=lambda: own.output_message)
+        return calling.afinished_first(events, stream)
 
     return _aiter_v2_events
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from langchain_core.callbacks import AsyncCallbackHandler
 from langchain_core.language_models import BaseChatModel
 from langchain_core.language_models.fake import FakeListLLM
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
@@ -36,6 +37,14 @@ def one_node(node: Any, **options: Any) -> Any:
 # --- the event protocol -------------------------------------------------------------------------------------------------
 
 
+class Slow(AsyncCallbackHandler):
+    """Keeps the producer of an event stream busy while the reader of its last event has long gone on."""
+
+    async def on_stream_event(self, event: Any, **kwargs: Any) -> None:
+        for _ in range(50):
+            await asyncio.sleep(0)
+
+
 @pytest.mark.filterwarnings("ignore:.*v3.*")
 @pytest.mark.filterwarnings("ignore::langchain_core._api.LangChainBetaWarning")
 async def test_a_model_streamed_by_events_is_governed_and_made_once() -> None:
@@ -48,9 +57,9 @@ async def test_a_model_streamed_by_events_is_governed_and_made_once() -> None:
         return {"messages": [("ai", "".join(texts))]}
 
     async def anode(state: MessagesState) -> dict[str, Any]:
-        stream = await model.astream_events(state["messages"], {"callbacks": [seen]}, version="v3")
+        stream = await model.astream_events(state["messages"], {"callbacks": [seen, Slow()]}, version="v3")
         texts = [text async for text in stream.text]
-        await stream.output  # its producer is a task of its own; here it has ended, and the call is settled
+        await stream.output  # its producer is a task of its own; the call is settled all the same
         return {"messages": [("ai", "".join(texts))]}
 
     for build, mode in ((node, "invoke"), (anode, "ainvoke")):
@@ -60,8 +69,6 @@ async def test_a_model_streamed_by_events_is_governed_and_made_once() -> None:
         assert "one two three" == result["messages"][-1].text
         assert 1 == runs[0].state.model_calls
 
-    for _ in range(100):  # the producer of an async event stream is a task of its own: let it come to its end
-        await asyncio.sleep(0)
     assert 2 == len(model.calls) == len(seen.starts)
     assert [1, 1] == [balance.spent for balance in store.balances()]
     assert [0, 0] == [balance.reserved for balance in store.balances()]
