@@ -34,10 +34,11 @@ __all__ = ["judge_tool", "model_call", "step_entry", "step_exit", "tool_call"]
 
 
 def step_entry(step: StepRef, controls: Controls) -> Flow[None]:
-    """A node is about to run: count the step once and hold the run against steps, depth and time.
+    """A node is about to run: may it, and has its run steps, depth and time left? The step is counted once.
 
-    Raises RunStopped when a limit is passed.
+    Raises RunStopped when the node is denied or a limit is passed.
     """
+    yield from admit(step, controls.nodes.decide(step))
     now = yield from ask(Now())
     decision = yield from ask(Change(step.run, lambda state: controls.limits.enter(state, step, now)))
     yield from admit(step, decision)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from governor.controls.access import Access
+from governor.controls.access import Access, NodeAccess
 from governor.controls.budget import BudgetControl
 from governor.controls.compact import Compact
 from governor.controls.limits import Limits
@@ -26,6 +26,7 @@ class Controls:
     """One instance of each control, set up from one policy."""
 
     limits: Limits
+    nodes: NodeAccess
     loop: Loop
     access: Access
     route: Route
@@ -41,6 +42,7 @@ class Controls:
         """
         return cls(
             limits=Limits(policy),
+            nodes=NodeAccess(policy),
             loop=Loop(policy),
             access=Access(policy),
             route=Route(policy, prices),

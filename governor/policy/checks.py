@@ -39,6 +39,7 @@ def rule_ids(policy: Policy) -> Iterator[tuple[Path, str]]:
         (("budgets",), policy.budgets),
         (("rates",), policy.rates),
         (("tools", "rules"), policy.tools.rules),
+        (("nodes", "rules"), policy.nodes.rules),
         (("exceptions",), policy.exceptions),
     )
     for path, rules in lists:

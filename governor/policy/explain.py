@@ -46,6 +46,7 @@ def explain(loaded: LoadedPolicy) -> tuple[Sentence, ...]:
         *_about_policy(loaded),
         *_about_loops(policy),
         *_about_tools(policy),
+        *_about_nodes(policy),
         *_about_models(policy),
         *_about_context(policy),
         *_about_limits(policy),
@@ -93,6 +94,8 @@ def _about_policy(loaded: LoadedPolicy) -> Iterator[_Spoken]:
     if policy.mode == "observe":
         acts = "It only observes: every call goes through, and what would have been refused is recorded."
     yield "policy", ("mode",), None, acts
+    passing = "is refused" if policy.mediation == "strict" else "is let through and reported"
+    yield "policy", ("mediation",), None, f"A model call that passes by governor {passing}."
 
 
 def _about_loops(policy: Policy) -> Iterator[_Spoken]:
@@ -132,6 +135,17 @@ def _about_tools(policy: Policy) -> Iterator[_Spoken]:
     for index, exception in enumerate(policy.exceptions):
         text = f"{exception.owner} may break {', '.join(exception.rules)} until {exception.expires}: {exception.reason}"
         yield "tools", ("exceptions", index), exception.id, text
+
+
+def _about_nodes(policy: Policy) -> Iterator[_Spoken]:
+    nodes = policy.nodes
+    if nodes.default == "deny":
+        yield "nodes", ("nodes", "default"), None, "A node that no rule names does not run: the run ends there."
+    for index, rule in enumerate(nodes.rules):
+        verb = "may run" if rule.decide == "allow" else "does not run: the run ends there"
+        only = " (recorded only)" if policy.mode_of(rule.mode) == "observe" else ""
+        text = f"{_begun(_names('node', rule.node))} {verb}{only}."
+        yield "nodes", ("nodes", "rules", index), rule.id, text
 
 
 def _tool_rule(rule: ToolRule, policy: Policy) -> str:

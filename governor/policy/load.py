@@ -33,7 +33,7 @@ __all__ = ["Layer", "LoadedPolicy", "bundled_policies", "load", "policy_hash"]
 
 _MAX_CHAIN = 8
 _UNORDERED = frozenset({"budgets", "exceptions", "rates", "rules"})
-"""Lists of a policy, and of its `tools`, whose order means nothing."""
+"""Lists of a policy, and of its `tools` and `nodes`, whose order means nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +160,7 @@ def policy_hash(policy: Policy) -> str:
     """
     meaning = policy.model_dump(mode="json", by_alias=True, exclude_none=True, exclude={"extends"})
     meaning["tiers"] = list(meaning["tiers"].items())
-    for part in (meaning["tools"], meaning):
+    for part in (meaning["tools"], meaning["nodes"], meaning):
         for name in _UNORDERED & part.keys():
             part[name] = sorted(part[name], key=_canonical)
     return f"sha256:{hashlib.sha256(_canonical(meaning).encode()).hexdigest()}"

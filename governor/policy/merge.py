@@ -9,7 +9,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from governor.policy.merge_rules import globs_within, merged_budgets, merged_exceptions, merged_routes, merged_tools
+from governor.policy.merge_rules import (
+    globs_within,
+    merged_budgets,
+    merged_exceptions,
+    merged_nodes,
+    merged_routes,
+    merged_tools,
+)
 from governor.policy.tightening import Loosening, Tightening
 
 if TYPE_CHECKING:
@@ -49,6 +56,7 @@ def tighten(parent: Policy, child: Policy) -> tuple[Policy, tuple[Loosening, ...
         "owner": child.owner or parent.owner,
         "extends": None,
         "mode": merge.ranked(("mode",), ("observe", "enforce"), even_unset=True),
+        "mediation": merge.ranked(("mediation",), ("lenient", "strict"), even_unset=True),
         "identity": merge.unchanged(("identity",), parent.identity, child.identity),
         "tiers": _tiers(merge, parent.tiers, child.tiers),
         "routing": _routing(merge, parent.routing, child.routing),
@@ -60,6 +68,7 @@ def tighten(parent: Policy, child: Policy) -> tuple[Policy, tuple[Loosening, ...
         "on_exhausted": merge.ranked(("on_exhausted",), _EXHAUSTED),
         "rates": _rates(merge, parent.rates, child.rates),
         "tools": merged_tools(merge, parent.tools, child.tools),
+        "nodes": merged_nodes(merge, parent.nodes, child.nodes),
         "trace": _trace(merge, parent.trace, child.trace),
         "exceptions": merged_exceptions(merge, parent, child),
     }

@@ -11,10 +11,20 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from governor.policy.document import Path
-    from governor.policy.schema import Budget, Policy, PolicyException, RouteRule, Section, ToolRule, Tools
+    from governor.policy.schema import (
+        Budget,
+        NodeRule,
+        Nodes,
+        Policy,
+        PolicyException,
+        RouteRule,
+        Section,
+        ToolRule,
+        Tools,
+    )
     from governor.policy.tightening import Tightening
 
-__all__ = ["globs_within", "merged_budgets", "merged_exceptions", "merged_routes", "merged_tools"]
+__all__ = ["globs_within", "merged_budgets", "merged_exceptions", "merged_nodes", "merged_routes", "merged_tools"]
 
 R = TypeVar("R", bound="Section")
 
@@ -119,6 +129,27 @@ def merged_tools(merge: Tightening, parent: Tools, child: Tools) -> Tools:
                 "tags": tuple(dict.fromkeys((*ours.tags, *theirs.tags))),
             }
         )
+
+    updates = {"default": default, "rules": _by_id(parent.rules, child.rules, one)}
+    kept = parent.model_fields_set | child.model_fields_set
+    return parent.model_copy(update={name: value for name, value in updates.items() if name in kept})
+
+
+def merged_nodes(merge: Tightening, parent: Nodes, child: Nodes) -> Nodes:
+    """Node rules. A denial both name stays, for at least the same nodes; a permission may only get narrower."""
+    default = child.default if "default" in child.model_fields_set else parent.default
+    if STRENGTH[default] < STRENGTH[parent.default]:
+        merge.loosen(("nodes", "default"), f"`nodes.default` is `{default}`, weaker than `{parent.default}`")
+        default = parent.default
+
+    def one(position: int, index: int, ours: NodeRule, theirs: NodeRule) -> NodeRule:
+        path, parent_path = ("nodes", "rules", index), ("nodes", "rules", position)
+        weaker = STRENGTH[theirs.decide] < STRENGTH[ours.decide]
+        narrow, wide = (ours, theirs) if theirs.decide == "deny" else (theirs, ours)
+        if weaker or not globs_within(narrow.node, wide.node):
+            merge.loosen(path, f"rule `{ours.id}` would no longer hold for the same nodes", parent_path)
+            return ours
+        return theirs.model_copy(update={"mode": _softer_mode(merge, ours, theirs, path, parent_path)})
 
     updates = {"default": default, "rules": _by_id(parent.rules, child.rules, one)}
     kept = parent.model_fields_set | child.model_fields_set

@@ -1,4 +1,4 @@
-"""Rules about tools: who may call what, with which arguments, after what."""
+"""Rules about tools and nodes: who may call what, with which arguments, after what; and which nodes may run at all."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from governor.policy.base import Globs, Mode, Name, Section, Text, one_or_many
 from governor.policy.matchers import When
 from governor.policy.scalars import Milliseconds
 
-__all__ = ["STRENGTH", "Decide", "ToolRule", "Tools"]
+__all__ = ["STRENGTH", "Decide", "NodeRule", "Nodes", "ToolRule", "Tools"]
 
 Decide = Literal["allow", "nudge", "ask", "deny"]
 
@@ -47,4 +47,28 @@ class Tools(Section):
     default: Literal["deny", "allow"] = "deny"
     """For calls that no rule matches."""
     rules: tuple[ToolRule, ...] = Field(default=())
+    """In any order: order does not matter."""
+
+
+class NodeRule(Section):
+    """One rule about nodes. A `deny` that matches wins over any `allow`."""
+
+    id: Name
+    """A stable name, used in decisions, reports and tests."""
+    node: Globs
+    """Names of nodes, or their paths through nested graphs (`orders/worker`); `*` matches any text."""
+    decide: Literal["allow", "deny"]
+    """Whether it may run. A node that may not ends the run: nobody could answer in its place."""
+    tags: Annotated[tuple[Name, ...], BeforeValidator(one_or_many)] = ()
+    """Labels for reports, e.g. the OWASP risk it answers (`ASI10`)."""
+    mode: Mode | None = None
+    """Absent: the policy's mode."""
+
+
+class Nodes(Section):
+    """Which nodes may run, nested graphs and tasks included. With `default: deny` the declared ones alone."""
+
+    default: Literal["deny", "allow"] = "allow"
+    """For nodes that no rule matches."""
+    rules: tuple[NodeRule, ...] = Field(default=())
     """In any order: order does not matter."""

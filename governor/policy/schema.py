@@ -21,7 +21,7 @@ from governor.policy.models import (
     Tier,
     WhenFull,
 )
-from governor.policy.rules import ToolRule, Tools
+from governor.policy.rules import NodeRule, Nodes, ToolRule, Tools
 from governor.policy.sections import (
     Budget,
     BudgetLimit,
@@ -57,6 +57,8 @@ __all__ = [
     "LoopTool",
     "Loops",
     "Mode",
+    "NodeRule",
+    "Nodes",
     "Policy",
     "PolicyException",
     "PriceOverride",
@@ -101,6 +103,8 @@ class Policy(Section):
     """A bundled policy (`baseline`, `strict`, `frugal`) or a path. This policy may tighten it, never loosen it."""
     mode: Mode = "enforce"
     """`observe` records what would have happened and lets every call through."""
+    mediation: Literal["strict", "lenient"] = "strict"
+    """A model call that passes by governor (a provider's own client, used in a node): refuse it, or report it and let it pass."""
     identity: Identity = Identity()
     """Where scopes get their names from."""
     tiers: dict[Name, Tier] = Field(default_factory=dict)
@@ -123,6 +127,8 @@ class Policy(Section):
     """Paces that tiers must keep."""
     tools: Tools = Tools()
     """Which tools may be called."""
+    nodes: Nodes = Nodes()
+    """Which nodes may run."""
     trace: Trace = Trace()
     """What telemetry may show."""
     exceptions: tuple[PolicyException, ...] = ()

@@ -23,7 +23,7 @@ from governor.drive import drive_stream, drive_stream_async
 from governor.effects import InvokeModel
 from governor.pipeline import model_call
 from governor_langgraph.chunks import AOpened, Opened
-from governor_langgraph.model_path import AtProvider, GovernedCall, Outgoing, prepare, response_of
+from governor_langgraph.model_path import AtProvider, GovernedCall, Outgoing, completion_response, prepare, response_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
@@ -271,9 +271,11 @@ def _listens(handler: type[Any]) -> bool:
 
 def _response(result: LLMResult, model: BaseChatModel, provider: str) -> ModelResponse:
     generations = result.generations[0] if result.generations else []
-    message = getattr(generations[0], "message", None) if generations else None
-    if message is None:
+    if not generations:
         return ModelResponse(source=result)
+    message = getattr(generations[0], "message", None)
+    if message is None:
+        return completion_response(result)
     return response_of(message, model, result, provider=provider)
 
 

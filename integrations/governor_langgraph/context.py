@@ -6,12 +6,14 @@ Context variables, set where LangGraph copies the context (a node's own) or for 
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import threading
 from collections import OrderedDict
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
+from weakref import WeakKeyDictionary
 
 from langchain_core.runnables.config import var_child_runnable_config
 from opentelemetry import context as otel_context
@@ -39,8 +41,11 @@ __all__ = [
     "Active",
     "GovernedRun",
     "GovernedStep",
+    "Held",
+    "current_run",
     "current_span",
     "current_step",
+    "held",
     "model_taken",
     "model_vouched",
     "run_var",
@@ -126,10 +131,93 @@ tool_taken: ContextVar[str | None] = ContextVar("governor_tool_taken", default=N
 """Name of the tool that a ToolNode is about to run for a governed call; taken off before the tool's body runs."""
 
 
+# --- where a context is empty -----------------------------------------------------------------------------------------
+
+_threads = threading.local()
+"""`step`: the step whose node this thread is running, for code that runs in an empty context."""
+_tasks: WeakKeyDictionary[asyncio.Task[Any], GovernedStep] = WeakKeyDictionary()
+"""The same for tasks of an event loop, many of which share a thread."""
+
+
+def _task() -> asyncio.Task[Any] | None:
+    return asyncio.current_task() if asyncio._get_running_loop() is not None else None  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - made for frameworks, does not raise
+
+
+def _seated() -> GovernedStep | None:
+    """The step whose node is being run right here, whatever the context says."""
+    task = _task()
+    return getattr(_threads, "step", None) if task is None else _tasks.get(task)
+
+
+def _seat(step: GovernedStep | None) -> GovernedStep | None:
+    """Make `step` the one whose node is run here; answers the one before."""
+    task = _task()
+    if task is None:
+        before = getattr(_threads, "step", None)
+        _threads.step = step
+        return before
+    before = _tasks.pop(task, None)
+    if step is not None:
+        _tasks[task] = step
+    return before
+
+
+def current_run() -> GovernedRun | None:
+    """The run that code right here belongs to; None outside of governed runs."""
+    run = run_var.get()
+    if run is not None:
+        return run
+    step = _seated()
+    return step.run if step is not None else None
+
+
+class Held:
+    """The governed step of one place, to be taken to another thread or task. Made by `held`."""
+
+    __slots__ = ("_tokens", "_values")
+
+    def __init__(self, run: GovernedRun, step: GovernedStep | None) -> None:
+        """Take what is current."""
+        line = run.governor.second_line
+        self._values = (run, step, line if not model_taken.get() else None, model_taken.get(), tool_taken.get())
+
+    def settle_in(self) -> None:
+        """Make it current in this context for good."""
+        for variable, value in zip(_CARRIED, self._values, strict=True):
+            variable.set(cast("Any", value))
+
+    def __enter__(self) -> None:
+        """Make it current for the length of a `with` block."""
+        self._tokens = [
+            variable.set(cast("Any", value)) for variable, value in zip(_CARRIED, self._values, strict=True)
+        ]
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Put back what was there."""
+        for variable, token in zip(_CARRIED, self._tokens, strict=True):
+            variable.reset(cast("Any", token))
+
+
+def held() -> Held | None:
+    """What code that starts from here without a context has to take along; None outside of governed runs."""
+    run, step = run_var.get(), step_var.get()
+    if run is None:
+        step = _seated()
+        if step is None:
+            return None
+        run = step.run
+    return Held(run, step)
+
+
+_CARRIED: tuple[ContextVar[Any], ...] = (run_var, step_var, second_line, model_taken, tool_taken)
+
+
 class Active:
     """Make a run and its step the current ones, and their span the current span, for the length of a `with` block."""
 
-    __slots__ = ("_line", "_run", "_span", "_step", "otel", "run", "step")
+    __slots__ = ("_before", "_line", "_run", "_span", "_step", "otel", "run", "step")
 
     def __init__(self, run: GovernedRun, step: GovernedStep | None = None) -> None:
         """Without a step, code in the block counts to the run alone (branches, reducers)."""
@@ -140,7 +228,10 @@ class Active:
     def __enter__(self) -> None:
         """Set all three; nested use is fine."""
         self._run: Token[GovernedRun | None] = run_var.set(self.run)
-        self._step: Token[GovernedStep | None] | None = step_var.set(self.step) if self.step else None
+        self._step: Token[GovernedStep | None] | None = None
+        if self.step is not None:
+            self._step = step_var.set(self.step)
+            self._before = _seat(self.step)
         self._line = second_line.set(self.run.governor.second_line)
         self._span = otel_context.attach(self.otel) if self.otel is not None else None
 
@@ -152,6 +243,7 @@ class Active:
             otel_context.detach(self._span)
         second_line.reset(self._line)
         if self._step is not None:
+            _seat(self._before)
             step_var.reset(self._step)
         run_var.reset(self._run)
 
@@ -188,10 +280,9 @@ def current_step() -> GovernedStep | None:
     Code between nodes (branches, reducers) has a run only, and code in a graph that was started inside a node has that node's
     step: both get a step of their own from the config they run under.
     """
-    run = run_var.get()
+    run, step = run_var.get(), step_var.get()
     if run is None:
-        return None
-    step = step_var.get()
+        return _seated()
     if step is not None and step.run is not run:
         step = None
     config = var_child_runnable_config.get()

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from governor.stores.contract import Store
     from governor_langgraph.stops import RunReport
 
-__all__ = ["govern"]
+__all__ = ["govern", "governed_nodes"]
 
 GraphT = TypeVar("GraphT", bound=Pregel[Any, Any, Any, Any])
 
@@ -114,12 +114,22 @@ def _governed(
         return graph
     new = seen[id(graph)] = copy.copy(graph)
     new.__class__ = governed_class(type(graph))
+    new.nodes = cast("Any", governed_nodes(graph, governor, seen))
+    return new
+
+
+def governed_nodes(
+    graph: Pregel[Any, Any, Any, Any],
+    governor: Governor,
+    seen: dict[int, Pregel[Any, Any, Any, Any]] | None = None,
+) -> dict[str, Any]:
+    """Governed copies of a graph's nodes, and of the graphs in them."""
+    known = {} if seen is None else seen
     recall = any(isinstance(node.bound, ToolNode) for node in graph.nodes.values())
-    new.nodes = {
-        name: node if name == START else _governed_node(node, governor, seen, recall=recall)
+    return {
+        name: node if name == START else _governed_node(node, governor, known, recall=recall)
         for name, node in graph.nodes.items()
     }
-    return new
 
 
 def _governed_node(

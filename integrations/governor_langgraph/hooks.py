@@ -1,37 +1,33 @@
-"""Class-level hooks on LangChain's chat models and tools: how calls inside node code are reached.
+"""Hooks: how calls inside node code are reached, whatever way they are made.
 
-Inert outside of governed runs: the first thing each does is to look at a context variable. Installed by the first `govern`; other
+Methods of LangChain's models and tools, of LangGraph's graphs and of the standard library's threads are replaced once, by the first
+`govern`. All of it is inert outside of governed runs: the first thing each replacement does is to look at a context variable. Other
 instrumentations of the same methods may come before or after.
 """
 
 from __future__ import annotations
 
 import functools
+import inspect
 import threading
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from langchain_core.language_models import BaseChatModel
+from langchain_core.language_models.llms import BaseLLM
 from langchain_core.tools import BaseTool
 from langchain_core.tracers.context import register_configure_hook
 
-from governor_langgraph import calling, tool_path
-from governor_langgraph.context import current_step, model_taken, model_vouched, second_line
-from governor_langgraph.wrapper_marker import governs_itself
+from governor_langgraph import chat_hooks, completion_hooks, inner, provider_hooks, threads, tool_path, transport
+from governor_langgraph.context import second_line
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-
-    from langchain_core.messages import AIMessageChunk, BaseMessage
-    from langchain_core.outputs import LLMResult
-
-    from governor_langgraph.context import GovernedStep
-    from governor_langgraph.model_path import Outgoing
+    from collections.abc import Callable, Iterator, Mapping
 
 __all__ = ["install", "installed", "uninstall"]
 
 _lock = threading.Lock()
-_installed: dict[tuple[type[Any], str], tuple[Callable[..., Any], Callable[..., Any]]] = {}
-"""(class, method) to the original and to what replaced it."""
+_installed: dict[tuple[Any, str], tuple[Any, Any]] = {}
+"""(class or module, name) to the original and to what replaced it."""
 _registered: list[object] = []
 """LangChain has no way to take a configure hook back; once is enough, since it does nothing while its variable is unset."""
 
@@ -44,21 +40,30 @@ def install() -> None:
         if not _registered:
             register_configure_hook(second_line, inheritable=False)
             _registered.append(second_line)
-        for cls, name, hook in _HOOKS:
-            original = getattr(cls, name, None)
+        for owner, name, hook in _hooks():
+            original = getattr(owner, name, None)
             if original is None:
                 continue  # older releases have no events of the third version
             replacement = functools.wraps(original)(hook(original))
-            _installed[cls, name] = (original, replacement)
-            setattr(cls, name, replacement)
+            _installed[owner, name] = (original, replacement)
+            setattr(owner, name, replacement)
+        for base, overridden in _OVERRIDES.items():
+            _on_subclass(base)
+            for each in _below(base):
+                _cover(each, overridden)
 
 
 def uninstall() -> None:
     """Take the hooks out again. One that another instrumentation has wrapped meanwhile stays, inert, where it is."""
     with _lock:
-        for (cls, name), (original, replacement) in _installed.items():
-            if cls.__dict__.get(name) is replacement:
-                setattr(cls, name, original)
+        for (owner, name), (original, replacement) in _installed.items():
+            if vars(owner).get(name) is replacement:
+                setattr(owner, name, original)
+        for base in _OVERRIDES:
+            if _installed and "__pydantic_init_subclass__" in vars(base):
+                del base.__pydantic_init_subclass__
+            for each in _below(base):
+                _uncover(each)
         _installed.clear()
 
 
@@ -67,202 +72,68 @@ def installed() -> bool:
     return bool(_installed)
 
 
-def _model_step(model: BaseChatModel) -> GovernedStep | None:
-    """The step whose policy a call of `model` made right here goes through; None when there is none, or the call is taken already."""
-    if model_taken.get() or governs_itself(model):
-        return None
-    return current_step()
+# --- subclasses: a model may have its own way of doing what the base class does ---------------------------------------
 
 
-def _generate(original: Callable[..., LLMResult]) -> Callable[..., LLMResult]:
-    def generate(
-        self: BaseChatModel,
-        messages: list[list[BaseMessage]],
-        stop: list[str] | None = None,
-        callbacks: Any = None,
-        *,
-        run_id: Any = None,
-        **kwargs: Any,
-    ) -> LLMResult:
-        step = _model_step(self)
-        if step is None or not messages:
-            return original(self, messages, stop, callbacks, run_id=run_id, **kwargs)
-        about, arguments = _split(kwargs)
-        streaming = calling.streams_to_a_reader(self, callbacks, arguments)
-
-        def one(each: Sequence[BaseMessage], position: int) -> LLMResult:
-            def call(out: Outgoing) -> LLMResult:
-                identity = run_id if position == 0 else None
-                return original(out.model, [out.messages], stop, callbacks, run_id=identity, **about, **out.kwargs)
-
-            return calling.generate(step, self, each, arguments, call, streaming=streaming)
-
-        return calling.generate_all(messages, one, self)
-
-    return generate
+def _below(base: type[Any]) -> Iterator[type[Any]]:
+    """Every subclass there is now, deepest last."""
+    seen: set[type[Any]] = set()
+    waiting = list(base.__subclasses__())
+    while waiting:
+        each = waiting.pop()
+        if each not in seen:
+            seen.add(each)
+            waiting += each.__subclasses__()
+            yield each
 
 
-def _agenerate(original: Callable[..., Any]) -> Callable[..., Any]:
-    async def agenerate(
-        self: BaseChatModel,
-        messages: list[list[BaseMessage]],
-        stop: list[str] | None = None,
-        callbacks: Any = None,
-        *,
-        run_id: Any = None,
-        **kwargs: Any,
-    ) -> LLMResult:
-        step = _model_step(self)
-        if step is None or not messages:
-            return await original(self, messages, stop, callbacks, run_id=run_id, **kwargs)
-        about, arguments = _split(kwargs)
-        streaming = calling.streams_to_a_reader(self, callbacks, arguments)
-
-        async def one(each: Sequence[BaseMessage], position: int) -> LLMResult:
-            async def call(out: Outgoing) -> LLMResult:
-                identity = run_id if position == 0 else None
-                return await original(
-                    out.model, [out.messages], stop, callbacks, run_id=identity, **about, **out.kwargs
-                )
-
-            return await calling.agenerate(step, self, each, arguments, call, streaming=streaming)
-
-        if len(messages) == 1:
-            return await one(messages[0], 0)
-        return await calling.agenerate_all(messages, one, self)
-
-    return agenerate
+def _cover(cls: type[Any], overridden: Mapping[str, Callable[[Any], Any]]) -> None:
+    for name, hook in overridden.items():
+        own = vars(cls).get(name)
+        if inspect.isfunction(own) and not hasattr(own, _MARK):
+            replacement = functools.wraps(own)(hook(own))
+            setattr(replacement, _MARK, own)
+            setattr(cls, name, replacement)
 
 
-def _stream(original: Callable[..., Iterator[AIMessageChunk]]) -> Callable[..., Iterator[AIMessageChunk]]:
-    def stream(
-        self: BaseChatModel,
-        input: Any,  # noqa: A002 - LangChain's name
-        config: Any = None,
-        *,
-        stop: list[str] | None = None,
-        **kwargs: Any,
-    ) -> Iterator[AIMessageChunk]:
-        step = _model_step(self)
-        if step is None or not _streams(self, kwargs, asynchronous=False):
-            return original(
-                self, input, config, stop=stop, **kwargs
-            )  # without streaming it falls into generate, governed there
-
-        def call(out: Outgoing) -> Iterator[AIMessageChunk]:
-            return original(out.model, out.messages, config, stop=stop, **out.kwargs)
-
-        return calling.stream(step, self, _messages(self, input), kwargs, call)
-
-    return stream
+def _uncover(cls: type[Any]) -> None:
+    for name, own in list(vars(cls).items()):
+        original = getattr(own, _MARK, None) if inspect.isfunction(own) else None
+        if original is not None:
+            setattr(cls, name, original)
 
 
-def _astream(original: Callable[..., AsyncIterator[AIMessageChunk]]) -> Callable[..., AsyncIterator[AIMessageChunk]]:
-    def astream(
-        self: BaseChatModel,
-        input: Any,  # noqa: A002 - LangChain's name
-        config: Any = None,
-        *,
-        stop: list[str] | None = None,
-        **kwargs: Any,
-    ) -> AsyncIterator[AIMessageChunk]:
-        step = _model_step(self)
-        if step is None or not _streams(self, kwargs, asynchronous=True):
-            return original(self, input, config, stop=stop, **kwargs)
+def _on_subclass(base: type[Any]) -> None:
+    """Cover classes that are made later. pydantic calls this for every new subclass once it is complete."""
 
-        def call(out: Outgoing) -> AsyncIterator[AIMessageChunk]:
-            return original(out.model, out.messages, config, stop=stop, **out.kwargs)
+    def __pydantic_init_subclass__(cls: type[Any], **kwargs: Any) -> None:
+        super(base, cls).__pydantic_init_subclass__(**kwargs)  # pyright: ignore[reportAttributeAccessIssue] - BaseModel has it
+        if _installed:
+            _cover(cls, _OVERRIDES[base])
 
-        return calling.astream(step, self, _messages(self, input), kwargs, call)
-
-    return astream
+    base.__pydantic_init_subclass__ = classmethod(__pydantic_init_subclass__)  # pyright: ignore[reportAttributeAccessIssue] - same
 
 
-def _events(original: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[Any]]:
-    def _iter_v2_events(
-        self: BaseChatModel,
-        messages: list[BaseMessage],
-        *,
-        run_manager: Any,
-        stream: Any,
-        stop: Any = None,
-        **kwargs: Any,
-    ) -> Iterator[Any]:
-        step = _model_step(self)
-        if step is None:
-            return original(self, messages, run_manager=run_manager, stream=stream, stop=stop, **kwargs)
-
-        def call(out: Outgoing) -> Iterator[Any]:
-            return original(out.model, out.messages, run_manager=run_manager, stream=stream, stop=stop, **out.kwargs)
-
-        return calling.finished_first(
-            calling.stream(step, self, messages, kwargs, call, answer=lambda: stream.output_message)
-        )
-
-    return _iter_v2_events
+_MARK = "_governor_original"
+_OVERRIDES: Mapping[type[Any], Mapping[str, Callable[[Any], Any]]] = {
+    BaseChatModel: {**chat_hooks.ENTRY_POINTS, **provider_hooks.PROVIDER_METHODS},
+    BaseLLM: {**completion_hooks.ENTRY_POINTS, **completion_hooks.PROVIDER_METHODS},
+}
+"""Methods that are hooked in each subclass that has its own. Those that reach a provider are in subclasses alone."""
 
 
-def _aevents(original: Callable[..., AsyncIterator[Any]]) -> Callable[..., AsyncIterator[Any]]:
-    def _aiter_v2_events(
-        self: BaseChatModel,
-        messages: list[BaseMessage],
-        *,
-        run_manager: Any,
-        stream: Any,
-        stop: Any = None,
-        **kwargs: Any,
-    ) -> AsyncIterator[Any]:
-        step = _model_step(self)
-        if step is None:
-            return original(self, messages, run_manager=run_manager, stream=stream, stop=stop, **kwargs)
-
-        own = calling.accumulator(stream)
-
-        def call(out: Outgoing) -> AsyncIterator[Any]:
-            return original(out.model, out.messages, run_manager=run_manager, stream=own, stop=stop, **out.kwargs)
-
-        events = calling.astream(step, self, messages, kwargs, call, answer=lambda: own.output_message)
-        return calling.afinished_first(events, stream)
-
-    return _aiter_v2_events
-
-
-def _stream_v3(original: Callable[..., Any]) -> Callable[..., Any]:
-    """Events of the third version: the call itself is governed in `_iter_v2_events`, so its start may pass the second line."""
-
-    def _chat_model_stream_v3(self: BaseChatModel, *args: Any, **kwargs: Any) -> Any:
-        opened = original(self, *args, **kwargs)
-        start = opened._ensure_started  # noqa: SLF001 - set by `set_start`, which has no getter
-
-        def vouched() -> None:
-            token = model_vouched.set(True)
-            try:
-                start()
-            finally:
-                model_vouched.reset(token)
-
-        opened.set_start(vouched)
-        return opened
-
-    return _chat_model_stream_v3
-
-
-def _astream_v3(original: Callable[..., Any]) -> Callable[..., Any]:
-    async def _achat_model_stream_v3(self: BaseChatModel, *args: Any, **kwargs: Any) -> Any:
-        opened = await original(self, *args, **kwargs)
-        start = opened._ensure_started  # noqa: SLF001 - same
-
-        async def vouched() -> None:
-            token = model_vouched.set(True)
-            try:
-                await start()
-            finally:
-                model_vouched.reset(token)
-
-        opened.set_start(vouched)
-        return opened
-
-    return _achat_model_stream_v3
+def _hooks() -> Iterator[tuple[Any, str, Callable[[Any], Any]]]:
+    """What is hooked, and by what."""
+    for base, methods in (
+        (BaseChatModel, {**chat_hooks.ENTRY_POINTS, **chat_hooks.EVENTS}),
+        (BaseLLM, completion_hooks.ENTRY_POINTS),
+        (BaseTool, {"run": _run, "arun": _arun}),
+    ):
+        for name, hook in methods.items():
+            yield base, name, hook
+    yield from inner.hooks()
+    yield from threads.hooks()
+    yield from transport.hooks()
 
 
 def _run(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -277,33 +148,3 @@ def _arun(original: Callable[..., Any]) -> Callable[..., Any]:
         return await tool_path.arun(self, tool_input, args, kwargs, original)
 
     return arun
-
-
-_HOOKS: tuple[tuple[type[Any], str, Callable[[Any], Any]], ...] = (
-    (BaseChatModel, "generate", _generate),
-    (BaseChatModel, "agenerate", _agenerate),
-    (BaseChatModel, "stream", _stream),
-    (BaseChatModel, "astream", _astream),
-    (BaseChatModel, "_iter_v2_events", _events),
-    (BaseChatModel, "_aiter_v2_events", _aevents),
-    (BaseChatModel, "_chat_model_stream_v3", _stream_v3),
-    (BaseChatModel, "_achat_model_stream_v3", _astream_v3),
-    (BaseTool, "run", _run),
-    (BaseTool, "arun", _arun),
-)
-
-_ABOUT = ("tags", "metadata", "run_name")
-"""Arguments of `generate` about the trace; all others go to the provider."""
-
-
-def _split(kwargs: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    about = {name: value for name, value in kwargs.items() if name in _ABOUT}
-    return about, {name: value for name, value in kwargs.items() if name not in _ABOUT}
-
-
-def _streams(model: BaseChatModel, kwargs: dict[str, Any], *, asynchronous: bool) -> bool:
-    return cast("Any", model)._should_stream(async_api=asynchronous, **{**kwargs, "stream": True})  # noqa: SLF001 - as `stream` asks
-
-
-def _messages(model: BaseChatModel, given: Any) -> list[BaseMessage]:
-    return cast("Any", model)._convert_input(given).to_messages()  # noqa: SLF001 - as `stream` converts

@@ -7,12 +7,14 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from langchain_core.globals import get_llm_cache
+from langchain_core.language_models.llms import BaseLLM
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 from opentelemetry import context as otel_context
 from opentelemetry.trace import INVALID_SPAN
 
 from governor.calls import CachePlan, ModelCall, ModelResponse
 from governor.errors import Refused, RunStopped
+from governor.usage import Usage
 from governor.values import cheap
 from governor_langgraph.attempts import Attempts, single_attempt
 from governor_langgraph.context import current_span, model_taken, second_line
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from langchain_core.language_models import BaseChatModel
+    from langchain_core.outputs import LLMResult
     from opentelemetry.trace import Span
 
     from governor.calls import History, Meter, ModelRequest
@@ -37,7 +40,7 @@ if TYPE_CHECKING:
 
     Again = Callable[[BaseException, Failure], bool]
 
-__all__ = ["AtProvider", "GovernedCall", "Outgoing", "Prepared", "prepare", "response_of"]
+__all__ = ["AtProvider", "GovernedCall", "Outgoing", "Prepared", "completion_response", "prepare", "response_of"]
 
 NO_CACHE = CachePlan()
 
@@ -130,7 +133,7 @@ def prepare(
         recall=offer.recall,
         elided=elided,
         price_percents=offer.price_percents,
-        locked=bool(kwargs.get("previous_response_id")) or not offer.carried,
+        locked=bool(kwargs.get("previous_response_id")) or not offer.carried or isinstance(model, BaseLLM),
     )
     return Prepared(
         step=step,
@@ -252,6 +255,17 @@ def response_of(message: BaseMessage, model: BaseChatModel, source: object, *, p
         invalid=any(use.args is None for use in uses),
         source=source,
     )
+
+
+def completion_response(result: LLMResult) -> ModelResponse:
+    """What a completion model's answer says. Its tokens are in `llm_output`, where its client reports any."""
+    reported: object = (result.llm_output or {}).get("token_usage")
+    counts = cast("Mapping[str, Any]", reported) if isinstance(reported, dict) else {}
+    usage = None
+    if counts.get("prompt_tokens") is not None and counts.get("completion_tokens") is not None:
+        usage = Usage(input=int(counts["prompt_tokens"]), output=int(counts["completion_tokens"]))
+    texts = [generation.text for several in result.generations for generation in several]
+    return ModelResponse(text="\n".join(texts), usage=usage, source=result)
 
 
 def _from_cache(message: BaseMessage, model: BaseChatModel) -> bool:

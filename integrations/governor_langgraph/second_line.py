@@ -1,7 +1,7 @@
 """The second line: a callback handler that sees the model calls which no hook took.
 
-Such a call has no reservation, no tier and no record: a model class with a `generate` of its own, a completion LLM. Under an enforcing
-policy it is refused before the provider is reached; under an observing one it is reported and goes on.
+Such a call has no reservation, no tier and no record. Under `mediation: strict` it is refused before the provider is reached; under
+`mediation: lenient`, and in observe mode, it is reported and goes on.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ from governor_langgraph.context import current_step, model_taken, model_vouched
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["SECOND_LINE", "SecondLine"]
+    from governor_langgraph.context import GovernedStep
+
+__all__ = ["SECOND_LINE", "SecondLine", "refuse_ungoverned"]
 
 CODE = "mediation.ungoverned"
 SELF_GOVERNED = ["wrapper", "GovernedChatModel"]
@@ -62,21 +64,32 @@ def _check(serialized: Mapping[str, Any] | None) -> None:
     if step is None:
         return
     identity: list[str] = (serialized or {}).get("id") or ["a model"]
-    if identity[-2:] == SELF_GOVERNED:
-        return
-    name = identity[-1]
+    if identity[-2:] != SELF_GOVERNED:
+        refuse_ungoverned(step, identity[-1])
+
+
+def refuse_ungoverned(step: GovernedStep, name: str) -> None:
+    """Refuse a model call that no governed call makes, or report it where the policy lets such calls pass.
+
+    Raises CallDenied under an enforcing policy with `mediation: strict`.
+    """
     governor = step.run.governor
+    policy = governor.policy.policy
     reason = Reason(
         code=CODE,
         rule="mediation",
         text=f"{name} was called in a governed run by a way that governor does not reach, so nothing would bound it.",
+        limit=policy.mediation,
         seen=name,
-        remedy="Call it through a chat model's invoke, stream, batch or generate, or wrap it with wrap_model().",
+        remedy=(
+            "Call it through a LangChain chat model's invoke, stream, batch or generate, or wrap it with wrap_model(). "
+            "`mediation: lenient` in the policy lets such calls pass and reports them."
+        ),
     )
-    observed = governor.policy.policy.mode == "observe"
-    decision = Decision(control="mediation", verdict=Verdict.DENY, reason=reason, observed=observed)
+    passes = policy.mode == "observe" or policy.mediation == "lenient"
+    decision = Decision(control="mediation", verdict=Verdict.DENY, reason=reason, observed=passes)
     governor.runtime.telemetry.decided(step.span, step.ref, decision)
-    if not observed:
+    if not passes:
         raise CallDenied(reason, policy_hash=step.run.ref.policy_hash)
 
 
