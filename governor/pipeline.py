@@ -57,6 +57,9 @@ def model_call(call: ModelCall, controls: Controls) -> Flow[ModelResponse]:
     step, now = call.step, (yield from ask(Now()))
     state = yield from ask(Change(step.run, lambda before: begin_model(before, call)))
     yield from refuse_again(step, state)
+    yield from admit(
+        step, controls.nodes.decide(step)
+    )  # branches and reducers run outside of every node that was entered
     for handle, text in call.elided:
         yield from ask(Keep(step.run, handle, text))
 

@@ -78,7 +78,7 @@ def _stream(original: Callable[..., Iterator[str]]) -> Callable[..., Iterator[st
 
         def call(out: Outgoing) -> Iterator[AIMessageChunk]:
             for text in original(out.model, _prompt(out), config, stop=stop, **out.kwargs):
-                yield AIMessageChunk(text)
+                yield AIMessageChunk(content=text)
 
         chunks = calling.stream(step, cast("Any", self), _message(self, input), kwargs, call)
         with closing(cast("Any", chunks)):
@@ -106,7 +106,7 @@ def _astream(original: Callable[..., AsyncIterator[str]]) -> Callable[..., Async
 
         async def call(out: Outgoing) -> AsyncIterator[AIMessageChunk]:
             async for text in original(out.model, _prompt(out), config, stop=stop, **out.kwargs):
-                yield AIMessageChunk(text)
+                yield AIMessageChunk(content=text)
 
         async with aclosing(
             cast("Any", calling.astream(step, cast("Any", self), _message(self, input), kwargs, call))
@@ -159,12 +159,12 @@ def _at(about: Mapping[str, Any], position: int, prompts: int) -> dict[str, Any]
     return {name: _one(name, value, position, prompts) for name, value in about.items()}
 
 
-def _one(name: str, value: Any, position: int, prompts: int) -> Any:
-    if not isinstance(value, list) or len(cast("list[Any]", value)) != prompts:
+def _one(name: str, value: object, position: int, prompts: int) -> object:
+    if not isinstance(value, list) or len(cast("list[object]", value)) != prompts:
         return value if position == 0 or name != "run_id" else None
-    first = cast("list[Any]", value)[0]
-    each_its_own = name in ("run_name", "run_id", "metadata") or isinstance(first, list) or _is_manager(first, name)
-    return [value[position]] if each_its_own else value
+    several = cast("list[object]", value)
+    each_its_own = name in ("run_name", "run_id", "metadata") or isinstance(several[0], list)
+    return several[position] if each_its_own or _is_manager(several[0], name) else several
 
 
 def _is_manager(first: object, name: str) -> bool:

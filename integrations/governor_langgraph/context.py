@@ -10,6 +10,7 @@ import asyncio
 import itertools
 import threading
 from collections import OrderedDict
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
@@ -23,7 +24,7 @@ from governor.calls import StepRef
 from governor.history import HistoryMemo
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from contextvars import Token
     from types import TracebackType
 
@@ -140,7 +141,7 @@ _tasks: WeakKeyDictionary[asyncio.Task[Any], GovernedStep] = WeakKeyDictionary()
 
 
 def _task() -> asyncio.Task[Any] | None:
-    return asyncio.current_task() if asyncio._get_running_loop() is not None else None  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - made for frameworks, does not raise
+    return asyncio.current_task() if asyncio._get_running_loop() is not None else None  # noqa: SLF001 - made for frameworks, does not raise
 
 
 def _seated() -> GovernedStep | None:
@@ -174,7 +175,7 @@ def current_run() -> GovernedRun | None:
 class Held:
     """The governed step of one place, to be taken to another thread or task. Made by `held`."""
 
-    __slots__ = ("_tokens", "_values")
+    __slots__ = ("_before", "_tokens", "_values")
 
     def __init__(self, run: GovernedRun, step: GovernedStep | None) -> None:
         """Take what is current."""
@@ -191,13 +192,24 @@ class Held:
         self._tokens = [
             variable.set(cast("Any", value)) for variable, value in zip(_CARRIED, self._values, strict=True)
         ]
+        self._before = _seat(self._values[1])
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Put back what was there."""
+        _seat(self._before)
         for variable, token in zip(_CARRIED, self._tokens, strict=True):
             variable.reset(cast("Any", token))
+
+    @contextmanager
+    def seated(self) -> Iterator[None]:
+        """Have the step found by this thread, for code that starts an empty context."""
+        before = _seat(self._values[1])
+        try:
+            yield
+        finally:
+            _seat(before)
 
 
 def held() -> Held | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import inspect
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.language_models.llms import BaseLLM
@@ -57,7 +57,7 @@ def uninstall() -> None:
     """Take the hooks out again. One that another instrumentation has wrapped meanwhile stays, inert, where it is."""
     with _lock:
         for (owner, name), (original, replacement) in _installed.items():
-            if vars(owner).get(name) is replacement:
+            if cast("Mapping[str, Any]", vars(owner)).get(name) is replacement:
                 setattr(owner, name, original)
         for base in _OVERRIDES:
             if _installed and "__pydantic_init_subclass__" in vars(base):
@@ -89,7 +89,7 @@ def _below(base: type[Any]) -> Iterator[type[Any]]:
 
 def _cover(cls: type[Any], overridden: Mapping[str, Callable[[Any], Any]]) -> None:
     for name, hook in overridden.items():
-        own = vars(cls).get(name)
+        own: Any = cast("Mapping[str, Any]", vars(cls)).get(name)
         if inspect.isfunction(own) and not hasattr(own, _MARK):
             replacement = functools.wraps(own)(hook(own))
             setattr(replacement, _MARK, own)
@@ -107,11 +107,11 @@ def _on_subclass(base: type[Any]) -> None:
     """Cover classes that are made later. pydantic calls this for every new subclass once it is complete."""
 
     def __pydantic_init_subclass__(cls: type[Any], **kwargs: Any) -> None:
-        super(base, cls).__pydantic_init_subclass__(**kwargs)  # pyright: ignore[reportAttributeAccessIssue] - BaseModel has it
+        cast("Any", super(base, cls)).__pydantic_init_subclass__(**kwargs)
         if _installed:
             _cover(cls, _OVERRIDES[base])
 
-    base.__pydantic_init_subclass__ = classmethod(__pydantic_init_subclass__)  # pyright: ignore[reportAttributeAccessIssue] - same
+    cast("Any", base).__pydantic_init_subclass__ = classmethod(__pydantic_init_subclass__)
 
 
 _MARK = "_governor_original"

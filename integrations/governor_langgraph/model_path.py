@@ -259,8 +259,8 @@ def response_of(message: BaseMessage, model: BaseChatModel, source: object, *, p
 
 def completion_response(result: LLMResult) -> ModelResponse:
     """What a completion model's answer says. Its tokens are in `llm_output`, where its client reports any."""
-    reported: object = (result.llm_output or {}).get("token_usage")
-    counts = cast("Mapping[str, Any]", reported) if isinstance(reported, dict) else {}
+    output: Mapping[str, Any] = result.llm_output or {}
+    counts: Mapping[str, Any] = output.get("token_usage") or {}
     usage = None
     if counts.get("prompt_tokens") is not None and counts.get("completion_tokens") is not None:
         usage = Usage(input=int(counts["prompt_tokens"]), output=int(counts["completion_tokens"]))

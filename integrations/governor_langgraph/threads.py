@@ -56,9 +56,10 @@ def _run(thread: threading.Thread, current: Held, run: Callable[[], None]) -> No
 def _submit(original: Callable[..., Any]) -> Callable[..., Any]:
     def submit(self: ThreadPoolExecutor, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         current = held()
-        if current is None or _brings_context(fn):
+        if current is None:
             return original(self, fn, *args, **kwargs)
-        return original(self, _within, current, fn, *args, **kwargs)
+        within = _seated if _brings_context(fn) else _within
+        return original(self, within, current, fn, *args, **kwargs)
 
     return submit
 
@@ -72,6 +73,12 @@ def _brings_context(fn: Any) -> bool:
 
 def _within(current: Held, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
     with current:
+        return fn(*args, **kwargs)
+
+
+def _seated(current: Held, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+    """The context is the caller's already; code in it that starts an empty one is found by its thread."""
+    with current.seated():
         return fn(*args, **kwargs)
 
 

@@ -10,20 +10,17 @@ from typing import Any
 import pytest
 from langchain_core.callbacks import AsyncCallbackHandler
 from langchain_core.language_models import BaseChatModel
-from langchain_core.language_models.fake import FakeListLLM
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
-from langchain_core.outputs import LLMResult
 from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.prebuilt import ToolNode
 from langgraph.types import Command
 
-from governor import CallDenied
 from governor.stores.memory import MemoryStore
 from governor.stores.sqlite import SqliteStore
 from governor_langgraph import govern, watch
-from tests.langgraph.fakes import Runs, Streaming, Whole, calling, policy
+from tests.langgraph.fakes import Runs, Streaming, calling, policy
 from tests.langgraph.test_enforcement import GIVEN, calls
 
 
@@ -87,56 +84,6 @@ def test_a_model_streamed_by_events_is_refused_like_any_other() -> None:
 
     assert 1 == len(model.calls)
     assert runs[0].stopped is not None
-
-
-# --- the second line ----------------------------------------------------------------------------------------------------
-
-
-class OwnGenerate(Whole):
-    """Overrides the entry point that the hook sits on."""
-
-    def generate(self, messages: Any, stop: Any = None, callbacks: Any = None, **kwargs: Any) -> LLMResult:
-        from langchain_core.callbacks import CallbackManager
-
-        manager = CallbackManager.configure(callbacks)
-        manager.on_chat_model_start({"id": ["x", type(self).__name__]}, messages)
-        return LLMResult(generations=[self._generate(each).generations for each in messages])  # pyright: ignore[reportArgumentType]
-
-
-def test_a_model_with_an_entry_point_of_its_own_is_refused() -> None:
-    model = OwnGenerate(rule=lambda messages: "an answer")
-
-    with pytest.raises(CallDenied, match="OwnGenerate") as denied:
-        govern(one_node(lambda state: {"messages": [model.invoke(state["messages"])]}), policy()).invoke(GIVEN)
-
-    assert "mediation.ungoverned" == denied.value.reason.code
-    assert 0 == len(model.calls)
-
-
-def test_an_observing_policy_lets_it_pass() -> None:
-    model = OwnGenerate(rule=lambda messages: "an answer")
-    app = govern(one_node(lambda state: {"messages": [model.invoke(state["messages"])]}), policy(mode="observe"))
-
-    assert "an answer" == app.invoke(GIVEN)["messages"][-1].text
-
-
-async def test_a_completion_model_is_refused_sync_and_async() -> None:
-    model = FakeListLLM(responses=["an answer"])
-
-    async def anode(state: MessagesState) -> dict[str, Any]:
-        return {"messages": [("ai", await model.ainvoke("x"))]}
-
-    with pytest.raises(CallDenied):
-        govern(one_node(lambda state: {"messages": [("ai", model.invoke("x"))]}), policy()).invoke(GIVEN)
-    with pytest.raises(CallDenied):
-        await govern(one_node(anode), policy()).ainvoke(GIVEN)
-
-
-def test_outside_of_governed_runs_the_second_line_is_silent() -> None:
-    govern(one_node(lambda state: {"messages": []}), policy()).invoke(GIVEN)
-
-    assert "an answer" == FakeListLLM(responses=["an answer"]).invoke("x")
-    assert "an answer" == OwnGenerate(rule=lambda messages: "an answer").invoke("x").text
 
 
 # --- several questions at once ------------------------------------------------------------------------------------------

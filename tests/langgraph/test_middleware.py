@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from langchain.agents import create_agent
 from langchain.agents.middleware import AgentMiddleware
-from langchain_core.language_models.fake import FakeListLLM
+from langchain_core.callbacks import CallbackManager
 from langchain_core.messages import AIMessage, ToolMessage
 from langchain_core.tools import tool
 from langgraph.graph import START, MessagesState, StateGraph
@@ -182,7 +182,7 @@ def test_a_denied_call_names_the_policy_that_denied(way: str) -> None:
         return {"messages": []}
 
     def other(state: MessagesState) -> dict[str, Any]:
-        FakeListLLM(responses=["an answer"]).invoke("x")
+        CallbackManager.configure().on_llm_start({"id": ["x", "Hidden"]}, ["what is x?"])
         return {"messages": []}
 
     graph = StateGraph(MessagesState)
