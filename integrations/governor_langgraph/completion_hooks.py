@@ -160,11 +160,15 @@ def _at(about: Mapping[str, Any], position: int, prompts: int) -> dict[str, Any]
 
 
 def _one(name: str, value: object, position: int, prompts: int) -> object:
-    if not isinstance(value, list) or len(cast("list[object]", value)) != prompts:
+    several = _entries(value)
+    if several is None or len(several) != prompts:
         return value if position == 0 or name != "run_id" else None
-    several = cast("list[object]", value)
-    each_its_own = name in ("run_name", "run_id", "metadata") or isinstance(several[0], list)
-    return several[position] if each_its_own or _is_manager(several[0], name) else several
+    each_its_own = name in ("run_name", "run_id", "metadata") or _entries(several[0]) is not None
+    return several[position] if each_its_own or _is_manager(several[0], name) else value
+
+
+def _entries(value: object) -> Sequence[object] | None:
+    return cast("Sequence[object]", value) if isinstance(value, list) else None
 
 
 def _is_manager(first: object, name: str) -> bool:
