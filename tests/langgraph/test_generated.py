@@ -13,8 +13,8 @@ from tests.langgraph.generated.specs import KINDS, GraphSpec, NodeSpec, graph_sp
 EXAMPLES = settings(
     max_examples=40,
     deadline=None,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large],
     derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
