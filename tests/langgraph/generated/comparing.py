@@ -12,8 +12,9 @@ from langgraph.types import Command, Interrupt
 
 from governor_langgraph import govern
 from tests.langgraph.fakes import OPEN, Runs
-from tests.langgraph.generated.building import World, compiled
+from tests.langgraph.generated.building import compiled
 from tests.langgraph.generated.specs import GraphSpec
+from tests.langgraph.generated.world import World
 
 STREAM_MODES = ["values", "updates", "custom", "messages", "checkpoints", "tasks", "debug"]
 _IDS = re.compile(

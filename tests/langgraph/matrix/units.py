@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Any, cast
 
-from langchain_core.messages import AIMessage, AnyMessage, ToolMessage
+from langchain_core.messages import AIMessage, AnyMessage
 from langchain_core.runnables import RunnableConfig, RunnableLambda
 from langgraph.cache.memory import InMemoryCache
 from langgraph.func import entrypoint, task
@@ -49,6 +49,10 @@ def unit(calls: int = 1, tools: int = 0, *, asynchronous: bool = False, blocking
 
 def _said(g: Ground) -> str:
     return bodies.invoke(g)
+
+
+def asks_for(name: str) -> Callable[[Any], dict[str, Any]]:
+    return lambda state: {"messages": [calling(name, {"q": "x"})]}
 
 
 # --- every way of calling a model, in the plainest node -----------------------------------------------------------------
@@ -222,7 +226,7 @@ def subgraph_in_thread(g: Ground) -> Any:
 def subgraph_in_tool(g: Ground) -> Any:
     inner = g.graph(inner=g.node(partial(_said, g), "inner"))
     work = g.tool("work", lambda q: str(inner.invoke({"messages": [("user", q)]})["messages"][-1].text))
-    return g.graph(ask=_asks_for("work"), tools=ToolNode([work]))
+    return g.graph(ask=asks_for("work"), tools=ToolNode([work]))
 
 
 @unit(2)
@@ -336,69 +340,6 @@ def reducer(g: Ground) -> Any:
     return graph.compile(name="unit")
 
 
-# --- tools --------------------------------------------------------------------------------------------------------------
+from tests.langgraph.matrix import tool_units  # noqa: E402 - adds the units about tools
 
-
-def _asks_for(name: str) -> Callable[[Any], dict[str, Any]]:
-    return lambda state: {"messages": [calling(name, {"q": "x"})]}
-
-
-def _answered(state: Any) -> dict[str, Any]:
-    """Leave no tool call open, whatever became of it, so that a host can go on."""
-    last = state["messages"][-1]
-    open_calls = getattr(last, "tool_calls", None) or []
-    return {"messages": [ToolMessage("-", tool_call_id=call["id"]) for call in open_calls]}
-
-
-@unit(0, 1)
-def tool_node(g: Ground) -> Any:
-    return g.graph(ask=_asks_for("work"), tools=ToolNode([g.tool("work")]), then=_answered)
-
-
-@unit(1, 1)
-def tool_that_calls_a_model(g: Ground) -> Any:
-    work = g.tool("work", lambda q: _said(g))
-    return g.graph(ask=_asks_for("work"), tools=ToolNode([work]), then=_answered)
-
-
-@unit(1, 2)
-def tool_that_calls_a_tool(g: Ground) -> Any:
-    inner = g.tool("inner", lambda q: _said(g))
-    work = g.tool("work", lambda q: str(inner.invoke({"q": q})))
-    return g.graph(ask=_asks_for("work"), tools=ToolNode([inner, work]), then=_answered)
-
-
-@unit(0, 1)
-def tool_invoked(g: Ground) -> Any:
-    work = g.tool("work")
-    return g.graph(node=g.node(lambda: str(work.invoke({"q": "x"}))))
-
-
-@unit(0, 1)
-def tool_run(g: Ground) -> Any:
-    work = g.tool("work")
-    return g.graph(node=g.node(lambda: str(work.run("x"))))
-
-
-@unit(0, 1, asynchronous=True)
-def tool_awaited(g: Ground) -> Any:
-    work = g.tool("work")
-
-    async def body() -> str:
-        return str(await work.ainvoke({"q": "x"}))
-
-    return g.graph(node=g.anode(body))
-
-
-@unit(0, 1)
-def tool_in_thread(g: Ground) -> Any:
-    work = g.tool("work")
-
-    def body() -> str:
-        said: list[str] = []
-        thread = threading.Thread(target=bodies.swallowing, args=(said, lambda: str(work.invoke({"q": "x"}))))
-        thread.start()
-        thread.join()
-        return " ".join(said)
-
-    return g.graph(node=g.node(body))
+__all__ = ["UNITS", "Unit", "asks_for", "tool_units", "unit"]
