@@ -73,7 +73,7 @@ def model_call(call: ModelCall, controls: Controls) -> Flow[ModelResponse]:
         yield from admit(step, viewed.decision)
         request = controls.order.arrange(state, call, routed, viewed, note=admission.note)
 
-        quote, lease = yield from reserve_model(request, routed, controls, now, ratio=ratio)
+        quote, lease = yield from reserve_model(request, routed, controls, now, ratio=ratio, grants=state.grants)
         meter = Meter()
         try:
             response = yield from ask(InvokeModel(quote.request, meter))
@@ -117,7 +117,7 @@ def tool_call(call: ToolCall, controls: Controls, judged: Decision | None = None
         yield from ask(Change(step.run, lambda before: (controls.loop.observe_block(before, call, admission), None)))
         return controls.loop.answer(call, admission)
 
-    quote, lease = yield from reserve_tool(call, controls, now)
+    quote, lease = yield from reserve_tool(call, controls, now, grants=state.grants)
     meter = Meter()
     try:
         result = yield from ask(InvokeTool(call, meter))

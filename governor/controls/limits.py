@@ -37,6 +37,8 @@ class Limits:
         A retry, or a resume after an interrupt, keeps its namespace and is the step it was. A refused step is not counted.
         """
         started = state.started_ms or step.run.started_ms or now
+        if not state.policy:
+            state = replace(state, policy=step.run.policy_hash)  # here, because a change of its own would cost every run one more
         again = step.ns in state.open_steps
         counted = replace(state, started_ms=started) if again else _counted(state, step, started)
         reason = next(self._passed(counted, step, now, again=again), None)

@@ -197,6 +197,12 @@ class SqliteStore(Store):
             db.execute("INSERT OR REPLACE INTO threads (thread, run) VALUES (?, ?)", (thread, fresh))
         return fresh
 
+    def latest_run(self, thread: str) -> str | None:
+        """The run that the thread had last."""
+        with self._transaction() as db:
+            row = db.execute("SELECT run FROM threads WHERE thread = ?", (thread,)).fetchone()
+        return row[0] if row else None
+
     def close(self) -> None:
         """Close the file; a later call opens it again."""
         with self._lock:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from governor.effects import Approve
     from governor.policy.schema import Policy
 
-__all__ = ["answer_to"]
+__all__ = ["answer_to", "is_yes"]
 
 YES = frozenset({"approve", "approved", "accept", "yes"})
 
@@ -36,6 +36,11 @@ def answer_to(effect: Approve, policy: Policy) -> bool:
             "expires": _expires(rule, policy),
         }
     )
+    return is_yes(answer)
+
+
+def is_yes(answer: Any) -> bool:
+    """Whether a person's answer is a clear yes."""
     if isinstance(answer, dict):
         given = cast("Mapping[str, Any]", answer)
         answer = given.get("decision", given.get("approved"))

@@ -73,6 +73,14 @@ class GovernedRun:
     """The OpenTelemetry context that holds `span`; None while nothing is traced, so that nothing needs to be switched."""
     span: Span
     stopped: Reason | None = None
+    held: bool = False
+    """Whether nothing of it may run: a person has to be asked first, or said no."""
+    ends: str | None = None
+    """How it ends, `finish` or `stop`, where a person decided that; None: as the policy says."""
+    void: str | None = None
+    """Id of a question that has been answered, or asked in vain, while the checkpoint still shows it."""
+    stands_for: Governor | None = None
+    """The governor whose graph this is, where the run is pinned to an older policy than that one's."""
     passing: GovernorStop | None = None
     """The stop of a run that was started inside of a tool, on its way to whoever called this one."""
     lanes: OrderedDict[str, HistoryMemo] = field(default_factory=OrderedDict[str, HistoryMemo])
@@ -82,7 +90,7 @@ class GovernedRun:
         """Whether calls of this run already go through `governor`, or through one with the very same policy and ledgers."""
         run: GovernedRun | None = self
         while run is not None:
-            if run.governor is governor or run.governor.equals(governor):
+            if governor in (run.governor, run.stands_for) or run.governor.equals(governor):
                 return True
             run = run.outer.run if run.outer else None
         return False

@@ -14,26 +14,52 @@ from typing import TYPE_CHECKING, Any, cast
 from langgraph._internal._config import ensure_config
 from langgraph.errors import GraphBubbleUp, GraphDrained
 from langgraph.pregel import Pregel
+from langgraph.runtime import RunControl
 from langgraph.types import Command
 
 from governor.errors import RunStopped
+from governor_langgraph.asking import (
+    INTERRUPT,
+    asks,
+    chunks,
+    interrupt_of,
+    latest,
+    nobody_to_ask,
+    pending,
+    question_about,
+    taken_off,
+)
 from governor_langgraph.context import Active, current_step, run_var, within
 from governor_langgraph.nodes import GovernedPregelNode
-from governor_langgraph.stops import GovernorStop
+from governor_langgraph.stops import DrainText, GovernorStop
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 
+    from langgraph.checkpoint.base import BaseCheckpointSaver
+    from langgraph.types import Interrupt, StateSnapshot
+
     from governor.decisions import Reason
+    from governor.report import GovernorReport
     from governor_langgraph.context import GovernedRun
     from governor_langgraph.governing import Governor
 
-__all__ = ["governed_class", "governor_of"]
+__all__ = ["governed_class", "governor_of", "report_of"]
 
 
 def governor_of(graph: Pregel[Any, Any, Any, Any]) -> Governor | None:
     """The governor of a graph. Kept on its nodes, which `copy`, `with_config` and LangGraph's servers carry along."""
     return next((node.governor for node in graph.nodes.values() if isinstance(node, GovernedPregelNode)), None)
+
+
+def report_of(app: Pregel[Any, Any, Any, Any], config: Any) -> GovernorReport | None:
+    """What became of the latest run of a thread, read from the store: after the run, during it, or in another process.
+
+    None when the graph is not governed, or the config names no thread that the store knows. `watch` and `on_report` hand out the same
+    for runs without a thread.
+    """
+    governor = governor_of(app)
+    return None if governor is None else governor.latest_report(cast("Mapping[str, Any]", ensure_config(app.config, config)))
 
 
 @dataclass(slots=True, kw_only=True)
@@ -42,10 +68,16 @@ class _Opened:
 
     run: GovernedRun
     graph: Pregel[Any, Any, Any, Any]
+    given: Any
+    """The input, without what was governor's in it."""
     config: Any
+    merged: Mapping[str, Any]
+    """The config together with the graph's own."""
     nested: bool
+    stateless: bool
+    """Whether nothing of the run is kept that could be read back or resumed."""
     watches: bool
-    """Whether a stop needs the values that passed: its exception carries them, and no checkpoint holds them."""
+    """Whether a stop needs the values that passed: what is raised or asked carries them."""
     values: object = None
     """The state's latest values as streamed, for a partial result without a checkpointer."""
 
@@ -68,8 +100,8 @@ class _Opened:
         if modes == "values" and not ns:
             self.values = chunk
 
-    def verdict(self, error: BaseException | None) -> RunStopped | None:
-        """What the caller gets for how the stream ended: None swallows a stop, an exception replaces it.
+    def verdict(self, error: BaseException | None) -> Reason | None:
+        """Why the caller gets an exception or a question for how the stream ended; None when a stop just ends it.
 
         Raises `error` again when it is not this run's to decide.
         """
@@ -82,9 +114,27 @@ class _Opened:
             if error is not None:
                 raise error
             return None
-        if self.run.governor.policy.policy.on_exhausted == "stop":
-            return RunStopped(reason, policy_hash=self.run.ref.policy_hash)
-        return None
+        if asks(self.run, reason):
+            return nobody_to_ask(reason) if self.stateless else reason
+        return reason if (self.run.ends or self.run.governor.policy.policy.on_exhausted) == "stop" else None
+
+    def question(self, reason: Reason, snapshot: StateSnapshot | None) -> _Asked | None:
+        """What to ask a person, noted in the store; None when the run just ends."""
+        if snapshot is None or not asks(self.run, reason):
+            return None
+        where = pending(self.graph, self.merged, snapshot, ())
+        if where is None:
+            return None  # nothing is left to do that more could buy
+        saver, at, _, task = where
+        found = interrupt_of(self.run, reason, question_about(self.run, reason))
+        return _Asked(found=found, saver=saver, write=(at, [(INTERRUPT, (found,))], task))
+
+    def refusal(self, reason: Reason, snapshot: StateSnapshot | None, report: GovernorReport) -> RunStopped | None:
+        """The exception that a stop becomes; None when what could have been asked about is finished."""
+        if snapshot is not None and asks(self.run, reason):
+            return None
+        partial = self.values if snapshot is None else snapshot.values
+        return RunStopped(reason, partial, policy_hash=self.run.ref.policy_hash, report=report)
 
     def _mine(self, error: BaseException | None) -> Reason | None:
         if isinstance(error, GovernorStop):
@@ -100,6 +150,15 @@ class _Opened:
         )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Asked:
+    """A question, and how it is written into the checkpoint so that `get_state` shows it as an interrupt."""
+
+    found: Interrupt
+    saver: BaseCheckpointSaver[Any]
+    write: tuple[Any, list[tuple[str, Any]], str]
+
+
 def _open(graph: Pregel[Any, Any, Any, Any], given: Any, config: Any) -> _Opened | None:
     """Begin a run, unless this graph runs inside one that its governor covers already."""
     governor = governor_of(graph)
@@ -111,25 +170,41 @@ def _open(graph: Pregel[Any, Any, Any, Any], given: Any, config: Any) -> _Opened
     nested = "__pregel_task_id" in conf
     resume = given is None or (isinstance(given, Command) and cast("Any", given).resume is not None)
     resume = resume or bool(conf.get("__pregel_resuming"))
-    run = governor.open(merged, resume=resume, nested=nested, outer=current_step())
-    stateless = not cast("Any", graph).checkpointer or within(config).get("thread_id") is None
-    watches = stateless and governor.policy.policy.on_exhausted == "stop"
-    return _Opened(run=run, graph=graph, config=config, nested=nested, watches=watches)
+    run, given = governor.open(merged, resume=resume, nested=nested, outer=current_step(), given=given)
+    stateless = not cast("Any", graph).checkpointer or conf.get("thread_id") is None
+    word = run.governor.policy.policy.on_exhausted
+    watches = word == "ask" or (stateless and word == "stop")
+    return _Opened(
+        run=run, graph=graph, given=given, config=config, merged=merged, nested=nested, stateless=stateless, watches=watches
+    )
+
+
+def _held(opened: _Opened, kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Arguments of a stream that shows where the run stands and runs nothing of it. Raises GovernorStop in a nested run."""
+    reason = opened.run.stopped
+    if reason is None or not opened.run.held:
+        return kwargs
+    if opened.nested:
+        raise GovernorStop(reason, opened.run)
+    control = RunControl()
+    control.request_drain(DrainText(reason.text))
+    return {**kwargs, "control": control}
 
 
 def _stream(base: type[Any]) -> Callable[..., Iterator[Any]]:
     """`base.stream` inside a governed run."""
 
     def stream(self: Any, input: Any, config: Any = None, **kwargs: Any) -> Iterator[Any]:  # noqa: A002 - Pregel's name
-        plain = base.stream(self, input, config, **kwargs)
         opened = _open(self, input, config)
         if opened is None:
-            yield from plain
+            yield from base.stream(self, input, config, **kwargs)
             return
         error: BaseException | None = None
-        active = Active(opened.run)
+        active, run = Active(opened.run), opened.run
         try:
-            with closing(plain):
+            if run.void is not None and (off := taken_off(self, opened.merged, self.get_state(latest(config)), run.void)):
+                off[0].put_writes(*off[1:])
+            with closing(base.stream(self, opened.given, config, **_held(opened, kwargs))) as plain:
                 while True:
                     with active:
                         try:
@@ -141,13 +216,18 @@ def _stream(base: type[Any]) -> Callable[..., Iterator[Any]]:
         except BaseException as raised:  # noqa: BLE001 - `verdict` raises again what is not governor's
             error = raised
         try:
-            refused = opened.verdict(error)
-            if refused is not None:
-                refused.partial = opened.values if opened.watches else self.get_state(config).values
-                raise refused
+            reason = opened.verdict(error)
+            if reason is not None:
+                snapshot = None if opened.stateless else self.get_state(latest(config))
+                asked = opened.question(reason, snapshot)
+                if asked is not None:
+                    asked.saver.put_writes(*asked.write)
+                    yield from chunks(self, kwargs, asked.found, opened.values or snapshot and snapshot.values)
+                elif refused := opened.refusal(reason, snapshot, run.governor.report_of(run.ref)):
+                    raise refused
         finally:
             opened.close(error)
-            opened.run.governor.report(opened.run)
+            run.governor.report(run)
 
     return functools.wraps(base.stream)(stream)
 
@@ -156,17 +236,20 @@ def _astream(base: type[Any]) -> Callable[..., AsyncIterator[Any]]:
     """The async twin of `_stream`."""
 
     async def astream(self: Any, input: Any, config: Any = None, **kwargs: Any) -> AsyncIterator[Any]:  # noqa: A002 - same
-        plain = base.astream(self, input, config, **kwargs)
         opened = _open(self, input, config)
         if opened is None:
-            async with aclosing(plain):
+            async with aclosing(base.astream(self, input, config, **kwargs)) as plain:
                 async for chunk in plain:
                     yield chunk
             return
         error: BaseException | None = None
-        active = Active(opened.run)
+        active, run = Active(opened.run), opened.run
         try:
-            async with aclosing(plain):
+            if run.void is not None and (
+                off := taken_off(self, opened.merged, await self.aget_state(latest(config)), run.void)
+            ):
+                await off[0].aput_writes(*off[1:])
+            async with aclosing(base.astream(self, opened.given, config, **_held(opened, kwargs))) as plain:
                 while True:
                     with active:
                         try:
@@ -178,13 +261,19 @@ def _astream(base: type[Any]) -> Callable[..., AsyncIterator[Any]]:
         except BaseException as raised:  # noqa: BLE001 - as in stream
             error = raised
         try:
-            refused = opened.verdict(error)
-            if refused is not None:
-                refused.partial = opened.values if opened.watches else (await self.aget_state(config)).values
-                raise refused
+            reason = opened.verdict(error)
+            if reason is not None:
+                snapshot = None if opened.stateless else await self.aget_state(latest(config))
+                asked = opened.question(reason, snapshot)
+                if asked is not None:
+                    await asked.saver.aput_writes(*asked.write)
+                    for chunk in chunks(self, kwargs, asked.found, opened.values or snapshot and snapshot.values):
+                        yield chunk
+                elif refused := opened.refusal(reason, snapshot, await run.governor.areport_of(run.ref)):
+                    raise refused
         finally:
             opened.close(error)
-            await opened.run.governor.areport(opened.run)
+            await run.governor.areport(run)
 
     return functools.wraps(base.astream)(astream)
 

@@ -52,6 +52,7 @@ def exhausted(shortfall: Shortfall) -> Decision:
             remedy=f"Raise the limit of budget {hold.budget}, wait for its next window, or make the run cheaper.",
             evidence={
                 "budget": hold.budget,
+                "ledger": hold.ledger,
                 "unit": hold.unit.value,
                 "limit": hold.limit or hold.alert or 0,
                 "spent": shortfall.spent,
