@@ -181,10 +181,11 @@ class RunState:
     """Distinct names of tools that have run, for sequence rules."""
     approvals: Mapping[str, int] = field(default_factory=dict[str, int])
     """Hash of tool and canonical arguments to when approval was asked, milliseconds since the epoch."""
-    rejected: tuple[str, ...] = ()
-    """Such hashes of calls that a person rejected: never to be made in this run. Not bounded, since none may be forgotten; people are slow."""
-    used: tuple[tuple[str, str], ...] = ()
-    """Namespace of a step and such a hash, for approvals that an attempt has used up. LangGraph gives a step that runs again the same
+    rejected: Mapping[str, tuple[str, str, str]] = field(default_factory=dict[str, tuple[str, str, str]])
+    """Such hashes of calls that a person rejected, never to be made in this run, to the rule that asked, the step's namespace and the
+    call's id. Not bounded, since none may be forgotten; people are slow."""
+    used: tuple[tuple[str, str, str], ...] = ()
+    """Namespace, call id and such a hash of approvals that an attempt has used up: LangGraph gives a step that runs again the same
     answers again."""
     question: Question | None = None
     """What the whole run waits for."""

@@ -51,7 +51,8 @@ class Limits:
         """Forget a step that has ended for good. Its namespace never comes back."""
         if step.ns not in state.open_steps:
             return state
-        return replace(state, open_steps=tuple(ns for ns in state.open_steps if ns != step.ns))
+        used = tuple(each for each in state.used if each[0] != step.ns) if state.used else state.used
+        return replace(state, open_steps=tuple(ns for ns in state.open_steps if ns != step.ns), used=used)
 
     def _passed(self, state: RunState, step: StepRef, now: int, *, again: bool) -> Iterator[Reason]:
         """The limits that are passed, each with the number seen."""

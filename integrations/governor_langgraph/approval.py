@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Any, cast
 
 from langgraph.types import interrupt
 
+from governor.effects import Approve
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from governor.effects import Approve
     from governor.policy.schema import Policy
 
-__all__ = ["answer_to", "is_yes"]
+__all__ = ["answer_to", "asked", "asked_async", "is_yes"]
 
 YES = frozenset({"approve", "approved", "accept", "yes"})
 
@@ -37,6 +38,19 @@ def answer_to(effect: Approve, policy: Policy) -> bool:
         }
     )
     return is_yes(answer)
+
+
+def asked(policy: Policy, effect: object) -> bool:
+    """`answer_to` for a flow that asks and calls nothing."""
+    if not isinstance(effect, Approve):
+        message = f"judging a call yielded {type(effect).__name__}"
+        raise TypeError(message)
+    return answer_to(effect, policy)
+
+
+async def asked_async(policy: Policy, effect: object) -> bool:
+    """The async twin of `asked`."""
+    return asked(policy, effect)
 
 
 def is_yes(answer: Any) -> bool:

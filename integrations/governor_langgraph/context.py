@@ -40,12 +40,14 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Active",
+    "Execution",
     "GovernedRun",
     "GovernedStep",
     "Held",
     "current_run",
     "current_span",
     "current_step",
+    "executing",
     "held",
     "model_taken",
     "model_vouched",
@@ -138,6 +140,18 @@ second_line: ContextVar[BaseCallbackHandler | None] = ContextVar("governor_secon
 """The handler that LangChain adds to every callback manager while a governed run is the current one."""
 tool_taken: ContextVar[str | None] = ContextVar("governor_tool_taken", default=None)
 """Name of the tool that a ToolNode is about to run for a governed call; taken off before the tool's body runs."""
+
+
+@dataclass(eq=False, slots=True)
+class Execution:
+    """One governed tool call while it runs, for the hooks that user code has put between governor and the tool."""
+
+    once: bool
+    """Whether a person approved it: that is for one attempt."""
+    attempts: int = 0
+
+
+executing: ContextVar[Execution | None] = ContextVar("governor_executing", default=None)
 
 
 # --- where a context is empty -----------------------------------------------------------------------------------------
