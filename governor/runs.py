@@ -175,6 +175,8 @@ class RunState:
     steps: int = 0
     open_steps: tuple[str, ...] = ()
     """Namespaces of steps that have begun and not ended: a retry or resume of one is not counted again."""
+    fans: Mapping[str, tuple[str, int, int]] = field(default_factory=dict[str, tuple[str, int, int]])
+    """Under `limits.fan_out`: namespace of a graph to its superstep's checkpoint and number, and to how many branches that has had."""
     model_calls: int = 0
     tool_calls: int = 0
     tools_used: tuple[str, ...] = ()

@@ -55,6 +55,7 @@ __all__ = [
     "second_line",
     "step_ref",
     "step_var",
+    "superstep_of",
     "tool_taken",
     "within",
 ]
@@ -306,6 +307,21 @@ def step_ref(run: RunRef, ns: str, *, attempt: int = 1) -> StepRef:
         depth=max(0, len(names) - 1),
         attempt=attempt,
     )
+
+
+def superstep_of(config: Mapping[str, Any]) -> tuple[str, int] | None:
+    """The checkpoint from which LangGraph runs a node, and the superstep's number. Branches side by side have both in common.
+
+    None for the body of an `@task`: those of one superstep may well run one after the other.
+    """
+    metadata: Mapping[str, Any] = config.get("metadata") or {}
+    number, path = metadata.get("langgraph_step"), metadata.get("langgraph_path") or ()
+    if not isinstance(number, int) or (len(path) > 1 and isinstance(path[1], (tuple, list))):
+        return None
+    conf = within(config)
+    graph = (conf.get("checkpoint_ns") or "").rpartition("|")[0]
+    checkpoint: str | None = (conf.get("checkpoint_map") or {}).get(graph)
+    return None if checkpoint is None else (checkpoint, number)
 
 
 def current_step() -> GovernedStep | None:
