@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from governor.calls import ModelCall, ModelResponse, StepRef, ToolCall, ToolResult
     from governor.controls import Controls
     from governor.decisions import Decision
-    from governor.runs import RunState
 
 __all__ = ["model_call", "step_entry", "step_exit", "tool_call"]
 

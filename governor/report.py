@@ -1,4 +1,7 @@
-"""What became of one run: why it was stopped, where, and what it has cost. Read from the store, so that swallowed refusals are in it too."""
+"""What became of one run: why it was stopped, where, and what it has cost.
+
+Read from the store, so that refusals which user code swallowed are in it too.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +46,9 @@ class GovernorReport:
             lines.append(f"  why: {reason.text}")
             lines += [f"  where: {self.where}"] if self.where else []
             lines += [f"  what now: {reason.remedy}"] if reason.remedy else []
-        lines.append(f"  {state.steps} steps; asked for {state.model_calls} model calls and {state.tool_calls} tool calls")
+        lines.append(
+            f"  {state.steps} steps; asked for {state.model_calls} model calls and {state.tool_calls} tool calls"
+        )
         lines += [f"  budget {each.budget} ({each.scope}): {_spent(each)}" for each in self.budgets]
         return "\n".join(lines)
 

@@ -21,7 +21,16 @@ if TYPE_CHECKING:
     from governor.plans import Quote, Routed, ToolQuote
     from governor.runs import RunState
 
-__all__ = ["admit", "refuse", "refuse_again", "release_or_settle", "reserve_model", "reserve_tool", "settle", "stopped_by"]
+__all__ = [
+    "admit",
+    "refuse",
+    "refuse_again",
+    "release_or_settle",
+    "reserve_model",
+    "reserve_tool",
+    "settle",
+    "stopped_by",
+]
 
 
 def admit(step: StepRef, decision: Decision, *, deny: bool = True) -> Flow[bool]:

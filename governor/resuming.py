@@ -68,9 +68,7 @@ def changed(before: str, now: str) -> Reason:
 def adopted(before: str, now: str) -> Decision:
     """For the trace: the run goes on under another policy than it began under, and its pending calls are judged by that."""
     text = f"This run began under policy {before[:19]} and goes on under {now[:19]}."
-    reason = Reason(
-        code="policy.adopted", rule="on_policy_change", text=text, evidence={"before": before, "now": now}
-    )
+    reason = Reason(code="policy.adopted", rule="on_policy_change", text=text, evidence={"before": before, "now": now})
     return Decision(control="policy", verdict=Verdict.MODIFY, reason=reason)
 
 

@@ -38,7 +38,9 @@ class Limits:
         """
         started = state.started_ms or step.run.started_ms or now
         if not state.policy:
-            state = replace(state, policy=step.run.policy_hash)  # here, because a change of its own would cost every run one more
+            state = replace(
+                state, policy=step.run.policy_hash
+            )  # here, because a change of its own would cost every run one more
         again = step.ns in state.open_steps
         counted = replace(state, started_ms=started) if again else _counted(state, step, started)
         if self._limits.fan_out is not None and not again:

@@ -29,10 +29,14 @@ def written_policy(loaded: LoadedPolicy) -> str:
 
 def read_policy(text: str, expected: str) -> LoadedPolicy:
     """The policy in such a text. Raises PolicyError when it is not the one whose hash is `expected`: then nothing may run under it."""
+    found: object
     try:
-        loaded = load(cast("dict[str, Any]", json.loads(text, object_hook=_exact)))
+        found = json.loads(text, object_hook=_exact)
     except ValueError:
-        raise PolicyError("the policy that was kept with the run is unreadable", remedy="Start a new run.") from None
+        found = None
+    if not isinstance(found, dict):
+        raise PolicyError("the policy that was kept with the run is unreadable", remedy="Start a new run.")
+    loaded = load(cast("dict[str, Any]", found))
     if loaded.hash != expected:
         raise PolicyError(
             "the policy that was kept with the run is not the one it began under, as this governor reads it",

@@ -25,7 +25,17 @@ if TYPE_CHECKING:
     from governor.decisions import Reason
     from governor_langgraph.context import GovernedRun
 
-__all__ = ["ASKABLE", "asks", "chunks", "interrupt_of", "latest", "nobody_to_ask", "pending", "question_about", "taken_off"]
+__all__ = [
+    "ASKABLE",
+    "asks",
+    "chunks",
+    "interrupt_of",
+    "latest",
+    "nobody_to_ask",
+    "pending",
+    "question_about",
+    "taken_off",
+]
 
 INTERRUPT = "__interrupt__"
 """Key of LangGraph's stream chunks and results, and channel of its checkpoints' pending writes, for interrupts."""
@@ -44,7 +54,9 @@ def asks(run: GovernedRun, reason: Reason) -> bool:
 def nobody_to_ask(reason: Reason) -> Reason:
     """The reason of a run that should have asked and could not: nothing of it is kept that could be resumed."""
     text = f"{reason.text} The policy says to ask a person for more, which needs a checkpointer and a thread_id: the run was stopped."
-    remedy = 'Compile the graph with a checkpointer and pass `{"configurable": {"thread_id": ...}}`, or resume it with more.'
+    remedy = (
+        'Compile the graph with a checkpointer and pass `{"configurable": {"thread_id": ...}}`, or resume it with more.'
+    )
     return replace(reason, text=text, remedy=remedy)
 
 
@@ -86,14 +98,14 @@ def interrupt_of(run: GovernedRun, reason: Reason, question: Question) -> Interr
 def latest(config: Any) -> Any:
     """The config of the thread's newest checkpoint, whichever the run was started from."""
     conf = {key: value for key, value in within(config).items() if key not in ("checkpoint_id", "checkpoint_map")}
-    return {**(config or {}), "configurable": conf}
+    return {**cast("Mapping[str, Any]", config or {}), "configurable": conf}
 
 
 def pending(
     graph: Pregel[Any, Any, Any, Any], config: Any, snapshot: StateSnapshot, found: tuple[Interrupt, ...]
 ) -> tuple[BaseCheckpointSaver[Any], Any, list[tuple[str, Any]], str] | None:
     """Where and what to write so that `get_state` shows `found` as an interrupt of the next task. None when nothing is next."""
-    saver = within(config).get("__pregel_checkpointer") or graph.checkpointer
+    saver: Any = within(config).get("__pregel_checkpointer") or cast("Any", graph).checkpointer
     if not isinstance(saver, BaseCheckpointSaver) or not snapshot.tasks:
         return None
     return cast("BaseCheckpointSaver[Any]", saver), snapshot.config, [(INTERRUPT, found)], snapshot.tasks[0].id
@@ -124,7 +136,9 @@ def chunks(
     if kwargs.get("version") == "v2":
         yield {"type": "values", "ns": (), "data": values, "interrupts": (found,)}
         return
-    together = {**cast("dict[str, Any]", values), INTERRUPT: (found,)} if isinstance(values, dict) else {INTERRUPT: (found,)}
+    together = (
+        {**cast("dict[str, Any]", values), INTERRUPT: (found,)} if isinstance(values, dict) else {INTERRUPT: (found,)}
+    )
     yield _shaped(kwargs, asked_for, "values", together)
 
 

@@ -320,7 +320,8 @@ def superstep_of(config: Mapping[str, Any]) -> tuple[str, int] | None:
         return None
     conf = within(config)
     graph = (conf.get("checkpoint_ns") or "").rpartition("|")[0]
-    checkpoint: str | None = (conf.get("checkpoint_map") or {}).get(graph)
+    checkpoints: Mapping[str, str] = conf.get("checkpoint_map") or {}
+    checkpoint = checkpoints.get(graph)
     return None if checkpoint is None else (checkpoint, number)
 
 

@@ -189,7 +189,11 @@ class Governor:
             pinned = self._pinned.get(policy.hash)
             if pinned is None:
                 pinned = self._pinned[policy.hash] = Governor(
-                    policy, runtime=self.runtime.under(policy), name=self.name, on_report=self.on_report, clients=self._given
+                    policy,
+                    runtime=self.runtime.under(policy),
+                    name=self.name,
+                    on_report=self.on_report,
+                    clients=self._given,
                 )
             return pinned
 

@@ -36,7 +36,9 @@ def guarded(given: ToolCallRequest, execute: Callable[[Any], Any]) -> Callable[[
         if refusal is not None:
             return refusal
         call = _changed(given, request)
-        for step in policies(current_step()) if call is not None else ():
+        if call is None:
+            return execute(request)
+        for step in policies(current_step()):
             governor, mine = step.run.governor, seen_by(step, call)
             flow = changed_tool(mine, governor.controls)
             result = governor.drive(flow, step.span, partial(asked, governor.policy.policy))
@@ -55,7 +57,9 @@ def aguarded(given: ToolCallRequest, execute: Callable[[Any], Awaitable[Any]]) -
         if refusal is not None:
             return refusal
         call = _changed(given, request)
-        for step in policies(current_step()) if call is not None else ():
+        if call is None:
+            return await execute(request)
+        for step in policies(current_step()):
             governor, mine = step.run.governor, seen_by(step, call)
             flow = changed_tool(mine, governor.controls)
             result = await governor.drive_async(flow, step.span, partial(asked_async, governor.policy.policy))

@@ -82,8 +82,9 @@ class _Answer:
 
 
 def take_up(governor: Governor, run: str, given: Any) -> Taken:
-    """Go on with the run `run`, given the graph's input. Whoever resumes without an answer has seen why the run stopped: the mark is
-    taken off, and limits that still hold stop it again.
+    """Go on with the run `run`, given the graph's input.
+
+    Whoever resumes without an answer has seen why the run stopped: the mark is taken off, and limits that still hold stop it again.
     """
     state = governor.runtime.store.change(run, lambda before: (before, before))
     answer = _Answer.of(state.question, given)
@@ -125,7 +126,9 @@ def _under_policy(governor: Governor, run: str, state: RunState, answer: _Answer
     if word == "pin":
         return _pinned(governor, run, before, given)
     if word == "ask":
-        mine = answer if answer is not None and answer.question.kind == "policy" and answer.question.rule == now else None
+        mine = (
+            answer if answer is not None and answer.question.kind == "policy" and answer.question.rule == now else None
+        )
         if mine is None:
             return _held(governor, run, changed(before, now))
         if not _use(governor, run, mine, {}) or not (mine.value == ADOPT or is_yes(mine.value)):

@@ -8,203 +8,30 @@ from __future__ import annotations
 
 import functools
 from contextlib import aclosing, closing
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
-from langgraph._internal._config import ensure_config
-from langgraph.errors import GraphBubbleUp, GraphDrained
-from langgraph.pregel import Pregel
-from langgraph.runtime import RunControl
-from langgraph.types import Command
-
-from governor.errors import RunStopped
-from governor_langgraph.asking import (
-    INTERRUPT,
-    asks,
-    chunks,
-    interrupt_of,
-    latest,
-    nobody_to_ask,
-    pending,
-    question_about,
-    taken_off,
-)
-from governor_langgraph.context import Active, current_step, run_var, within
-from governor_langgraph.nodes import GovernedPregelNode
-from governor_langgraph.stops import DrainText, GovernorStop
+from governor_langgraph.context import Active
+from governor_langgraph.opened import aclear, aend, clear, end, held, open_run
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+    from collections.abc import AsyncIterator, Callable, Iterator
 
-    from langgraph.checkpoint.base import BaseCheckpointSaver
-    from langgraph.types import Interrupt, StateSnapshot
-
-    from governor.decisions import Reason
-    from governor.report import GovernorReport
-    from governor_langgraph.context import GovernedRun
-    from governor_langgraph.governing import Governor
-
-__all__ = ["governed_class", "governor_of", "report_of"]
-
-
-def governor_of(graph: Pregel[Any, Any, Any, Any]) -> Governor | None:
-    """The governor of a graph. Kept on its nodes, which `copy`, `with_config` and LangGraph's servers carry along."""
-    return next((node.governor for node in graph.nodes.values() if isinstance(node, GovernedPregelNode)), None)
-
-
-def report_of(app: Pregel[Any, Any, Any, Any], config: Any) -> GovernorReport | None:
-    """What became of the latest run of a thread, read from the store: after the run, during it, or in another process.
-
-    None when the graph is not governed, or the config names no thread that the store knows. `watch` and `on_report` hand out the same
-    for runs without a thread.
-    """
-    governor = governor_of(app)
-    return None if governor is None else governor.latest_report(cast("Mapping[str, Any]", ensure_config(app.config, config)))
-
-
-@dataclass(slots=True, kw_only=True)
-class _Opened:
-    """A run that this invocation began, and what is needed to end it."""
-
-    run: GovernedRun
-    graph: Pregel[Any, Any, Any, Any]
-    given: Any
-    """The input, without what was governor's in it."""
-    config: Any
-    merged: Mapping[str, Any]
-    """The config together with the graph's own."""
-    nested: bool
-    stateless: bool
-    """Whether nothing of the run is kept that could be read back or resumed."""
-    watches: bool
-    """Whether a stop needs the values that passed: what is raised or asked carries them."""
-    values: object = None
-    """The state's latest values as streamed, for a partial result without a checkpointer."""
-
-    def saw(self, chunk: object, kwargs: Mapping[str, Any]) -> None:
-        """Remember the values that pass, whatever shape the caller's stream arguments give the chunks."""
-        if not self.watches:
-            return
-        modes = kwargs.get("stream_mode") or self.graph.stream_mode
-        if isinstance(chunk, dict) and kwargs.get("version") == "v2":
-            part = cast("dict[str, Any]", chunk)
-            if part.get("type") == "values" and not part.get("ns"):
-                self.values = part.get("data")
-            return
-        ns: object = ()
-        if kwargs.get("subgraphs") and isinstance(chunk, tuple):
-            ns, *rest = cast("tuple[Any, ...]", chunk)
-            chunk = tuple(rest) if len(rest) > 1 else rest[0]
-        if not isinstance(modes, str) and isinstance(chunk, tuple):
-            modes, chunk = cast("tuple[str, Any]", chunk)
-        if modes == "values" and not ns:
-            self.values = chunk
-
-    def verdict(self, error: BaseException | None) -> Reason | None:
-        """Why the caller gets an exception or a question for how the stream ended; None when a stop just ends it.
-
-        Raises `error` again when it is not this run's to decide.
-        """
-        reason = self._mine(error)
-        if reason is None and self.run.passing is not None and (error is None or isinstance(error, GraphDrained)):
-            raise self.run.passing
-        if reason is None or self.nested:
-            if isinstance(error, GraphDrained) and reason is not None:
-                raise GovernorStop(reason, self.run) from error  # whoever is around it cannot tell whose drain it was
-            if error is not None:
-                raise error
-            return None
-        if asks(self.run, reason):
-            return nobody_to_ask(reason) if self.stateless else reason
-        return reason if (self.run.ends or self.run.governor.policy.policy.on_exhausted) == "stop" else None
-
-    def question(self, reason: Reason, snapshot: StateSnapshot | None) -> _Asked | None:
-        """What to ask a person, noted in the store; None when the run just ends."""
-        if snapshot is None or not asks(self.run, reason):
-            return None
-        where = pending(self.graph, self.merged, snapshot, ())
-        if where is None:
-            return None  # nothing is left to do that more could buy
-        saver, at, _, task = where
-        found = interrupt_of(self.run, reason, question_about(self.run, reason))
-        return _Asked(found=found, saver=saver, write=(at, [(INTERRUPT, (found,))], task))
-
-    def refusal(self, reason: Reason, snapshot: StateSnapshot | None, report: GovernorReport) -> RunStopped | None:
-        """The exception that a stop becomes; None when what could have been asked about is finished."""
-        if snapshot is not None and asks(self.run, reason):
-            return None
-        partial = self.values if snapshot is None else snapshot.values
-        return RunStopped(reason, partial, policy_hash=self.run.ref.policy_hash, report=report)
-
-    def _mine(self, error: BaseException | None) -> Reason | None:
-        if isinstance(error, GovernorStop):
-            return error.reason if error.run is self.run else None
-        if error is None or isinstance(error, GraphDrained):
-            return self.run.stopped  # a drain that governor did not ask for passes unchanged
-        return None
-
-    def close(self, error: BaseException | None) -> None:
-        """End the run's span."""
-        self.run.governor.runtime.telemetry.end(
-            self.run.span, error, expected=isinstance(error, (GraphBubbleUp, GeneratorExit))
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Asked:
-    """A question, and how it is written into the checkpoint so that `get_state` shows it as an interrupt."""
-
-    found: Interrupt
-    saver: BaseCheckpointSaver[Any]
-    write: tuple[Any, list[tuple[str, Any]], str]
-
-
-def _open(graph: Pregel[Any, Any, Any, Any], given: Any, config: Any) -> _Opened | None:
-    """Begin a run, unless this graph runs inside one that its governor covers already."""
-    governor = governor_of(graph)
-    current = run_var.get()
-    if governor is None or (current is not None and current.covers(governor)):
-        return None
-    merged = cast("Mapping[str, Any]", ensure_config(graph.config, config))
-    conf = within(merged)
-    nested = "__pregel_task_id" in conf
-    resume = given is None or (isinstance(given, Command) and cast("Any", given).resume is not None)
-    resume = resume or bool(conf.get("__pregel_resuming"))
-    run, given = governor.open(merged, resume=resume, nested=nested, outer=current_step(), given=given)
-    stateless = not cast("Any", graph).checkpointer or conf.get("thread_id") is None
-    word = run.governor.policy.policy.on_exhausted
-    watches = word == "ask" or (stateless and word == "stop")
-    return _Opened(
-        run=run, graph=graph, given=given, config=config, merged=merged, nested=nested, stateless=stateless, watches=watches
-    )
-
-
-def _held(opened: _Opened, kwargs: dict[str, Any]) -> dict[str, Any]:
-    """Arguments of a stream that shows where the run stands and runs nothing of it. Raises GovernorStop in a nested run."""
-    reason = opened.run.stopped
-    if reason is None or not opened.run.held:
-        return kwargs
-    if opened.nested:
-        raise GovernorStop(reason, opened.run)
-    control = RunControl()
-    control.request_drain(DrainText(reason.text))
-    return {**kwargs, "control": control}
+__all__ = ["governed_class"]
 
 
 def _stream(base: type[Any]) -> Callable[..., Iterator[Any]]:
     """`base.stream` inside a governed run."""
 
     def stream(self: Any, input: Any, config: Any = None, **kwargs: Any) -> Iterator[Any]:  # noqa: A002 - Pregel's name
-        opened = _open(self, input, config)
+        opened = open_run(self, input, config)
         if opened is None:
             yield from base.stream(self, input, config, **kwargs)
             return
         error: BaseException | None = None
-        active, run = Active(opened.run), opened.run
+        active = Active(opened.run)
         try:
-            if run.void is not None and (off := taken_off(self, opened.merged, self.get_state(latest(config)), run.void)):
-                off[0].put_writes(*off[1:])
-            with closing(base.stream(self, opened.given, config, **_held(opened, kwargs))) as plain:
+            clear(self, opened)
+            with closing(base.stream(self, opened.given, config, **held(opened, kwargs))) as plain:
                 while True:
                     with active:
                         try:
@@ -216,18 +43,10 @@ def _stream(base: type[Any]) -> Callable[..., Iterator[Any]]:
         except BaseException as raised:  # noqa: BLE001 - `verdict` raises again what is not governor's
             error = raised
         try:
-            reason = opened.verdict(error)
-            if reason is not None:
-                snapshot = None if opened.stateless else self.get_state(latest(config))
-                asked = opened.question(reason, snapshot)
-                if asked is not None:
-                    asked.saver.put_writes(*asked.write)
-                    yield from chunks(self, kwargs, asked.found, opened.values or snapshot and snapshot.values)
-                elif refused := opened.refusal(reason, snapshot, run.governor.report_of(run.ref)):
-                    raise refused
+            yield from end(self, opened, error, kwargs)
         finally:
             opened.close(error)
-            run.governor.report(run)
+            opened.run.governor.report(opened.run)
 
     return functools.wraps(base.stream)(stream)
 
@@ -236,20 +55,17 @@ def _astream(base: type[Any]) -> Callable[..., AsyncIterator[Any]]:
     """The async twin of `_stream`."""
 
     async def astream(self: Any, input: Any, config: Any = None, **kwargs: Any) -> AsyncIterator[Any]:  # noqa: A002 - same
-        opened = _open(self, input, config)
+        opened = open_run(self, input, config)
         if opened is None:
             async with aclosing(base.astream(self, input, config, **kwargs)) as plain:
                 async for chunk in plain:
                     yield chunk
             return
         error: BaseException | None = None
-        active, run = Active(opened.run), opened.run
+        active = Active(opened.run)
         try:
-            if run.void is not None and (
-                off := taken_off(self, opened.merged, await self.aget_state(latest(config)), run.void)
-            ):
-                await off[0].aput_writes(*off[1:])
-            async with aclosing(base.astream(self, opened.given, config, **_held(opened, kwargs))) as plain:
+            await aclear(self, opened)
+            async with aclosing(base.astream(self, opened.given, config, **held(opened, kwargs))) as plain:
                 while True:
                     with active:
                         try:
@@ -261,19 +77,12 @@ def _astream(base: type[Any]) -> Callable[..., AsyncIterator[Any]]:
         except BaseException as raised:  # noqa: BLE001 - as in stream
             error = raised
         try:
-            reason = opened.verdict(error)
-            if reason is not None:
-                snapshot = None if opened.stateless else await self.aget_state(latest(config))
-                asked = opened.question(reason, snapshot)
-                if asked is not None:
-                    await asked.saver.aput_writes(*asked.write)
-                    for chunk in chunks(self, kwargs, asked.found, opened.values or snapshot and snapshot.values):
-                        yield chunk
-                elif refused := opened.refusal(reason, snapshot, await run.governor.areport_of(run.ref)):
-                    raise refused
+            async with aclosing(cast("Any", aend(self, opened, error, kwargs))) as last:
+                async for chunk in last:
+                    yield chunk
         finally:
             opened.close(error)
-            await run.governor.areport(run)
+            await opened.run.governor.areport(opened.run)
 
     return functools.wraps(base.astream)(astream)
 

@@ -90,7 +90,9 @@ def _awrapped(
     inner: Callable[[Any, Any], Any] | None, ainner: Callable[[Any, Any], Awaitable[Any]] | None
 ) -> Callable[[Any, Any], Awaitable[Any]] | None:
     if ainner is None:
-        return None if inner is not None else tool_path.awrap  # ToolNode then runs the sync wrapper, ours with it, async too
+        return (
+            None if inner is not None else tool_path.awrap
+        )  # ToolNode then runs the sync wrapper, ours with it, async too
 
     async def wrapped(request: ToolCallRequest, execute: Callable[[Any], Awaitable[Any]]) -> Any:
         once = innermost.aguarded(request, execute)

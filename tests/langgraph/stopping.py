@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 from langchain.agents import create_agent
 from langchain.agents.middleware import ModelFallbackMiddleware, ModelRetryMiddleware, ToolRetryMiddleware
@@ -146,9 +146,7 @@ def tool_retry(model: Whole) -> Any:
 CHATTERS: dict[str, Callable[[Whole], Any]] = {
     each.__name__: each for each in (plain, swallows, retried, handled, fallbacks, retries, siblings)
 }
-AGENTS: dict[str, Callable[[Whole], Any]] = {
-    each.__name__: each for each in (model_retry, model_fallback, tool_retry)
-}
+AGENTS: dict[str, Callable[[Whole], Any]] = {each.__name__: each for each in (model_retry, model_fallback, tool_retry)}
 BODIES = (*CHATTERS, *AGENTS, "tool_errors")
 
 
@@ -198,4 +196,4 @@ def nested(body: Any, around: tuple[str, ...], **options: Any) -> Any:
     """`body` inside of graphs, the innermost named last."""
     for name in reversed(around[1:]):
         body = AROUND[name](body)
-    return cast("Any", AROUND[around[0]](body, **options) if around else body.copy(update=options))
+    return AROUND[around[0]](body, **options) if around else body.copy(update=options)

@@ -187,8 +187,11 @@ async def test_a_hook_that_retries_does_not_use_an_approval_twice(name: str, how
 
 
 def looping(model: Any, node: ToolNode) -> Any:
+    def agent(state: MessagesState) -> dict[str, Any]:
+        return {"messages": [model.invoke(state["messages"])]}
+
     graph = StateGraph(MessagesState)
-    graph.add_node("agent", lambda state: {"messages": [model.invoke(state["messages"])]})
+    graph.add_node("agent", agent)
     graph.add_node("tools", node)
     graph.add_edge(START, "agent")
     graph.add_conditional_edges("agent", tools_condition)

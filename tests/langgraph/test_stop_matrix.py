@@ -90,4 +90,6 @@ async def test_a_stop_ends_the_run(stop: str, body: str, around: tuple[str, ...]
         if stop == "budget":
             assert 4 == len(model.calls), way
         if stop == "deny":
-            assert (1 if body == "tool_errors" else 0) == len(model.calls), way  # there the tools are denied, after their model
+            assert (1 if body == "tool_errors" else 0) == len(model.calls), (
+                way
+            )  # there the tools are denied, after their model
