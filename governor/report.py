@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from governor.controls.budget.texts import shown
 from governor.decisions import Reason
+from governor.ledger import shown
 
 if TYPE_CHECKING:
     from governor.calls import RunRef

@@ -9,12 +9,15 @@ from langgraph.types import interrupt
 from governor.effects import Approve
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
+
+    from langgraph.types import Interrupt
 
     from governor.policy.schema import Policy
 
-__all__ = ["answer_to", "asked", "asked_async", "is_yes"]
+__all__ = ["answer_to", "asked", "asked_async", "is_yes", "rejections"]
 
+TYPE = "governor.approval"
 YES = frozenset({"approve", "approved", "accept", "yes"})
 
 
@@ -27,11 +30,12 @@ def answer_to(effect: Approve, policy: Policy) -> bool:
     rule = reason.rule if reason else ""
     answer: Any = interrupt(
         {
-            "type": "governor.approval",
+            "type": TYPE,
             "tool": effect.call.name,
             "args": dict(effect.call.args),
             "id": effect.call.id,
             "digest": effect.digest,
+            "step": effect.call.step.ns,
             "rule": rule,
             "text": reason.text if reason else "",
             "expires": _expires(rule, policy),
@@ -51,6 +55,19 @@ def asked(policy: Policy, effect: object) -> bool:
 async def asked_async(policy: Policy, effect: object) -> bool:
     """The async twin of `asked`."""
     return asked(policy, effect)
+
+
+def rejections(interrupts: Sequence[Interrupt], answers: Mapping[str, Any]) -> dict[str, tuple[str, str, str]]:
+    """The calls that answers by interrupt id reject, as the run's state keeps them."""
+    found: dict[str, tuple[str, str, str]] = {}
+    for each in interrupts:
+        asked_about: Any = each.value
+        if not isinstance(asked_about, dict) or each.id not in answers or is_yes(answers[each.id]):
+            continue
+        shown = cast("Mapping[str, Any]", asked_about)
+        if shown.get("type") == TYPE:
+            found[shown["digest"]] = (shown["rule"], shown["step"], shown["id"])
+    return found
 
 
 def is_yes(answer: Any) -> bool:

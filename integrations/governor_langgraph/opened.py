@@ -12,6 +12,8 @@ from langgraph.runtime import RunControl
 from langgraph.types import Command
 
 from governor.errors import RunStopped
+from governor.values import replace
+from governor_langgraph.approval import rejections
 from governor_langgraph.asking import (
     INTERRUPT,
     asks,
@@ -99,6 +101,19 @@ class Opened:
             modes, chunk = cast("tuple[str, Any]", chunk)
         if modes == "values" and not ns:
             self.values = chunk
+
+    @property
+    def may_reject(self) -> bool:
+        """Whether the caller answers several questions at once: what is asked side by side runs side by side."""
+        resume = self.given.resume if isinstance(self.given, Command) else None
+        return isinstance(resume, dict) and not self.nested and not self.run.held
+
+    def reject(self, snapshot: StateSnapshot) -> None:
+        """Note which calls these answers reject: an identical call beside one of them must not run before its rejection is read."""
+        rejected = rejections(snapshot.interrupts, cast("Mapping[str, Any]", cast("Any", self.given).resume))
+        if rejected:
+            store = self.run.governor.runtime.store
+            store.change(self.run.ref.id, lambda state: (replace(state, rejected={**rejected, **state.rejected}), None))
 
     def verdict(self, error: BaseException | None) -> Reason | None:
         """Why the caller gets an exception or a question for how the stream ended; None when a stop just ends it.
@@ -206,7 +221,9 @@ def held(opened: Opened, kwargs: dict[str, Any]) -> dict[str, Any]:
 
 
 def clear(graph: Graph, opened: Opened) -> None:
-    """Take a question that is answered out of the checkpoint."""
+    """Take a question that is answered out of the checkpoint, and note rejections before anything runs."""
+    if opened.may_reject:
+        opened.reject(graph.get_state(latest(opened.config)))
     void = opened.run.void
     off = None if void is None else taken_off(graph, opened.merged, graph.get_state(latest(opened.config)), void)
     if off is not None:
@@ -215,6 +232,8 @@ def clear(graph: Graph, opened: Opened) -> None:
 
 async def aclear(graph: Graph, opened: Opened) -> None:
     """The async twin of `clear`."""
+    if opened.may_reject:
+        opened.reject(await graph.aget_state(latest(opened.config)))
     void = opened.run.void
     off = None if void is None else taken_off(graph, opened.merged, await graph.aget_state(latest(opened.config)), void)
     if off is not None:

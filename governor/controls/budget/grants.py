@@ -9,8 +9,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, cast
 
 from governor.controls.budget.lines import FIELDS
-from governor.controls.budget.texts import shown
-from governor.ledger import Unit
+from governor.ledger import Unit, shown
 from governor.policy.scalars import Count, Milliseconds, NanoUsd, ScalarError, Tokens
 from governor.values import replace
 

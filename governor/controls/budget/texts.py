@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from governor.decisions import Decision, Reason, Verdict
-from governor.ledger import Unit
+from governor.ledger import WORDS, Unit, shown
 from governor.values import replace
 
 if TYPE_CHECKING:
@@ -14,27 +14,7 @@ if TYPE_CHECKING:
     from governor.controls.budget.lines import Line
     from governor.ledger import Shortfall
 
-__all__ = ["alerted", "exhausted", "missing_scope", "shown", "unknown_price"]
-
-_WORDS = {
-    Unit.TOKENS: "tokens",
-    Unit.INPUT_TOKENS: "input tokens",
-    Unit.OUTPUT_TOKENS: "output tokens",
-    Unit.MODEL_CALLS: "model calls",
-    Unit.TOOL_CALLS: "tool calls",
-    Unit.CALLS: "calls",
-    Unit.MILLISECONDS: "ms",
-}
-
-
-def shown(amount: int, unit: Unit) -> str:
-    """An amount for people: `$0.48`, `1200 tokens`, `350 ms`."""
-    if unit is not Unit.NANO_USD:
-        return f"{amount} {_WORDS[unit]}"
-    dollars = Decimal(amount).scaleb(-9)
-    exact = f"{dollars.normalize():f}"
-    return f"${dollars:.2f}" if dollars == round(dollars, 2) else f"${exact}"
-
+__all__ = ["alerted", "exhausted", "missing_scope", "unknown_price"]
 
 def exhausted(shortfall: Shortfall) -> Decision:
     """The refusal of a reservation that did not fit: the run stops, what it has paid for is kept."""
@@ -110,7 +90,7 @@ _SCOPE_REMEDIES = {
 
 
 def _written(written: str, unit: Unit) -> str:
-    return written if unit is Unit.MILLISECONDS else f"{written} {_WORDS[unit]}"
+    return written if unit is Unit.MILLISECONDS else f"{written} {WORDS[unit]}"
 
 
 def _stop(reason: Reason) -> Decision:
