@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["alerted", "exhausted", "missing_scope", "unknown_price"]
 
+
 def exhausted(shortfall: Shortfall) -> Decision:
     """The refusal of a reservation that did not fit: the run stops, what it has paid for is kept."""
     hold = shortfall.hold
