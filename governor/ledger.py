@@ -13,7 +13,7 @@ from enum import StrEnum
 
 from governor.values import cheap
 
-__all__ = ["Balance", "Charge", "Hold", "Lease", "LeaseState", "ReserveRequest", "Shortfall", "Unit", "WORDS", "shown"]
+__all__ = ["WORDS", "Balance", "Charge", "Hold", "Lease", "LeaseState", "ReserveRequest", "Shortfall", "Unit", "shown"]
 
 
 class Unit(StrEnum):

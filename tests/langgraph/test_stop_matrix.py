@@ -38,13 +38,15 @@ IN_FLIGHT = {"siblings": 2}
 
 
 class Watched(MemoryStore):
-    """Knows whether a run in it has been stopped."""
+    """Knows whether a run in it has been stopped, and which steps were begun after that."""
 
     stopped = False
+    late = 0
 
     def change(self, run: str, apply: Any) -> Any:
         def seen(state: RunState) -> Any:
             after, answer = apply(state)
+            self.late += self.stopped and after.steps > state.steps
             self.stopped = self.stopped or after.stopped is not None
             return after, answer
 
@@ -86,6 +88,7 @@ async def test_a_stop_ends_the_run(stop: str, body: str, around: tuple[str, ...]
         assert reason.rule
         assert reason.remedy
         assert len(late) <= IN_FLIGHT.get(body, 0), way
+        assert store.late <= IN_FLIGHT.get(body, 0), way
         assert set() == open_calls(app.get_state(thread).values["messages"]), way
         if stop == "budget":
             assert 4 == len(model.calls), way
