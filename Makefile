@@ -2,6 +2,7 @@
 #   make demo      run the main job, offline
 #   make test      all tests
 #   make check     format, lint, types, architecture, then the tests
+#   make soak      what takes long: 200 killed processes, properties with many examples
 #   make bench     overhead of governor, without a provider (JSON=file writes its figures)
 
 VENV ?= .venv
@@ -25,7 +26,7 @@ PYTEST = $(PY) -m pytest -n $(WORKERS) --dist loadfile --inline-snapshot=disable
 
 comma := ,
 
-.PHONY: demo test check bench clean
+.PHONY: demo test check soak bench clean
 .DEFAULT_GOAL := check
 
 demo: $(BASE)
@@ -40,6 +41,9 @@ check: $(READY)
 	$(VENV)/bin/pyright --pythonpath $(PY)
 	$(VENV)/bin/lint-imports
 	$(PYTEST) $(ARGS)
+
+soak: $(READY)
+	KILLS=200 HYPOTHESIS_PROFILE=soak $(PYTEST) $(or $(ARGS),tests/langgraph/test_kill.py tests/stores)
 
 bench: $(READY)
 	$(PY) -m tests.bench.overhead $(if $(JSON),--json "$(JSON)")

@@ -67,6 +67,10 @@ class StepRef:
     depth: int = 0
     """0 in the root graph, 1 in a graph nested in it, and so on."""
     attempt: int = 1
+    superstep: tuple[str, int] | None = None
+    """The checkpoint that the step runs from, and the superstep's number: steps that share them are branches side by side.
+
+    None when that is not known."""
 
 
 @cheap

@@ -150,6 +150,8 @@ class InvokeTool(Effect[ToolResult]):
 
     call: ToolCall
     meter: Meter
+    once: bool = False
+    """Whether a person approved it: for one attempt, not for what the user's own hooks repeat."""
 
 
 @cheap

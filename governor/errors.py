@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from governor.decisions import Reason
+    from governor.report import GovernorReport
 
 __all__ = [
     "CallDenied",
@@ -109,9 +110,15 @@ class CallDenied(Refused):
 
 
 class RunStopped(Refused):
-    """The run had to end. What it had produced is in `partial`: the last state's values, or None when there was none."""
+    """The run had to end. What it had produced is in `partial`: the last state's values, or None when there was none.
 
-    def __init__(self, reason: Reason, partial: object = None, *, policy_hash: str = "") -> None:
+    `report` says why, where and how much; None inside of a graph, where the run has not ended yet.
+    """
+
+    def __init__(
+        self, reason: Reason, partial: object = None, *, policy_hash: str = "", report: GovernorReport | None = None
+    ) -> None:
         """`partial` is what the graph's state held when the run stopped."""
         self.partial = partial
+        self.report = report
         super().__init__(reason, policy_hash=policy_hash)

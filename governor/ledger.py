@@ -6,12 +6,14 @@ at the reserved worst case; a late settlement trues it up once).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from enum import StrEnum
 
 from governor.values import cheap
 
-__all__ = ["Balance", "Charge", "Hold", "Lease", "LeaseState", "ReserveRequest", "Shortfall", "Unit"]
+__all__ = ["WORDS", "Balance", "Charge", "Hold", "Lease", "LeaseState", "ReserveRequest", "Shortfall", "Unit", "shown"]
 
 
 class Unit(StrEnum):
@@ -122,3 +124,24 @@ class Balance:
     limit: int | None
     budget: str
     scope: str
+
+
+WORDS: Mapping[Unit, str] = {
+    Unit.TOKENS: "tokens",
+    Unit.INPUT_TOKENS: "input tokens",
+    Unit.OUTPUT_TOKENS: "output tokens",
+    Unit.MODEL_CALLS: "model calls",
+    Unit.TOOL_CALLS: "tool calls",
+    Unit.CALLS: "calls",
+    Unit.MILLISECONDS: "ms",
+}
+"""What amounts are called in sentences; money is not: it has its sign."""
+
+
+def shown(amount: int, unit: Unit) -> str:
+    """An amount for people: `$0.48`, `1200 tokens`, `350 ms`."""
+    if unit is not Unit.NANO_USD:
+        return f"{amount} {WORDS[unit]}"
+    dollars = Decimal(amount).scaleb(-9)
+    exact = f"{dollars.normalize():f}"
+    return f"${dollars:.2f}" if dollars == round(dollars, 2) else f"${exact}"

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from governor.approving import access, by_a_person, use_approval
 from governor.calls import Meter
-from governor.decisions import ALLOWED, Verdict
-from governor.effects import Approve, Calibration, Change, Decided, Flow, InvokeModel, InvokeTool, Keep, Now, ask
+from governor.effects import Calibration, Change, Flow, InvokeModel, InvokeTool, Keep, Now, ask
 from governor.record import (
     after_model,
     after_tool,
@@ -28,9 +28,8 @@ if TYPE_CHECKING:
     from governor.calls import ModelCall, ModelResponse, StepRef, ToolCall, ToolResult
     from governor.controls import Controls
     from governor.decisions import Decision
-    from governor.runs import RunState
 
-__all__ = ["judge_tool", "model_call", "step_entry", "step_exit", "tool_call"]
+__all__ = ["model_call", "step_entry", "step_exit", "tool_call"]
 
 
 def step_entry(step: StepRef, controls: Controls) -> Flow[None]:
@@ -73,7 +72,7 @@ def model_call(call: ModelCall, controls: Controls) -> Flow[ModelResponse]:
         yield from admit(step, viewed.decision)
         request = controls.order.arrange(state, call, routed, viewed, note=admission.note)
 
-        quote, lease = yield from reserve_model(request, routed, controls, now, ratio=ratio)
+        quote, lease = yield from reserve_model(request, routed, controls, now, ratio=ratio, grants=state.grants)
         meter = Meter()
         try:
             response = yield from ask(InvokeModel(quote.request, meter))
@@ -116,48 +115,24 @@ def tool_call(call: ToolCall, controls: Controls, judged: Decision | None = None
     if (yield from admit(step, admission.decision, deny=False)):
         yield from ask(Change(step.run, lambda before: (controls.loop.observe_block(before, call, admission), None)))
         return controls.loop.answer(call, admission)
+    once = by_a_person(decision)
+    if once and (refusal := (yield from use_approval(call, controls))) is not None:
+        return refusal
 
-    quote, lease = yield from reserve_tool(call, controls, now)
+    quote, lease = yield from reserve_tool(call, controls, now, grants=state.grants)
     meter = Meter()
     try:
-        result = yield from ask(InvokeTool(call, meter))
+        result = yield from ask(InvokeTool(call, meter, once))
     except BaseException:
         ended = yield from ask(Now())
         amounts = None if meter.rejected else controls.budget.tool_amounts(quote, ended - now)
         yield from release_or_settle(lease, amounts, ended)
         yield from record_failed_tool(call, quote, billed=amounts is not None)
+        if once and meter.rejected:
+            yield from ask(Change(step.run, lambda before: (controls.access.unused(before, call), None)))
         raise
     ended = yield from ask(Now())
     yield from settle(lease, controls.budget.tool_amounts(quote, ended - now), ended)
     yield from record_tool(call, result, quote)
     yield from ask(Change(step.run, after_tool(controls, call, result, ended)))
     return result
-
-
-def judge_tool(call: ToolCall, controls: Controls) -> Flow[Decision]:
-    """Access alone: for calls made side by side, which are judged, and asked about, before any of them runs."""
-    now = yield from ask(Now())
-    state = yield from ask(Change(call.step.run, lambda before: (before, before)))
-    if state.stopped is not None:
-        return ALLOWED  # nobody is asked about a call that `tool_call` refuses in any case
-    return (yield from access(state, call, controls, now))
-
-
-def access(state: RunState, call: ToolCall, controls: Controls, now: int) -> Flow[Decision]:
-    """Whether the call may be made, by the rules or by the person whom they ask."""
-    decision = controls.access.decide(state, call, now)
-    if decision.verdict is not Verdict.ASK or decision.observed:
-        return decision
-    return (yield from approve(call, decision, controls, now))
-
-
-def approve(call: ToolCall, decision: Decision, controls: Controls, now: int) -> Flow[Decision]:
-    """Ask a person about exactly these arguments; the answer becomes allow or deny, and is used up by this call."""
-    digest = controls.access.digest(call)
-    asked = yield from ask(Change(call.step.run, lambda before: controls.access.remember(before, digest, now)))
-    if asked == now:  # once a question, not once for every resume that comes by
-        yield from ask(Decided(call.step, decision))
-    approved = yield from ask(Approve(call, decision, digest))
-    answered = yield from ask(Now())
-    yield from ask(Change(call.step.run, lambda before: (controls.access.forget(before, digest, answered), None)))
-    return controls.access.approved(decision, approved=approved, waited_ms=answered - asked)

@@ -8,11 +8,12 @@ from governor.decisions import Decision, Reason, Verdict
 from governor.effects import Change, Decided, Flow, NewId, Release, Reserve, Settle, ask
 from governor.errors import CallDenied, RunStopped
 from governor.ledger import Charge, Lease, ReserveRequest, Shortfall
+from governor.report import reason_of
 from governor.runs import Stopped
 from governor.values import replace
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from governor.calls import ModelRequest, StepRef, ToolCall
     from governor.controls import Controls
@@ -20,7 +21,16 @@ if TYPE_CHECKING:
     from governor.plans import Quote, Routed, ToolQuote
     from governor.runs import RunState
 
-__all__ = ["admit", "refuse", "refuse_again", "release_or_settle", "reserve_model", "reserve_tool", "settle"]
+__all__ = [
+    "admit",
+    "refuse",
+    "refuse_again",
+    "release_or_settle",
+    "reserve_model",
+    "reserve_tool",
+    "settle",
+    "stopped_by",
+]
 
 
 def admit(step: StepRef, decision: Decision, *, deny: bool = True) -> Flow[bool]:
@@ -44,41 +54,46 @@ def refuse(step: StepRef, decision: Decision) -> Flow[NoReturn]:
     )
     if decision.verdict is not Verdict.STOP:
         raise CallDenied(reason, policy_hash=step.run.policy_hash)
-    stopped = Stopped(
-        code=reason.code, rule=reason.rule, text=reason.text, limit=reason.limit, seen=reason.seen, remedy=reason.remedy
-    )
+    stopped = stopped_by(reason, step)
     yield from ask(Change(step.run, lambda state: (replace(state, stopped=state.stopped or stopped), None)))
     raise RunStopped(reason, policy_hash=step.run.policy_hash)
+
+
+def stopped_by(reason: Reason, step: StepRef | None = None) -> Stopped:
+    """What the run's state keeps of why and where it was stopped."""
+    return Stopped(
+        code=reason.code,
+        rule=reason.rule,
+        text=reason.text,
+        limit=reason.limit,
+        seen=reason.seen,
+        remedy=reason.remedy,
+        where=step.path if step else "",
+        ledger=str(reason.evidence.get("ledger", "")),
+    )
 
 
 def refuse_again(step: StepRef, state: RunState) -> Flow[None]:
     """Refuse every further call of a run that was stopped, with the reason it was stopped for."""
     if state.stopped is None:
         return
-    stopped = state.stopped
-    reason = Reason(
-        code=stopped.code,
-        rule=stopped.rule,
-        text=stopped.text,
-        limit=stopped.limit,
-        seen=stopped.seen,
-        remedy=stopped.remedy,
-    )
+    reason = reason_of(state.stopped)
     yield from ask(Decided(step, Decision(control="run", verdict=Verdict.STOP, reason=reason)))
     raise RunStopped(reason, policy_hash=step.run.policy_hash)
 
 
 def reserve_model(
-    request: ModelRequest, routed: Routed, controls: Controls, now: int, *, ratio: int
+    request: ModelRequest, routed: Routed, controls: Controls, now: int, *, ratio: int, grants: Mapping[str, int]
 ) -> Flow[tuple[Quote, Lease]]:
     """Price the final request, put the clamp on it and take the money before it is spent. Raises RunStopped or CallDenied.
 
-    `ratio`: real tokens per 1,000 estimated ones.
+    `ratio`: real tokens per 1,000 estimated ones. `grants`: what a person added to this run's limits.
     """
     step = request.call.step
     quote = controls.budget.quote(request, routed, ratio, now)
     if isinstance(quote, Decision):
         return (yield from refuse(step, quote))
+    quote = controls.budget.with_grants(quote, grants)
     lease = yield from _take(quote.holds, controls, now)
     if isinstance(lease, Shortfall):
         smaller = controls.budget.shrink(quote, lease)  # a shorter answer may still fit; once, never a search
@@ -91,11 +106,14 @@ def reserve_model(
     return quote, lease
 
 
-def reserve_tool(call: ToolCall, controls: Controls, now: int) -> Flow[tuple[ToolQuote, Lease]]:
+def reserve_tool(
+    call: ToolCall, controls: Controls, now: int, *, grants: Mapping[str, int]
+) -> Flow[tuple[ToolQuote, Lease]]:
     """Hold the fee and the count of a tool call. Raises RunStopped or CallDenied."""
     quote = controls.budget.quote_tool(call, now)
     if isinstance(quote, Decision):
         return (yield from refuse(call.step, quote))
+    quote = controls.budget.with_grants(quote, grants)
     lease = yield from _take(quote.holds, controls, now)
     if isinstance(lease, Shortfall):
         return (yield from refuse(call.step, controls.budget.refusal(lease)))

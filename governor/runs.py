@@ -16,6 +16,7 @@ __all__ = [
     "Cut",
     "Lane",
     "LoopState",
+    "Question",
     "RouteState",
     "RunState",
     "SeenCall",
@@ -141,6 +142,25 @@ class Stopped:
     limit: str | None = None
     seen: str | None = None
     remedy: str | None = None
+    where: str = ""
+    """Path of the node in which it was stopped; empty when that was between nodes."""
+    ledger: str = ""
+    """The ledger that was used up, when more on it would let the run go on."""
+
+
+@cheap
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """What a person was asked about the whole run (`on_exhausted: ask`, `on_policy_change: ask`), and has not answered yet."""
+
+    id: str
+    """Id of the interrupt. An answer by another id is for another question."""
+    kind: str
+    """`budget` or `policy`."""
+    rule: str
+    """The budget that is used up; for a policy, the hash of the one that the run would go on under."""
+    ledger: str = ""
+    asked_ms: int = 0
 
 
 @cheap
@@ -155,12 +175,26 @@ class RunState:
     steps: int = 0
     open_steps: tuple[str, ...] = ()
     """Namespaces of steps that have begun and not ended: a retry or resume of one is not counted again."""
+    fans: Mapping[str, tuple[str, int, int]] = field(default_factory=dict[str, tuple[str, int, int]])
+    """Under `limits.fan_out`: namespace of a graph to its superstep's checkpoint and number, and to how many branches that has had."""
     model_calls: int = 0
     tool_calls: int = 0
     tools_used: tuple[str, ...] = ()
     """Distinct names of tools that have run, for sequence rules."""
     approvals: Mapping[str, int] = field(default_factory=dict[str, int])
     """Hash of tool and canonical arguments to when approval was asked, milliseconds since the epoch."""
+    rejected: Mapping[str, tuple[str, str, str]] = field(default_factory=dict[str, tuple[str, str, str]])
+    """Such hashes of calls that a person rejected, never to be made in this run, to the rule that asked, the step's namespace and the
+    call's id. Not bounded, since none may be forgotten; people are slow."""
+    used: tuple[tuple[str, str, str], ...] = ()
+    """Namespace, call id and such a hash of approvals that an attempt has used up: LangGraph gives a step that runs again the same
+    answers again."""
+    question: Question | None = None
+    """What the whole run waits for."""
+    grants: Mapping[str, int] = field(default_factory=dict[str, int])
+    """Ledger to what a person added to its limit, for this run alone."""
+    policy: str = ""
+    """Hash of the policy that the run began under, or was moved to when it was resumed."""
     stopped: Stopped | None = None
     """Set once the run was stopped; every later call of the run is refused with the same reason."""
     started_ms: int = 0

@@ -86,6 +86,12 @@ class Runtime:
         }
         """Effects that touch neither a store nor the graph."""
 
+    def under(self, policy: LoadedPolicy) -> Runtime:
+        """Another policy at work with the same store and clock: for a run that is pinned to the one that it began under."""
+        return Runtime(
+            policy, store=self.store, telemetry=self.telemetry.under(policy), clock=self.clock, new_id=self.new_id
+        )
+
     def perform(
         self, effect: Effect[Any], span: Span, invoke: Callable[[InvokeModel | InvokeTool | Approve], Any]
     ) -> Any:

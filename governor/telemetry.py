@@ -74,6 +74,10 @@ class Telemetry:
             "governor.context.tokens_removed", "{token}", "Tokens compaction left out."
         )
 
+    def under(self, policy: LoadedPolicy) -> Telemetry:
+        """The same for another policy: it names what it reports by that one's hash."""
+        return Telemetry(policy, self._tracer if self._own_tracer else None)
+
     def look(self) -> None:
         """See who listens, when a run begins. Until a provider is set, what the API does leads nowhere and is not worth asking for."""
         self.traces = self._own_tracer or not _of_the_api(trace.get_tracer_provider(), trace.TracerProvider)

@@ -15,7 +15,7 @@ from langgraph.errors import GraphRecursionError
 
 from examples.support_desk.ways import POLICY, frontier, provider
 from governor.decisions import Reason
-from governor_langgraph import RunReport, govern
+from governor_langgraph import GovernorReport, govern
 from governor_sandbox import Conversation, Reply, Scenario, ScriptedCall
 
 BARE_STEPS = 80
@@ -83,7 +83,7 @@ def _one(name: str, model: Callable[[Conversation], Reply]) -> Stuck:
         with suppress(GraphRecursionError):
             agent.invoke(question, {"recursion_limit": BARE_STEPS})
         bare = box.meter.bill()
-    reports: list[RunReport] = []
+    reports: list[GovernorReport] = []
     with provider(Scenario.from_callable(model)) as box:
         config = {
             "configurable": {"tenant": "harbour-shop", "user": "C-1002", "thread_id": name},

@@ -14,7 +14,7 @@ from langchain_aws.middleware import BedrockPromptCachingMiddleware
 from examples.support_desk.app import FRONTIER, build_desk, frontier
 from examples.support_desk.database import Database
 from examples.support_desk.scenario import Desk, Ticket
-from governor_langgraph import RunReport, govern
+from governor_langgraph import GovernorReport, govern
 from governor_sandbox import Record, Sandbox, Scenario
 
 __all__ = ["FRONTIER", "POLICY", "STOCK_CACHING", "Way", "bare", "frontier", "governed", "provider", "stock"]
@@ -31,7 +31,7 @@ class Way:
     name: str
     records: tuple[Record, ...]
     end_state: str
-    reports: tuple[RunReport, ...] = ()
+    reports: tuple[GovernorReport, ...] = ()
 
     @property
     def nano_usd(self) -> int:
@@ -75,16 +75,19 @@ def stock(tickets: Sequence[Ticket], advance: Callable[[], None]) -> Way:
 def governed(tickets: Sequence[Ticket], advance: Callable[[], None], policy: Path = POLICY) -> Way:
     """The desk behind one line: `govern(desk, policy=...)`."""
 
-    def build(database: Database, reports: list[RunReport]) -> Any:
+    def build(database: Database, reports: list[GovernorReport]) -> Any:
         return govern(build_desk(frontier(), database), policy=policy, on_report=reports.append)
 
     return _answer("governed", tickets, build, advance)
 
 
 def _answer(
-    name: str, tickets: Sequence[Ticket], build: Callable[[Database, list[RunReport]], Any], advance: Callable[[], None]
+    name: str,
+    tickets: Sequence[Ticket],
+    build: Callable[[Database, list[GovernorReport]], Any],
+    advance: Callable[[], None],
 ) -> Way:
-    database, reports = Database(), list[RunReport]()
+    database, reports = Database(), list[GovernorReport]()
     with provider(Scenario.from_callable(Desk(tickets))) as box:
         desk = build(database, reports)
         for ticket in tickets:

@@ -37,8 +37,14 @@ class Limits:
         A retry, or a resume after an interrupt, keeps its namespace and is the step it was. A refused step is not counted.
         """
         started = state.started_ms or step.run.started_ms or now
+        if not state.policy:
+            state = replace(
+                state, policy=step.run.policy_hash
+            )  # here, because a change of its own would cost every run one more
         again = step.ns in state.open_steps
         counted = replace(state, started_ms=started) if again else _counted(state, step, started)
+        if self._limits.fan_out is not None and not again:
+            counted = _fanned(counted, step)
         reason = next(self._passed(counted, step, now, again=again), None)
         if reason is None:
             return counted, ALLOWED
@@ -49,7 +55,10 @@ class Limits:
         """Forget a step that has ended for good. Its namespace never comes back."""
         if step.ns not in state.open_steps:
             return state
-        return replace(state, open_steps=tuple(ns for ns in state.open_steps if ns != step.ns))
+        used = tuple(each for each in state.used if each[0] != step.ns) if state.used else state.used
+        fans = {ns: fan for ns, fan in state.fans.items() if not f"{ns}|".startswith(f"{step.ns}|")}
+        fans = fans if len(fans) < len(state.fans) else state.fans
+        return replace(state, open_steps=tuple(ns for ns in state.open_steps if ns != step.ns), used=used, fans=fans)
 
     def _passed(self, state: RunState, step: StepRef, now: int, *, again: bool) -> Iterator[Reason]:
         """The limits that are passed, each with the number seen."""
@@ -72,10 +81,43 @@ def _counted(state: RunState, step: StepRef, started: int) -> RunState:
     return replace(state, steps=state.steps + 1, open_steps=opened, started_ms=started)
 
 
+def _fanned(state: RunState, step: StepRef) -> RunState:
+    """The state with this step as one more branch of its superstep; what ran in its graph's supersteps before is over."""
+    if step.superstep is None:
+        return state
+    parent, (checkpoint, number) = _parent(step.ns), step.superstep
+    known = state.fans.get(parent)
+    if known is not None and known[0] == checkpoint:
+        return replace(state, fans={**state.fans, parent: (checkpoint, number, known[2] + 1)})
+    inside = f"{parent}|" if parent else ""
+    fans = {ns: fan for ns, fan in state.fans.items() if ns != parent and not ns.startswith(inside)}
+    opened = state.open_steps
+    if known is not None and number > known[1]:  # a step that failed, and was answered by an error handler, never ends
+        opened = tuple(ns for ns in opened if ns == step.ns or _parent(ns) != parent)
+    return replace(state, fans={**fans, parent: (checkpoint, number, 1)}, open_steps=opened)
+
+
 def _branches(state: RunState, step: StepRef) -> int:
-    """Open steps of the same graph execution: namespaces nest by `|`, so siblings have the same parent."""
-    parent = step.ns.rpartition("|")[0]
-    return sum(1 for ns in state.open_steps if ns.rpartition("|")[0] == parent)
+    """Branches side by side: of the step's own superstep, however fast some of them end, and over all graphs that run nested.
+
+    A nested graph takes the place of the branch that runs it. Steps of one parent that are open at once count too: a node may start
+    several graphs.
+    """
+    around = _around(step.ns)
+    open_now = sum(1 for ns in state.open_steps if _around(ns) == around)
+    nested = sum(1 for ns in state.fans if ns)
+    return max(open_now, sum(width for _, _, width in state.fans.values()) - (nested if "" in state.fans else 0))
+
+
+def _parent(ns: str) -> str:
+    """The namespace of the graph that runs a step: they nest by `|`."""
+    return ns.rpartition("|")[0]
+
+
+def _around(ns: str) -> str:
+    """The namespace of the step around the graph that runs a step. The second graph that a step starts is `step|1`, and so on."""
+    parent, _, last = _parent(ns).rpartition("|")
+    return parent if last.isdigit() else _parent(ns)
 
 
 def _seconds(milliseconds: int) -> str:

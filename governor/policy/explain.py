@@ -96,6 +96,14 @@ def _about_policy(loaded: LoadedPolicy) -> Iterator[_Spoken]:
     yield "policy", ("mode",), None, acts
     passing = "is refused" if policy.mediation == "strict" else "is let through and reported"
     yield "policy", ("mediation",), None, f"A model call that passes by governor {passing}."
+    if "on_policy_change" in policy.model_fields_set:
+        goes_on = {
+            "adopt": "under the new one, which judges its pending tool calls again",
+            "pin": "under the one that it began under",
+            "ask": "only when a person says so",
+        }
+        text = f"A run that is resumed after the policy changed goes on {goes_on[policy.on_policy_change]}."
+        yield "policy", ("on_policy_change",), None, text
 
 
 def _about_loops(policy: Policy) -> Iterator[_Spoken]:

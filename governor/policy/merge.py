@@ -40,6 +40,8 @@ __all__ = ["Loosening", "tighten"]
 S = TypeVar("S", bound="Section")
 
 _EXHAUSTED = ("ask", "finish", "stop")
+_CHANGED = ("pin", "adopt", "ask")
+"""Weakest first: a run that is pinned may do what the policy of today forbids."""
 _CONTENT = ("full", "redacted", "none")
 _PRICE_AND_PLACE = ("price", "base_url", "headers", "gateway")
 """What a tier costs and where its requests go. Absent is an answer too: the price book's price, the provider's own endpoint."""
@@ -66,6 +68,7 @@ def tighten(parent: Policy, child: Policy) -> tuple[Policy, tuple[Loosening, ...
         "budgets": merged_budgets(merge, parent.budgets, child.budgets),
         "ladder": _ladder(merge, parent.ladder, child.ladder),
         "on_exhausted": merge.ranked(("on_exhausted",), _EXHAUSTED),
+        "on_policy_change": merge.ranked(("on_policy_change",), _CHANGED),
         "rates": _rates(merge, parent.rates, child.rates),
         "tools": merged_tools(merge, parent.tools, child.tools),
         "nodes": merged_nodes(merge, parent.nodes, child.nodes),

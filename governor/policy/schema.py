@@ -122,7 +122,16 @@ class Policy(Section):
     ladder: tuple[LadderRung, ...] = ()
     """How calls get cheaper before a budget is spent."""
     on_exhausted: Literal["finish", "stop", "ask"] = "finish"
-    """When a hard budget is spent: answer with what there is, stop at once, or ask a person for more."""
+    """When a hard budget is spent: answer with what there is, stop at once, or ask a person for more.
+
+    Other stops (loops, limits) end as `finish` under `ask`. Asking needs a checkpointer and a thread; without them it is `stop`.
+    """
+    on_policy_change: Literal["pin", "adopt", "ask"] = "adopt"
+    """When a run is resumed and the policy is another one by now.
+
+    `adopt`: it goes on under this one, which judges pending tool calls again. `pin`: it goes on under the one that it began under,
+    which is kept with the run. `ask`: a person decides before anything runs.
+    """
     rates: tuple[Rate, ...] = ()
     """Paces that tiers must keep."""
     tools: Tools = Tools()

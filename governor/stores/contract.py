@@ -60,6 +60,10 @@ class Store(ABC):
         """
 
     @abstractmethod
+    def latest_run(self, thread: str) -> str | None:
+        """Id of the run that `thread` had last, or None. Changes nothing."""
+
+    @abstractmethod
     def close(self) -> None:
         """Release files and connections."""
 
@@ -90,3 +94,7 @@ class Store(ABC):
     async def arecall(self, run: str, handle: str) -> str | None:
         """Async twin of `recall`."""
         return self.recall(run, handle)
+
+    async def abalances(self, prefix: str = "") -> Sequence[Balance]:
+        """Async twin of `balances`."""
+        return self.balances(prefix)

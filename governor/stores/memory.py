@@ -160,6 +160,11 @@ class MemoryStore(Store):
                 self._threads.popitem(last=False)
             return run
 
+    def latest_run(self, thread: str) -> str | None:
+        """The run that the thread had last."""
+        with self._state:
+            return self._threads.get(thread)
+
     def close(self) -> None:
         """Nothing to release."""
 

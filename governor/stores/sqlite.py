@@ -178,9 +178,7 @@ class SqliteStore(Store):
 
     def recall(self, run: str, handle: str) -> str | None:
         """The text under `handle`, or None."""
-        with self._transaction() as db:
-            row = db.execute("SELECT text FROM kept WHERE run = ? AND handle = ?", (run, handle)).fetchone()
-        return row[0] if row else None
+        return self._one("SELECT text FROM kept WHERE run = ? AND handle = ?", run, handle)
 
     def open_run(self, thread: str | None, fresh: str, *, resume: bool) -> str:
         """`fresh`, or on a resume the run that the thread had last."""
@@ -197,12 +195,21 @@ class SqliteStore(Store):
             db.execute("INSERT OR REPLACE INTO threads (thread, run) VALUES (?, ?)", (thread, fresh))
         return fresh
 
+    def latest_run(self, thread: str) -> str | None:
+        """The run that the thread had last."""
+        return self._one("SELECT run FROM threads WHERE thread = ?", thread)
+
     def close(self) -> None:
         """Close the file; a later call opens it again."""
         with self._lock:
             connection, self._connection = self._connection, None
             if connection is not None and self._pid == os.getpid():
                 connection.close()
+
+    def _one(self, query: str, *parts: str) -> str | None:
+        with self._transaction() as db:
+            row = db.execute(query, parts).fetchone()
+        return row[0] if row else None
 
     @contextmanager
     def _transaction(self) -> Generator[sqlite3.Connection]:

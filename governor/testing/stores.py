@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 from governor.ledger import Charge, Lease, ReserveRequest
-from governor.runs import Cut, Lane, LoopState, RouteState, RunState, Stopped
+from governor.runs import Cut, Lane, LoopState, Question, RouteState, RunState, Stopped
 from governor.testing.fakes import START_MS
 from governor.testing.ledgers import LedgerConformance, hold
 
@@ -77,6 +77,13 @@ class StoreConformance(LedgerConformance):
         assert "r1" == self.store.open_run("t", "r2", resume=True)
         assert "r3" == self.store.open_run("other", "r3", resume=True)
 
+    def test_the_latest_run_of_a_thread_is_known_and_asking_changes_nothing(self) -> None:
+        assert None is self.store.latest_run("t")
+        self.store.open_run("t", "r1", resume=False)
+        self.store.open_run("t", "r2", resume=False)
+        assert "r2" == self.store.latest_run("t")
+        assert "r2" == self.store.open_run("t", "r3", resume=True)
+
     def test_a_threads_next_run_begins_with_its_lanes_and_nothing_else(self) -> None:
         self.store.open_run("t", "r1", resume=False)
         left = RunState(lanes={"agent": Lane(rent=7, calls=3)}, steps=5, model_calls=3)
@@ -126,7 +133,13 @@ FULL_STATE = RunState(
     open_steps=("n:1",),
     tools_used=("search",),
     approvals={"digest": START_MS},
-    stopped=Stopped(code="c", rule="r", text="t", limit="1", seen="2", remedy="m"),
+    rejected={"digest": ("rule", "n:1", "c1")},
+    used=(("n:1", "c1", "digest"),),
+    question=Question(id="q", kind="budget", rule="b", ledger="b/run=r/life/usd", asked_ms=START_MS),
+    grants={"b/run=r/life/usd": 10**12},
+    policy="sha256:0",
+    fans={"": ("checkpoint", 3, 2)},
+    stopped=Stopped(code="c", rule="r", text="t", limit="1", seen="2", remedy="m", where="n/m", ledger="l"),
     started_ms=START_MS,
 )
 """A state with something in every part."""

@@ -12,18 +12,21 @@ from governor_langgraph.governing import Governor
 from governor_langgraph.graph import govern
 from governor_langgraph.hooks import install, uninstall
 from governor_langgraph.middleware import GovernorMiddleware
-from governor_langgraph.stops import GovernorStop, RunReport, watch
+from governor_langgraph.opened import report_of
+from governor_langgraph.stops import GovernorReport, GovernorStop, RunReport, watch
 from governor_langgraph.wrapper import GovernedChatModel, wrap_model
 
 __all__ = [
     "GovernedChatModel",
     "Governor",
     "GovernorMiddleware",
+    "GovernorReport",
     "GovernorStop",
     "RunReport",
     "govern",
     "governed",
     "install",
+    "report_of",
     "uninstall",
     "watch",
     "wrap_model",

@@ -40,12 +40,14 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Active",
+    "Execution",
     "GovernedRun",
     "GovernedStep",
     "Held",
     "current_run",
     "current_span",
     "current_step",
+    "executing",
     "held",
     "model_taken",
     "model_vouched",
@@ -53,6 +55,7 @@ __all__ = [
     "second_line",
     "step_ref",
     "step_var",
+    "superstep_of",
     "tool_taken",
     "within",
 ]
@@ -73,6 +76,14 @@ class GovernedRun:
     """The OpenTelemetry context that holds `span`; None while nothing is traced, so that nothing needs to be switched."""
     span: Span
     stopped: Reason | None = None
+    held: bool = False
+    """Whether nothing of it may run: a person has to be asked first, or said no."""
+    ends: str | None = None
+    """How it ends, `finish` or `stop`, where a person decided that; None: as the policy says."""
+    void: str | None = None
+    """Id of a question that has been answered, or asked in vain, while the checkpoint still shows it."""
+    stands_for: Governor | None = None
+    """The governor whose graph this is, where the run is pinned to an older policy than that one's."""
     passing: GovernorStop | None = None
     """The stop of a run that was started inside of a tool, on its way to whoever called this one."""
     lanes: OrderedDict[str, HistoryMemo] = field(default_factory=OrderedDict[str, HistoryMemo])
@@ -82,7 +93,7 @@ class GovernedRun:
         """Whether calls of this run already go through `governor`, or through one with the very same policy and ledgers."""
         run: GovernedRun | None = self
         while run is not None:
-            if run.governor is governor or run.governor.equals(governor):
+            if governor in (run.governor, run.stands_for) or run.governor.equals(governor):
                 return True
             run = run.outer.run if run.outer else None
         return False
@@ -130,6 +141,18 @@ second_line: ContextVar[BaseCallbackHandler | None] = ContextVar("governor_secon
 """The handler that LangChain adds to every callback manager while a governed run is the current one."""
 tool_taken: ContextVar[str | None] = ContextVar("governor_tool_taken", default=None)
 """Name of the tool that a ToolNode is about to run for a governed call; taken off before the tool's body runs."""
+
+
+@dataclass(eq=False, slots=True)
+class Execution:
+    """One governed tool call while it runs, for the hooks that user code has put between governor and the tool."""
+
+    once: bool
+    """Whether a person approved it: that is for one attempt."""
+    attempts: int = 0
+
+
+executing: ContextVar[Execution | None] = ContextVar("governor_executing", default=None)
 
 
 # --- where a context is empty -----------------------------------------------------------------------------------------
@@ -284,6 +307,22 @@ def step_ref(run: RunRef, ns: str, *, attempt: int = 1) -> StepRef:
         depth=max(0, len(names) - 1),
         attempt=attempt,
     )
+
+
+def superstep_of(config: Mapping[str, Any]) -> tuple[str, int] | None:
+    """The checkpoint from which LangGraph runs a node, and the superstep's number. Branches side by side have both in common.
+
+    None for the body of an `@task`: those of one superstep may well run one after the other.
+    """
+    metadata: Mapping[str, Any] = config.get("metadata") or {}
+    number, path = metadata.get("langgraph_step"), metadata.get("langgraph_path") or ()
+    if not isinstance(number, int) or (len(path) > 1 and isinstance(path[1], (tuple, list))):
+        return None
+    conf = within(config)
+    graph = (conf.get("checkpoint_ns") or "").rpartition("|")[0]
+    checkpoints: Mapping[str, str] = conf.get("checkpoint_map") or {}
+    checkpoint = checkpoints.get(graph)
+    return None if checkpoint is None else (checkpoint, number)
 
 
 def current_step() -> GovernedStep | None:

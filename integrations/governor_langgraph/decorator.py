@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from langgraph.typing import ContextT, InputT, OutputT, StateT
 
     from governor.policy.load import LoadedPolicy
+    from governor.report import GovernorReport
     from governor.runtime import Runtime
     from governor.stores.contract import Store
-    from governor_langgraph.stops import RunReport
 
 __all__ = ["governed"]
 
@@ -63,7 +63,7 @@ def governed(
     *,
     store: Store | None = None,
     runtime: Runtime | None = None,
-    on_report: Callable[[RunReport], None] | None = None,
+    on_report: Callable[[GovernorReport], None] | None = None,
     clients: Mapping[str, BaseChatModel] | None = None,
 ) -> _Governing:
     """Govern what the decorated function builds; above `@entrypoint(...)`, the workflow itself.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -15,21 +14,25 @@ from opentelemetry.trace import INVALID_SPAN, set_span_in_context
 from governor.calls import RunRef
 from governor.drive import drive, drive_async
 from governor.errors import ConfigurationError
+from governor.policy.kept import HANDLE, written_policy
 from governor.policy.load import LoadedPolicy, load
+from governor.report import GovernorReport
 from governor.runtime import Runtime
 from governor_langgraph.context import GovernedRun, within
+from governor_langgraph.resuming import Taken, at_root, take_up
 from governor_langgraph.second_line import SECOND_LINE
-from governor_langgraph.stops import RunReport, publish, watched
+from governor_langgraph.stops import publish, watched
 from governor_langgraph.toolspec import CannotCarry, carry_over
 from governor_langgraph.vendors import vendor_named
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from langchain_core.language_models import BaseChatModel
     from opentelemetry.trace import Span
 
     from governor.effects import Flow
+    from governor.ledger import Balance
     from governor.runs import RunState
     from governor.stores.contract import Store
     from governor_langgraph.context import GovernedStep
@@ -55,7 +58,7 @@ class Governor:
         store: Store | None = None,
         runtime: Runtime | None = None,
         name: str = "graph",
-        on_report: Callable[[RunReport], None] | None = None,
+        on_report: Callable[[GovernorReport], None] | None = None,
         clients: Mapping[str, BaseChatModel] | None = None,
     ) -> None:
         """Load the policy, unless a `runtime` that already has one is given. Raises PolicyError.
@@ -70,7 +73,9 @@ class Governor:
         """Whether long tool results are cut and a recall tool has to be offered for them."""
         self.name = name
         self.on_report = on_report
-        self._clients: dict[str, BaseChatModel] = dict(clients or {})
+        self._given: Mapping[str, BaseChatModel] = dict(clients or {})
+        self._clients: dict[str, BaseChatModel] = dict(self._given)
+        self._pinned: dict[str, Governor] = {}
         self._ambient: OrderedDict[int | str, tuple[object, GovernedRun]] = OrderedDict()
         self.second_line = SECOND_LINE
         self.offers: dict[str, Known] = {}
@@ -132,33 +137,74 @@ class Governor:
     # --- runs ---------------------------------------------------------------------------------------------------------
 
     def open(
-        self, config: Mapping[str, Any], *, resume: bool, nested: bool, outer: GovernedStep | None = None
-    ) -> GovernedRun:
-        """Begin a run, or take up the one that `config`'s thread was interrupted in.
+        self,
+        config: Mapping[str, Any],
+        *,
+        resume: bool,
+        nested: bool,
+        outer: GovernedStep | None = None,
+        given: Any = None,
+    ) -> tuple[GovernedRun, Any]:
+        """Begin a run, or take up the one that `config`'s thread was interrupted in. Answers it with the graph's input.
 
-        Who resumes has seen why the run stopped: the mark is taken off, and limits that still hold stop it again.
+        `given` is that input; an answer in it to what the run asked is governor's, and taken out.
         """
         conf = within(config)
         thread = conf.get("thread_id")
         fresh = self.runtime.new_id()
-        key = None if thread is None else f"{self.name}/{thread}"
-        if nested and key is not None:
-            key = f"{key}/{_without_ids(conf.get('checkpoint_ns') or '')}"
+        key = self._key(config, nested=nested)
         identifier = self.runtime.store.open_run(key, fresh, resume=resume)
-        if identifier != fresh:
-            self.runtime.store.change(identifier, lambda state: (replace(state, stopped=None), None))
+        taken = Taken(governor=self, given=given) if identifier == fresh else take_up(self, identifier, given)
+        if identifier == fresh and key is not None and self.policy.policy.on_policy_change == "pin":
+            self.runtime.store.keep(fresh, HANDLE, written_policy(self.policy))
         ref = RunRef(
             id=identifier,
             thread=None if thread is None else str(thread),
-            scopes=self.scopes(config),
-            policy_hash=self.policy.hash,
+            scopes=taken.governor.scopes(config),
+            policy_hash=taken.governor.policy.hash,
             started_ms=self.runtime.clock(),
         )
-        self.runtime.telemetry.look()
-        if not self.runtime.telemetry.traces:
-            return GovernedRun(ref=ref, governor=self, outer=outer, otel=None, span=INVALID_SPAN)
-        span = self.runtime.telemetry.run(ref, self.name)
-        return GovernedRun(ref=ref, governor=self, outer=outer, otel=set_span_in_context(span), span=span)
+        telemetry = taken.governor.runtime.telemetry
+        telemetry.look()
+        span = telemetry.run(ref, self.name) if telemetry.traces else INVALID_SPAN
+        for decision in taken.decisions:
+            telemetry.decided(span, at_root(ref), decision)
+        run = GovernedRun(
+            ref=ref,
+            governor=taken.governor,
+            outer=outer,
+            otel=set_span_in_context(span) if telemetry.traces else None,
+            span=span,
+            stopped=taken.held,
+            held=taken.held is not None,
+            ends=taken.ends,
+            void=taken.void,
+            stands_for=self,
+        )
+        return run, taken.given
+
+    def under(self, policy: LoadedPolicy) -> Governor:
+        """This graph's governor for a run that is pinned to another policy. Same store, same clock; made once per policy."""
+        with self._lock:
+            pinned = self._pinned.get(policy.hash)
+            if pinned is None:
+                pinned = self._pinned[policy.hash] = Governor(
+                    policy,
+                    runtime=self.runtime.under(policy),
+                    name=self.name,
+                    on_report=self.on_report,
+                    clients=self._given,
+                )
+            return pinned
+
+    def _key(self, config: Mapping[str, Any], *, nested: bool = False) -> str | None:
+        """What the store knows this graph's conversation by; None without a thread."""
+        conf = within(config)
+        thread = conf.get("thread_id")
+        if thread is None:
+            return None
+        key = f"{self.name}/{thread}"
+        return f"{key}/{_without_ids(conf.get('checkpoint_ns') or '')}" if nested else key
 
     def ambient(self, config: Mapping[str, Any]) -> GovernedRun:
         """The run of code that no governed root opened.
@@ -177,7 +223,7 @@ class Governor:
                 if known[1].otel is None and self.runtime.telemetry.traces:  # such a run may be older than the tracing
                     known[1].otel = get_current()
                 return known[1]
-            run = self.open(config, resume=bool(conf.get("__pregel_resuming")), nested=False)
+            run, _ = self.open(config, resume=bool(conf.get("__pregel_resuming")), nested=False)
             run.span.end()  # nobody will tell when this run ends; its steps and calls have spans of their own
             self._ambient[key] = (control, run)  # holding the control keeps its id from being given again
             while len(self._ambient) > AMBIENT_RUNS:
@@ -204,21 +250,39 @@ class Governor:
             found[scope] = written
         return found
 
+    def report_of(self, run: RunRef) -> GovernorReport:
+        """What the store knows of a run by now."""
+        store, ledgers = self.runtime.store, self.controls.budget.ledgers(run, self.runtime.clock())
+        state = store.change(run.id, _read)
+        return _report(run, state, [store.balances(ledger) for ledger in ledgers])
+
+    async def areport_of(self, run: RunRef) -> GovernorReport:
+        """The async twin of `report_of`."""
+        store, ledgers = self.runtime.store, self.controls.budget.ledgers(run, self.runtime.clock())
+        state = await store.achange(run.id, _read)
+        return _report(run, state, [await store.abalances(ledger) for ledger in ledgers])
+
+    def latest_report(self, config: Mapping[str, Any]) -> GovernorReport | None:
+        """The report of the latest run of `config`'s thread; None when there is none. Asked in any process."""
+        key = self._key(config)
+        run = None if key is None else self.runtime.store.latest_run(key)
+        if run is None:
+            return None
+        state, thread = self.runtime.store.change(run, _read), str(within(config)["thread_id"])
+        hash_ = state.policy or self.policy.hash
+        return self.report_of(RunRef(id=run, thread=thread, scopes=self.scopes(config), policy_hash=hash_))
+
     def report(self, run: GovernedRun) -> None:
         """Tell who asked what became of a run, from the store."""
-        if self.on_report is None and not watched():
-            return
-        state = self.runtime.store.change(run.ref.id, _read)
-        self._tell(RunReport(run=run.ref, state=state))
+        if self.on_report is not None or watched():
+            self._tell(self.report_of(run.ref))
 
     async def areport(self, run: GovernedRun) -> None:
         """The async twin of `report`."""
-        if self.on_report is None and not watched():
-            return
-        state = await self.runtime.store.achange(run.ref.id, _read)
-        self._tell(RunReport(run=run.ref, state=state))
+        if self.on_report is not None or watched():
+            self._tell(await self.areport_of(run.ref))
 
-    def _tell(self, report: RunReport) -> None:
+    def _tell(self, report: GovernorReport) -> None:
         publish(report)
         if self.on_report is not None:
             self.on_report(report)
@@ -230,7 +294,7 @@ def ready(
     store: Store | None = None,
     runtime: Runtime | None = None,
     name: str = "graph",
-    on_report: Callable[[RunReport], None] | None = None,
+    on_report: Callable[[GovernorReport], None] | None = None,
     clients: Mapping[str, BaseChatModel] | None = None,
 ) -> Governor:
     """A governor for a policy, or the one that is given."""
@@ -243,6 +307,10 @@ def _loaded(policy: str | PathLike[str] | Mapping[str, Any] | LoadedPolicy) -> L
     if isinstance(policy, LoadedPolicy):
         return policy
     return load(Path(policy) if isinstance(policy, PathLike) else policy)
+
+
+def _report(run: RunRef, state: RunState, balances: Sequence[Sequence[Balance]]) -> GovernorReport:
+    return GovernorReport(run=run, state=state, budgets=tuple(each for found in balances for each in found))
 
 
 def _read(state: RunState) -> tuple[RunState, RunState]:

@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from langgraph.typing import ContextT, InputT, OutputT, StateT
 
     from governor.policy.load import LoadedPolicy
+    from governor.report import GovernorReport
     from governor.runtime import Runtime
     from governor.stores.contract import Store
-    from governor_langgraph.stops import RunReport
 
 __all__ = ["govern", "governed_nodes"]
 
@@ -42,7 +42,7 @@ def govern(
     *,
     store: Store | None = None,
     runtime: Runtime | None = None,
-    on_report: Callable[[RunReport], None] | None = None,
+    on_report: Callable[[GovernorReport], None] | None = None,
     clients: Mapping[str, BaseChatModel] | None = None,
 ) -> GraphT: ...
 
@@ -54,7 +54,7 @@ def govern(
     *,
     store: Store | None = None,
     runtime: Runtime | None = None,
-    on_report: Callable[[RunReport], None] | None = None,
+    on_report: Callable[[GovernorReport], None] | None = None,
     clients: Mapping[str, BaseChatModel] | None = None,
 ) -> CompiledStateGraph[StateT, ContextT, InputT, OutputT]: ...
 
@@ -65,7 +65,7 @@ def govern(
     *,
     store: Store | None = None,
     runtime: Runtime | None = None,
-    on_report: Callable[[RunReport], None] | None = None,
+    on_report: Callable[[GovernorReport], None] | None = None,
     clients: Mapping[str, BaseChatModel] | None = None,
 ) -> Any:
     """A copy of `graph` in which every node, model call and tool call goes through the policy.

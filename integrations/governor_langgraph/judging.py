@@ -10,12 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextvars import ContextVar
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from governor.approving import judge_tool
 from governor.calls import ToolCall
-from governor.effects import Approve
-from governor.pipeline import judge_tool
-from governor_langgraph.approval import answer_to
+from governor_langgraph.approval import asked, asked_async
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -45,7 +44,7 @@ def judge(step: GovernedStep, calls: Sequence[ToolCall]) -> Judged:
         for each in policies(step):
             governor, mine = each.run.governor, seen_by(each, call)
             decision = governor.drive(
-                judge_tool(mine, governor.controls), each.span, partial(_answer, governor.policy.policy)
+                judge_tool(mine, governor.controls), each.span, partial(asked, governor.policy.policy)
             )
             found[_key(mine)] = decision
             if decision.refuses:
@@ -60,7 +59,7 @@ async def ajudge(step: GovernedStep, calls: Sequence[ToolCall]) -> Judged:
         for each in policies(step):
             governor, mine = each.run.governor, seen_by(each, call)
             decision = await governor.drive_async(
-                judge_tool(mine, governor.controls), each.span, partial(_aanswer, governor.policy.policy)
+                judge_tool(mine, governor.controls), each.span, partial(asked_async, governor.policy.policy)
             )
             found[_key(mine)] = decision
             if decision.refuses:
@@ -91,14 +90,3 @@ def _asks(policy: Policy) -> bool:
 
 def _key(call: ToolCall) -> tuple[str, str, str, str]:
     return call.step.run.id, call.id, call.name, repr(call.args)
-
-
-def _answer(policy: Policy, effect: Any) -> bool:
-    if not isinstance(effect, Approve):
-        message = f"judging a call yielded {type(effect).__name__}"
-        raise TypeError(message)
-    return answer_to(effect, policy)
-
-
-async def _aanswer(policy: Policy, effect: Any) -> bool:
-    return _answer(policy, effect)

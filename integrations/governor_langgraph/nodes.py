@@ -20,7 +20,8 @@ from opentelemetry.trace import INVALID_SPAN, set_span_in_context
 
 from governor.errors import RunStopped
 from governor.pipeline import step_entry, step_exit
-from governor_langgraph.context import Active, GovernedStep, current_step, run_var, step_ref, within
+from governor.values import replace
+from governor_langgraph.context import Active, GovernedStep, current_step, run_var, step_ref, superstep_of, within
 from governor_langgraph.stops import GovernorStop, drain, stop
 
 if TYPE_CHECKING:
@@ -103,6 +104,8 @@ def begin(
     runtime = conf.get("__pregel_runtime")
     info = getattr(runtime, "execution_info", None)
     ref = step_ref(run.ref, conf.get("checkpoint_ns") or "", attempt=getattr(info, "node_attempt", 1))
+    if run.governor.policy.policy.limits.fan_out is not None:
+        ref = replace(ref, superstep=superstep_of(given))
     span, otel = INVALID_SPAN, None
     if run.otel is not None:
         span = run.governor.runtime.telemetry.step(ref, run.otel)

@@ -18,7 +18,7 @@ from governor_otel.cli import usd
 
 if TYPE_CHECKING:
     from governor.decisions import Reason
-    from governor_langgraph.stops import RunReport
+    from governor.report import GovernorReport
 
 __all__ = ["Ended", "document", "show"]
 
@@ -30,7 +30,7 @@ _stderr = Console(highlight=False, soft_wrap=True, stderr=True)
 class Ended:
     """How a run ended."""
 
-    report: RunReport | None
+    report: GovernorReport | None
     """None when it never began."""
     result: object = None
     """The result, or what there was of it."""

@@ -9,22 +9,20 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn
 
 from langgraph.errors import GraphBubbleUp
 
 from governor.decisions import Reason
 from governor.errors import RunStopped
+from governor.report import GovernorReport
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from governor.calls import RunRef
-    from governor.runs import RunState, Stopped
     from governor_langgraph.context import GovernedRun, GovernedStep
 
-__all__ = ["DrainText", "GovernorStop", "RunReport", "drain", "stop", "watch"]
+__all__ = ["DrainText", "GovernorReport", "GovernorStop", "RunReport", "drain", "stop", "watch"]
 
 
 class GovernorStop(GraphBubbleUp, RunStopped):
@@ -65,36 +63,14 @@ def drain(step: GovernedStep, reason: Reason) -> bool:
     return True
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunReport:
-    """What became of one run, read from the store after it ended, so that swallowed refusals are in it too."""
+RunReport = GovernorReport
+"""Its name in 0.1."""
 
-    run: RunRef
-    state: RunState
-
-    @property
-    def stopped(self) -> Reason | None:
-        """Why the run was stopped; None when it ended by itself (or waits for an answer to an interrupt)."""
-        return reason_of(self.state.stopped) if self.state.stopped else None
-
-
-def reason_of(stopped: Stopped) -> Reason:
-    """The reason that a run's state remembers."""
-    return Reason(
-        code=stopped.code,
-        rule=stopped.rule,
-        text=stopped.text,
-        limit=stopped.limit,
-        seen=stopped.seen,
-        remedy=stopped.remedy,
-    )
-
-
-_watchers: ContextVar[tuple[list[RunReport], ...]] = ContextVar("governor_watchers", default=())
+_watchers: ContextVar[tuple[list[GovernorReport], ...]] = ContextVar("governor_watchers", default=())
 
 
 @contextmanager
-def watch() -> Iterator[list[RunReport]]:
+def watch() -> Iterator[list[GovernorReport]]:
     """Collect a report of every governed run that ends inside the block.
 
     A stopped run under `on_exhausted: finish` returns its partial result like any other; this is how to tell::
@@ -102,9 +78,9 @@ def watch() -> Iterator[list[RunReport]]:
         with watch() as runs:
             result = app.invoke(question)
         if runs[-1].stopped:
-            print(runs[-1].stopped.text)
+            print(runs[-1])  # why, where, how much
     """
-    reports: list[RunReport] = []
+    reports: list[GovernorReport] = []
     token = _watchers.set((*_watchers.get(), reports))
     try:
         yield reports
@@ -117,7 +93,7 @@ def watched() -> bool:
     return bool(_watchers.get())
 
 
-def publish(report: RunReport) -> None:
+def publish(report: GovernorReport) -> None:
     """Hand a report to every open `watch` block."""
     for reports in _watchers.get():
         reports.append(report)

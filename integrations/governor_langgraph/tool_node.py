@@ -6,7 +6,7 @@ import copy
 from typing import TYPE_CHECKING, Any, cast
 
 from governor.calls import ToolCall
-from governor_langgraph import tool_path
+from governor_langgraph import innermost, tool_path
 from governor_langgraph.context import current_step
 from governor_langgraph.judging import ajudge, asks, judge, judged_var
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from langgraph.prebuilt import ToolNode
+    from langgraph.prebuilt.tool_node import ToolCallRequest
 
     from governor_langgraph.context import GovernedStep
 
@@ -77,14 +78,24 @@ def _together(node: Any, given: Any) -> tuple[GovernedStep | None, list[ToolCall
 def _wrapped(inner: Callable[[Any, Any], Any] | None) -> Callable[[Any, Any], Any]:
     if inner is None:
         return tool_path.wrap
-    return lambda request, execute: tool_path.wrap(request, lambda changed: inner(changed, execute))
+
+    def wrapped(request: ToolCallRequest, execute: Callable[[Any], Any]) -> Any:
+        once = innermost.guarded(request, execute)
+        return tool_path.wrap(request, lambda changed: inner(changed, once))
+
+    return wrapped
 
 
 def _awrapped(
     inner: Callable[[Any, Any], Any] | None, ainner: Callable[[Any, Any], Awaitable[Any]] | None
 ) -> Callable[[Any, Any], Awaitable[Any]] | None:
-    if ainner is not None:
-        return lambda request, execute: tool_path.awrap(request, lambda changed: ainner(changed, execute))
-    if inner is not None:
-        return None  # ToolNode then runs the sync wrapper, ours with it, on the async path too
-    return tool_path.awrap
+    if ainner is None:
+        return (
+            None if inner is not None else tool_path.awrap
+        )  # ToolNode then runs the sync wrapper, ours with it, async too
+
+    async def wrapped(request: ToolCallRequest, execute: Callable[[Any], Awaitable[Any]]) -> Any:
+        once = innermost.aguarded(request, execute)
+        return await tool_path.awrap(request, lambda changed: ainner(changed, once))
+
+    return wrapped

@@ -23,7 +23,7 @@ from governor.pipeline import tool_call
 from governor_langgraph import recall
 from governor_langgraph.answering import answered, requested
 from governor_langgraph.approval import answer_to
-from governor_langgraph.context import current_span, current_step, tool_taken
+from governor_langgraph.context import Execution, current_span, current_step, executing, tool_taken
 from governor_langgraph.judging import judged_var, judgement, seen_by
 from governor_langgraph.messages import text_of
 from governor_langgraph.stops import GovernorStop, stop
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from langgraph.prebuilt.tool_node import ToolCallRequest
     from opentelemetry.trace import Span
 
-    from governor.calls import Meter
     from governor_langgraph.context import GovernedStep
     from governor_langgraph.judging import Judged
 
@@ -66,7 +65,7 @@ def governed(
                 return answer_to(effect, governor.policy.policy)
             if _recalls(step, call):
                 return recall.read(governor.runtime, step.run.ref.id, call.args)
-            with _Executing(effect.meter, call, span):
+            with _Executing(effect, call, span):
                 if outer is None:
                     return _result(execute())
                 with _Outer(outer):
@@ -92,7 +91,7 @@ async def agoverned(
                 return answer_to(effect, governor.policy.policy)
             if _recalls(step, call):
                 return await recall.aread(governor.runtime, step.run.ref.id, call.args)
-            with _Executing(effect.meter, call, span):
+            with _Executing(effect, call, span):
                 if outer is None:
                     return _result(await execute())
                 with _Outer(outer):
@@ -127,15 +126,17 @@ class _Spanned:
 class _Executing:
     """Marks the call as taken, for the hook on the tool itself. An interrupt before the tool's work costs nothing."""
 
-    __slots__ = ("_span", "_taken", "call", "meter", "span")
+    __slots__ = ("_execution", "_span", "_taken", "call", "meter", "once", "span")
 
-    def __init__(self, meter: Meter, call: ToolCall, span: Span) -> None:
-        self.meter = meter
+    def __init__(self, effect: InvokeTool, call: ToolCall, span: Span) -> None:
+        self.meter = effect.meter
+        self.once = effect.once
         self.call = call
         self.span = span
 
     def __enter__(self) -> None:
         self._taken = tool_taken.set(self.call.id or self.call.name)
+        self._execution = executing.set(Execution(self.once))
         self._span = current_span(self.span)
         self.meter.dispatched = True
 
@@ -148,6 +149,7 @@ class _Executing:
             )  # that comes from inside of the tool, which had begun
         if self._span is not None:
             otel_context.detach(self._span)
+        executing.reset(self._execution)
         tool_taken.reset(self._taken)
 
 
@@ -299,9 +301,10 @@ class _Untaken:
 
 
 def _direct(step: GovernedStep, tool: BaseTool, given: Any, identifier: str | None) -> ToolCall:
+    # Without an id the call gets one that is the same when the step runs again: questions about it are answered by their order.
     fields = cast("dict[str, Any]", given) if isinstance(given, dict) else {"input": given}
     args = cast("Any", tool)._filter_injected_args(fields) if isinstance(given, dict) else fields  # noqa: SLF001 - state is no argument
-    return ToolCall(step=step.ref, name=tool.name, args=args, id=identifier or step.run.governor.runtime.new_id())
+    return ToolCall(step=step.ref, name=tool.name, args=args, id=identifier or f"{step.ref.ns}#{next(step.calls)}")
 
 
 def _value(call: ToolCall, result: ToolResult, identifier: str | None) -> Any:

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from governor.approving import approve
 from governor.controls import Controls
 from governor.controls.access import Access
 from governor.decisions import Decision, Verdict
 from governor.effects import Approve, Change, Decided, Now
-from governor.pipeline import approve
 from governor.policy.schema import Policy
 from governor.prices import PriceBook
 from governor.runs import RunState, dump_state, parse_state
@@ -134,11 +134,12 @@ def test_the_path_asks_once_and_uses_the_answer_up(answer: bool, verdict_: Verdi
     assert isinstance(flow.send(answer), Now)
     third = flow.send(NOON + 1_000)
     assert isinstance(third, Change)
-    state, _ = third.apply(state)
+    state, allowed = third.apply(state)
     with pytest.raises(StopIteration) as end:
-        flow.send(None)
+        flow.send(allowed)
 
     assert {} == state.approvals
+    assert answer is (second.digest not in state.rejected)
     assert verdict_ is end.value.value.verdict
 
 

@@ -27,7 +27,6 @@ def rules(*written: str) -> str:
         ("context: {compact: {strategy: mask}}", "context.compact.strategy"),
         ("loops: {progress: state.done}", "loops.progress"),
         ("ladder: [{at: 60%, do: compact}]", "ladder"),
-        ("on_exhausted: ask", "on_exhausted"),
         ("tiers: {a: {model: 'x:y'}}\nrates: [{tier: a, requests_per_minute: 5}]", "rates"),
         (rules("{id: a, tool: x, decide: allow, when: args.x < 5}"), "tools.rules.0.when.cel"),
         ("trace: {redact: [email]}", "trace.redact"),

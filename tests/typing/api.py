@@ -14,7 +14,7 @@ from langgraph.graph.state import CompiledStateGraph
 
 from governor import CallDenied, PolicyError, Reason, Refused, RunStopped, Usage, Verdict
 from governor.stores.memory import MemoryStore
-from governor_langgraph import GovernorMiddleware, RunReport, govern, governed, wrap_model
+from governor_langgraph import GovernorMiddleware, GovernorReport, govern, governed, wrap_model
 
 
 class State(TypedDict):
@@ -81,7 +81,7 @@ def a_wrapped_model_is_a_chat_model(model: BaseChatModel) -> BaseChatModel:
     return wrap_model(model, policy="policies/support.yaml")
 
 
-def a_report_is_handed_to_a_function(seen: list[RunReport]) -> None:
+def a_report_is_handed_to_a_function(seen: list[GovernorReport]) -> None:
     govern(build(), policy="policies/support.yaml", on_report=seen.append)
 
 

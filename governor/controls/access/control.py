@@ -13,7 +13,14 @@ from typing import TYPE_CHECKING, Any, cast
 
 from governor.calls import ToolResult
 from governor.controls.access.rules import RuleIndex
-from governor.controls.access.wording import by_default, by_rule, told, unknown_tool
+from governor.controls.access.wording import (
+    approval_used,
+    by_default,
+    by_rule,
+    rejected_earlier,
+    told,
+    unknown_tool,
+)
 from governor.decisions import ALLOWED, Decision, Reason, Verdict
 from governor.values import replace
 
@@ -101,13 +108,49 @@ class Access:
         return replace(state, approvals={**kept, digest: now}), now
 
     def forget(self, state: RunState, digest: str, now: int) -> RunState:
-        """Use up an approval, given or refused. The time the run waited for it does not count as the run's own."""
+        """Use up a question, however it was answered. The time the run waited for it does not count as the run's own."""
         asked = state.approvals.get(digest)
         if asked is None:
             return state
         pending = {other: at for other, at in state.approvals.items() if other != digest}
         waited = 0 if pending else max(0, now - asked)  # answers come together: the last one ends the waiting
         return replace(state, approvals=pending, started_ms=min(now, state.started_ms + waited))
+
+    def answered(
+        self, state: RunState, call: ToolCall, digest: str, now: int, *, rule: str, approved: bool
+    ) -> tuple[RunState, bool]:
+        """Take a person's answer. False when the call may not be made: by this answer, or because it was rejected before."""
+        state = self.forget(state, digest, now)
+        if not approved and digest not in state.rejected:
+            state = replace(state, rejected={**state.rejected, digest: (rule, call.step.ns, call.id)})
+        return state, digest not in state.rejected
+
+    def rejected_before(self, state: RunState, call: ToolCall) -> Decision | None:
+        """The denial of a call that a person rejected in this run, whatever the rules say of it now.
+
+        None for the rejected call itself when its step runs again: LangGraph counts a step's questions, so it has to be put again, and
+        is answered as it was.
+        """
+        found = state.rejected.get(self.digest(call)) if state.rejected else None
+        if found is None:
+            return None
+        rule, ns, identifier = found
+        return None if (ns, identifier) == (call.step.ns, call.id) else rejected_earlier(call, rule)
+
+    def use(self, state: RunState, call: ToolCall) -> tuple[RunState, Decision | None]:
+        """Use an approval up, right before the call. Answers the denial of one that is used up or that was rejected meanwhile."""
+        digest = self.digest(call)
+        if digest in state.rejected:
+            return state, rejected_earlier(call, state.rejected[digest][0])
+        key = (call.step.ns, call.id, digest)
+        if key in state.used:
+            return state, approval_used(call)
+        return replace(state, used=(*state.used, key)), None
+
+    def unused(self, state: RunState, call: ToolCall) -> RunState:
+        """Give an approval back: the tool was interrupted before it did its work."""
+        key = (call.step.ns, call.id, self.digest(call))
+        return replace(state, used=tuple(each for each in state.used if each != key))
 
     def approved(self, decision: Decision, *, approved: bool, waited_ms: int) -> Decision:
         """The person's answer as a decision. An answer after the rule's `expires` is a denial."""

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from governor.calls import ToolCall
     from governor.controls.access.rules import Match
 
-__all__ = ["by_default", "by_rule", "told", "unknown_tool"]
+__all__ = ["approval_used", "by_default", "by_rule", "rejected_earlier", "told", "unknown_tool"]
 
 _VERDICTS = {"allow": Verdict.ALLOW, "nudge": Verdict.DENY, "ask": Verdict.ASK, "deny": Verdict.DENY}
 """A nudge is a denial with advice: the call is not made, and the model is told what to do instead."""
@@ -27,6 +27,10 @@ _TOLD: Mapping[str, tuple[str, str]] = {
     "access.identity_missing": ("it is not known for whom this run works (rule {rule})", _GO_ON),
     "access.error": ("it could not be checked (rule {rule})", _GO_ON),
     "access.rejected": ("a person rejected it (rule {rule})", "Do not ask for it again; do something else or say so."),
+    "access.approval_used": (
+        "its approval was used up by an attempt whose outcome is not known (rule {rule})",
+        "Find out what became of it before you ask for it again.",
+    ),
     "access.approval_expired": (
         "the approval came too late (rule {rule})",
         "Ask for it once more only if it is still needed.",
@@ -67,6 +71,28 @@ def unknown_tool(call: ToolCall, *, observed: bool) -> Decision:
         remedy="Register the tool, or look at why the model believes that it exists.",
     )
     return Decision(control="access", verdict=Verdict.DENY, reason=reason, observed=observed)
+
+
+def rejected_earlier(call: ToolCall, rule: str) -> Decision:
+    """Denied because a person rejected the very same call before, in the same run."""
+    reason = Reason(
+        code="access.rejected",
+        rule=rule,
+        text=f"A person rejected this very call of {call.name} before, in this run; rule {rule} had asked.",
+        remedy="Do something else, or begin a new run.",
+    )
+    return Decision(control="access", verdict=Verdict.DENY, reason=reason)
+
+
+def approval_used(call: ToolCall) -> Decision:
+    """Denied because the approval was for one attempt, and there has been one."""
+    reason = Reason(
+        code="access.approval_used",
+        rule="tools",
+        text=f"The approval of this call of {call.name} was used up by an attempt whose outcome is not known.",
+        remedy="Find out what became of the attempt; to make the call again, it has to be asked for and approved again.",
+    )
+    return Decision(control="access", verdict=Verdict.DENY, reason=reason)
 
 
 def _evidence(matches: Sequence[Match]) -> dict[str, str | int | float | bool]:

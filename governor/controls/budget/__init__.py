@@ -6,21 +6,25 @@ an output length that is *set on the request*. Without that clamp a reservation 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 
-from governor.controls.budget.lines import MissingScope, lines
+from governor.controls.budget.grants import granted, raised
+from governor.controls.budget.lines import MissingScope, ledgers_of, lines
 from governor.controls.budget.texts import alerted, exhausted, missing_scope, unknown_price
 from governor.ledger import Unit
 from governor.models import facts
 from governor.plans import Quote, ToolQuote
 from governor.policy.matchers import matches_glob
 from governor.policy.pricing import refuse_unpriced
+from governor.policy.scalars import ScalarError
 from governor.tokens import MESSAGE_FRAMING, REQUEST_FRAMING, TOOLS_PREAMBLE, estimate, estimate_message
 from governor.usage import Usage
 from governor.values import replace
 
 if TYPE_CHECKING:
-    from governor.calls import Meter, ModelRequest, ModelResponse, ToolCall
+    from collections.abc import Mapping
+
+    from governor.calls import Meter, ModelRequest, ModelResponse, RunRef, ToolCall
     from governor.decisions import Decision
     from governor.ledger import Hold, Shortfall
     from governor.plans import Routed
@@ -29,6 +33,8 @@ if TYPE_CHECKING:
     from governor.prices import PriceBook
 
 __all__ = ["BudgetControl"]
+
+Q = TypeVar("Q", Quote, ToolQuote)
 
 MIN_OUTPUT = 256
 """Shortest answer, in tokens, worth asking for when the budget is short."""
@@ -48,6 +54,8 @@ class BudgetControl:
         every = lines(policy)
         self.lease_ttl_ms = LEASE_TTL_MS
         self._prices = prices
+        self._lines = every
+        self._budgets = {budget.id: budget for budget in policy.budgets}
         self._for_models = tuple(line for line in every if line.for_models)
         self._for_tools = tuple(line for line in every if line.unit in _TOOL_UNITS)
         self._fees = tuple(budget for budget in policy.budgets if budget.fee is not None)
@@ -104,6 +112,28 @@ class BudgetControl:
         needed = _needed(bound, fits, cost)
         holds = tuple(replace(hold, amount=needed.get(hold.unit, 1)) for hold in quote.holds)
         return replace(quote, request=replace(request, max_output_tokens=fits), holds=holds, cost=cost)
+
+    @staticmethod
+    def with_grants(quote: Q, grants: Mapping[str, int]) -> Q:
+        """The quote under limits that a person raised for this run."""
+        return replace(quote, holds=raised(quote.holds, grants)) if grants else quote
+
+    def more(self, rule: str, ledger: str, answer: object) -> dict[str, int]:
+        """What a person's answer adds to the limits of budget `rule`, by ledger. Raises ScalarError when it grants nothing."""
+        budget = self._budgets.get(rule)
+        if budget is None:
+            raise ScalarError(f"the policy has no budget {rule} any more", "Resume without an answer.")
+        return granted(answer, budget, ledger)
+
+    def answers(self, rule: str) -> dict[str, str]:
+        """The units in which budget `rule` can be given more, with their limits as written."""
+        budget = self._budgets.get(rule)
+        return {line.field: line.written for line in self._lines if line.budget is budget}
+
+    def ledgers(self, run: RunRef, now: int) -> tuple[str, ...]:
+        """Keys of the ledgers that a run counts on, or what they begin with."""
+        found = (ledgers_of(line, run, now) for line in self._lines)
+        return tuple(dict.fromkeys(key for key in found if key is not None))
 
     def refusal(self, shortfall: Shortfall) -> Decision:
         """The stop that a reservation which did not fit becomes."""

@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import quote as percent_encoded
 
+from governor.calls import StepRef
 from governor.ledger import Hold, Unit
 from governor.policy.matchers import matches_glob
 from governor.values import cheap
@@ -15,16 +16,16 @@ from governor.values import cheap
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from governor.calls import StepRef
+    from governor.calls import RunRef
     from governor.policy.schema import Budget, Policy
     from governor.policy.sections import Scope, Window
 
-__all__ = ["Line", "MissingScope", "lines", "window_of"]
+__all__ = ["FIELDS", "Line", "MissingScope", "ledgers_of", "lines", "window_of"]
 
 _OUTERMOST_FIRST: tuple[Scope, ...] = ("org", "tenant", "user", "thread", "run", "agent", "node", "tool")
 """The order in which limits are looked at, so that a refusal names the widest limit that is used up."""
 
-_UNITS: dict[str, Unit] = {
+FIELDS: dict[str, Unit] = {
     "usd": Unit.NANO_USD,
     "tokens": Unit.TOKENS,
     "input_tokens": Unit.INPUT_TOKENS,
@@ -34,6 +35,7 @@ _UNITS: dict[str, Unit] = {
     "calls": Unit.CALLS,
     "time": Unit.MILLISECONDS,
 }
+"""What a limit may be written in, and the unit of its ledger."""
 
 _PARENTS: Mapping[Scope, tuple[str, ...]] = {
     "tenant": ("org",),
@@ -124,7 +126,7 @@ def lines(policy: Policy) -> tuple[Line, ...]:
     found: list[Line] = []
     for budget in sorted(policy.budgets, key=lambda budget: _OUTERMOST_FIRST.index(budget.scope)):
         refuses = budget.hard and policy.mode_of(budget.mode) == "enforce"
-        for field, unit in _UNITS.items():
+        for field, unit in FIELDS.items():
             limit = getattr(budget.limit, field)
             if limit is not None:
                 found.append(
@@ -165,6 +167,22 @@ def _calendar(per: Literal["day", "week", "month"], day: int) -> tuple[str, int]
         following = date(today.year + today.month // 12, today.month % 12 + 1, 1)
         name, ends = f"{today:%Y-%m}", following.toordinal() - _EPOCH_ORDINAL
     return name, ends * _DAY_MS + _MARGIN_MS
+
+
+def ledgers_of(line: Line, run: RunRef, now: int) -> str | None:
+    """Key of the line's ledger in this run, or what the keys of its ledgers begin with where nodes and tools have one each.
+
+    None when the run does not name what the budget adds up by.
+    """
+    step = StepRef(run=run, node="", path=_ANY, ns="")
+    try:
+        key = line.hold(step, 0, now, tool=_ANY).ledger
+    except MissingScope:
+        return None
+    return key if line.budget.scope not in ("node", "tool") else key.partition(f"={_ANY}/")[0] + "="
+
+
+_ANY = "any"
 
 
 def _named(scope: Scope, step: StepRef, tool: str | None) -> str:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from governor.decisions import Decision, Reason, Verdict
-from governor.ledger import Unit
+from governor.ledger import WORDS, Unit, shown
 from governor.values import replace
 
 if TYPE_CHECKING:
@@ -14,26 +13,7 @@ if TYPE_CHECKING:
     from governor.controls.budget.lines import Line
     from governor.ledger import Shortfall
 
-__all__ = ["alerted", "exhausted", "missing_scope", "shown", "unknown_price"]
-
-_WORDS = {
-    Unit.TOKENS: "tokens",
-    Unit.INPUT_TOKENS: "input tokens",
-    Unit.OUTPUT_TOKENS: "output tokens",
-    Unit.MODEL_CALLS: "model calls",
-    Unit.TOOL_CALLS: "tool calls",
-    Unit.CALLS: "calls",
-    Unit.MILLISECONDS: "ms",
-}
-
-
-def shown(amount: int, unit: Unit) -> str:
-    """An amount for people: `$0.48`, `1200 tokens`, `350 ms`."""
-    if unit is not Unit.NANO_USD:
-        return f"{amount} {_WORDS[unit]}"
-    dollars = Decimal(amount).scaleb(-9)
-    exact = f"{dollars.normalize():f}"
-    return f"${dollars:.2f}" if dollars == round(dollars, 2) else f"${exact}"
+__all__ = ["alerted", "exhausted", "missing_scope", "unknown_price"]
 
 
 def exhausted(shortfall: Shortfall) -> Decision:
@@ -52,6 +32,7 @@ def exhausted(shortfall: Shortfall) -> Decision:
             remedy=f"Raise the limit of budget {hold.budget}, wait for its next window, or make the run cheaper.",
             evidence={
                 "budget": hold.budget,
+                "ledger": hold.ledger,
                 "unit": hold.unit.value,
                 "limit": hold.limit or hold.alert or 0,
                 "spent": shortfall.spent,
@@ -109,7 +90,7 @@ _SCOPE_REMEDIES = {
 
 
 def _written(written: str, unit: Unit) -> str:
-    return written if unit is Unit.MILLISECONDS else f"{written} {_WORDS[unit]}"
+    return written if unit is Unit.MILLISECONDS else f"{written} {WORDS[unit]}"
 
 
 def _stop(reason: Reason) -> Decision:
