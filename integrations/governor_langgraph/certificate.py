@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from langchain_core.utils.function_calling import convert_to_openai_tool
 
+from governor_langgraph.inspect import edges_of
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -25,6 +27,11 @@ Verdict = Literal["mediated", "escaped", "not proven", "-"]
 """`mediated`: refused by the rule that should refuse it, and nothing ran. `escaped`: the tripwire was reached. `not proven`: neither.
 `-`: LangGraph or LangChain cannot run it this way."""
 DISTRIBUTIONS = ("langgraph-governor", "langgraph", "langchain-core")
+
+
+def versions() -> dict[str, str]:
+    """Of what the proof was made with."""
+    return {**{name: version(name) for name in DISTRIBUTIONS}, "python": platform.python_version()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +69,7 @@ class Certificate:
     rows: tuple[Row, ...]
     remarks: tuple[str, ...]
     """What this policy leaves out, and what no probe can show."""
-    versions: Mapping[str, str] = field(default_factory=lambda: versions())
+    versions: Mapping[str, str] = field(default_factory=versions)
 
     def count(self, verdict: Verdict) -> int:
         """Number of cells with this verdict."""
@@ -108,11 +115,6 @@ def _row(row: Row) -> dict[str, Any]:
     }
 
 
-def versions() -> dict[str, str]:
-    """Of what the proof was made with."""
-    return {**{name: version(name) for name in DISTRIBUTIONS}, "python": platform.python_version()}
-
-
 def graph_hash(reach: Reach) -> str:
     """`sha256:` over what the graph is made of: nodes, edges, nested graphs, tools with their schemas, models.
 
@@ -122,7 +124,7 @@ def graph_hash(reach: Reach) -> str:
         "name": reach.described.name,
         "nodes": sorted(reach.described.nodes),
         "graphs": sorted(
-            [place.prefix, "called" if place.called else "node", place.graph.get_name(), sorted(_edges(place.graph))]
+            [place.prefix, "called" if place.called else "node", place.graph.get_name(), sorted(edges_of(place.graph))]
             for place in reach.graphs
         ),
         "tools": sorted({_canonical(_schema(tool)) for tool in reach.tools}),
@@ -130,10 +132,6 @@ def graph_hash(reach: Reach) -> str:
         "models": sorted(reach.described.models),
     }
     return f"sha256:{hashlib.sha256(_canonical(whole).encode()).hexdigest()}"
-
-
-def _edges(graph: Any) -> list[list[str]]:
-    return [[edge.source, edge.target, str(edge.conditional)] for edge in graph.get_graph().edges]
 
 
 def _schema(tool: BaseTool) -> dict[str, Any]:

@@ -19,7 +19,12 @@ if TYPE_CHECKING:
 __all__ = ["probe"]
 
 _stdout = Console(highlight=False, soft_wrap=True)
-_SHOWN = {"mediated": "[green]yes[/]", "escaped": "[bold red]ESCAPED[/]", "not proven": "[yellow]not proven[/]", "-": "-"}
+_SHOWN = {
+    "mediated": "[green]yes[/]",
+    "escaped": "[bold red]ESCAPED[/]",
+    "not proven": "[yellow]not proven[/]",
+    "-": "-",
+}
 
 
 def probe(
@@ -28,7 +33,8 @@ def probe(
     ],
     *,
     policy: Annotated[
-        str | None, typer.Option("--policy", "-p", help="A policy file, or the name of a bundled one, to certify under.")
+        str | None,
+        typer.Option("--policy", "-p", help="A policy file, or the name of a bundled one, to certify under."),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -50,7 +56,9 @@ def _show(certificate: Certificate) -> None:
     """The certificate for people: what and under which policy, the matrix, what went wrong, what is left out, the verdict."""
     made_with = ", ".join(f"{name} {number}" for name, number in certificate.versions.items())
     _line(f"graph   {certificate.graph}  {certificate.graph_hash}")
-    _line(f"policy  {certificate.policy}  {certificate.policy_hash}  mode {certificate.mode}, mediation {certificate.mediation}")
+    _line(
+        f"policy  {certificate.policy}  {certificate.policy_hash}  mode {certificate.mode}, mediation {certificate.mediation}"
+    )
     _line(f"with    {made_with}")
     for title, rows in _parts(certificate.rows):
         _stdout.print()

@@ -6,6 +6,7 @@ methods, bound runnables. What code makes while it runs (a client built inside a
 
 from __future__ import annotations
 
+import copy
 import functools
 import sys
 from collections.abc import Iterator, Mapping
@@ -27,7 +28,7 @@ from governor_langgraph.recall import RECALL, tool_name
 from governor_langgraph.vendors import vendor_of
 from governor_langgraph.wrapper_marker import SelfGoverned
 
-__all__ = ["FoundGraph", "FoundTool", "GraphDescription", "Reach", "describe", "reach"]
+__all__ = ["FoundGraph", "FoundTool", "GraphDescription", "Reach", "describe", "edges_of", "reach"]
 
 AnyGraph = Pregel[Any, Any, Any, Any]
 
@@ -156,7 +157,7 @@ def _read(place: FoundGraph, found: _Found) -> None:
         return
     found.graphs.append(place)
     names = [name for name in graph.nodes if name != START]
-    edges = [(edge.source, edge.target) for edge in graph.get_graph().edges]
+    edges = [(source, target) for source, target, _ in edges_of(graph)]
     found.cycles += [tuple(prefix + name for name in names if name in cycle) for cycle in _cycles(edges)]
     for name in names:
         node = graph.nodes[name]
@@ -171,6 +172,18 @@ def _read(place: FoundGraph, found: _Found) -> None:
         for branch in each.values():
             for _ in _search(branch.path, found):
                 pass  # a graph called by an edge has no node, and so no path of its own
+
+
+def edges_of(graph: AnyGraph) -> list[tuple[str, str, bool]]:
+    """Source, target and whether a condition decides, as LangGraph draws the graph.
+
+    Drawing plays through an empty run. What that would ask of the user's is left out: the checkpointer, cache keys, state classes.
+    """
+    bare = copy.copy(graph)
+    bare.checkpointer = None
+    quiet: dict[str, Any] = {"cache_policy": None, "mapper": None}
+    bare.nodes = {name: node.copy(quiet) for name, node in graph.nodes.items()}
+    return [(edge.source, edge.target, edge.conditional) for edge in bare.get_graph().edges]
 
 
 def _is_inside_itself(place: FoundGraph) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from langchain_core.language_models.llms import BaseLLM
 from langgraph.constants import START
@@ -13,19 +13,27 @@ if TYPE_CHECKING:
 
     from langgraph.graph.state import CompiledStateGraph
 
-__all__ = ["HOST", "MODEL_CALLS", "RUNS", "TOOL_CALLS", "Way", "host"]
+__all__ = ["CANNOT_RUN", "HOST", "MODEL_CALLS", "RUNS", "STOPPED", "TOOL_CALLS", "Way", "host"]
 
 HOST = "governor_probe"
 """The node that stands for node code of the user's."""
+STOPPED = "probe.stopped"
+"""Code of the reason for which the probe stops a run."""
+CANNOT_RUN = "it has an async function only"
 
 
 class Way:
     """One way of running something: a function, sync or async, of what is run and what it is given."""
 
-    def __init__(self, sync: Callable[[Any, Any], object] | None = None, *, run_async: Any = None) -> None:
+    def __init__(
+        self,
+        sync: Callable[[Any, Any], object] | None = None,
+        *,
+        run_async: Callable[[Any, Any], Awaitable[object]] | None = None,
+    ) -> None:
         """One of the two."""
         self.sync = sync
-        self.run_async: Callable[[Any, Any], Awaitable[object]] | None = run_async
+        self.run_async = run_async
 
     @property
     def asynchronous(self) -> bool:
@@ -113,8 +121,7 @@ def host(
             raise
         return {}
 
-    graph = StateGraph(dict)
+    graph: Any = StateGraph(cast("Any", dict))
     graph.add_node(HOST, anode if way.asynchronous else node)
     graph.add_edge(START, HOST)
     return graph.compile(name=HOST)
-

@@ -8,6 +8,7 @@ schemas and reducers, checkpointer, store and caches, retry, cache and trace pol
 from __future__ import annotations
 
 import copy
+import inspect
 import threading
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
@@ -42,7 +43,7 @@ _TASKS = "__pregel_tasks"
 """The channel of a graph that holds what was sent to its nodes."""
 
 
-class Tripped(Exception):  # noqa: N818 - what happened, not what went wrong
+class Tripped(Exception):
     """A body of the user's would have run."""
 
 
@@ -113,7 +114,7 @@ def tripwired_graph(graph: AnyGraph, wire: Tripwire, seen: dict[int, AnyGraph] |
     new.__dict__.update({name: value for name, value in graph.__dict__.items() if name != "__orig_class__"})
     new.__dict__.update({name: value for name, value in _HARMLESS.items() if name in graph.__dict__})
     new.channels = {
-        **{name: LastValue(Any, name) for name in graph.channels},
+        **{name: LastValue(Any, name) for name in cast("Any", graph).channels},
         START: EphemeralValue(Any),
         _TASKS: Topic(Send, accumulate=False),
     }
@@ -123,7 +124,11 @@ def tripwired_graph(graph: AnyGraph, wire: Tripwire, seen: dict[int, AnyGraph] |
     return new
 
 
-_SENT = ChannelWriteTupleEntry(mapper=lambda send: [(_TASKS, send)])
+def _to_tasks(send: Any) -> list[tuple[str, Any]]:
+    return [(_TASKS, send)]
+
+
+_SENT = ChannelWriteTupleEntry(mapper=_to_tasks)
 """What a copy does with its input, a `Send`: it runs that node with that input."""
 
 
@@ -151,7 +156,9 @@ _HARMLESS: dict[str, Any] = {
 
 def _library_class(cls: type[Any]) -> type[Any]:
     """The graph's class as LangGraph has it: neither governed already nor with methods of the user's own."""
-    return next(each for each in cls.__mro__ if each.__module__.startswith("langgraph.") and "_governs" not in vars(each))
+    return next(
+        each for each in cls.__mro__ if each.__module__.startswith("langgraph.") and "_governs" not in vars(each)
+    )
 
 
 def _node(name: str, node: PregelNode, wire: Tripwire, seen: dict[int, AnyGraph]) -> PregelNode:
@@ -160,7 +167,7 @@ def _node(name: str, node: PregelNode, wire: Tripwire, seen: dict[int, AnyGraph]
     return PregelNode(
         channels=node.channels,
         triggers=(),
-        writers=[ChannelWrite([])] if node.writers else [],
+        writers=[ChannelWrite([])] if cast("Any", node).writers else [],
         bound=bound,
         subgraphs=[bound] if isinstance(bound, Pregel) else [],
     )
@@ -176,23 +183,28 @@ def tripwired_runnable(
     if isinstance(bound, ToolNode):
         return _tool_node(bound, wire)
     if isinstance(bound, RunnableSequence):
-        given = cast("RunnableSequence[Any, Any]", bound)
-        return RunnableSequence(*(tripwired_runnable(name, each, wire, seen) for each in given.steps), name=given.name)
+        return RunnableSequence(*_steps(name, bound, wire, seen), name=bound.name)
     if isinstance(bound, RunnableSeq):
-        return RunnableSeq(*(tripwired_runnable(name, each, wire, seen) for each in bound.steps), name=bound.name)
+        return RunnableSeq(*_steps(name, bound, wire, seen), name=bound.name)
     if type(bound) is RunnableCallable:
-        func, afunc = bound.func and wire.function(name), bound.afunc and wire.coroutine(name)
-        return RunnableCallable(func, afunc, name=bound.name, trace=bound.trace)
+        held = cast("Any", bound)
+        func, afunc = held.func and wire.function(name), held.afunc and wire.coroutine(name)
+        return RunnableCallable(func, afunc, name=held.name, trace=held.trace)
     if type(bound) is RunnableLambda:
         return _lambda(name, cast("RunnableLambda[Any, Any]", bound), wire)
     return _Reached(name, wire)
 
 
+def _steps(name: str, bound: Any, wire: Tripwire, seen: dict[int, AnyGraph]) -> list[Runnable[Any, Any]]:
+    return [tripwired_runnable(name, each, wire, seen) for each in bound.steps]
+
+
 def _lambda(name: str, bound: RunnableLambda[Any, Any], wire: Tripwire) -> RunnableLambda[Any, Any]:
     held = vars(bound)
     func, afunc = wire.function(name), wire.coroutine(name)
-    made: Any = RunnableLambda(func, afunc if "afunc" in held else None, name=bound.name)
-    return made if "func" in held else RunnableLambda(afunc, name=bound.name)
+    named = held.get("name")  # not every way of making one sets it
+    made: Any = RunnableLambda(func, afunc if "afunc" in held else None, name=named)
+    return made if "func" in held else RunnableLambda(afunc, name=named)
 
 
 class _Reached(Runnable[Any, Any]):
@@ -246,30 +258,57 @@ def tripwired_tool(tool: BaseTool, wire: Tripwire) -> BaseTool:
 
 
 def tripwired_model(model: BaseChatModel | BaseLLM, wire: Tripwire) -> Any:
-    """A model of a subclass of its own class, in which whatever reaches the provider trips.
+    """A model of a subclass of its own class, in which whatever reaches the provider trips, and no method of the user's is left.
 
-    Public methods that the user's class has of its own trip as well. What it says about itself is replaced by constants.
+    What the user's class overrides is LangChain's again, what it adds trips, and what it says about itself is a constant.
     """
     cls = type(model)
     base = BaseLLM if isinstance(model, BaseLLM) else BaseChatModel
     reached = f"model {cls.__name__}"
     members: dict[str, Any] = {"__module__": __name__}
-    for name in _PROVIDER + tuple(name for name in _PUBLIC if not is_of_a_library(cls, name)):
+    for name, own in _own(cls).items():
+        if name in _ABOUT:
+            members[name] = _ABOUT[name]
+        elif name not in _CALLS and hasattr(base, name):
+            members[name] = inspect.getattr_static(base, name)
+        else:
+            trips = (wire.coroutine if inspect.iscoroutinefunction(own) else wire.function)(reached)
+            members[name] = property(trips) if isinstance(own, property) else trips
+    for name in _PROVIDER:
         if getattr(cls, name, None) is not getattr(base, name, None):
-            members[name] = (wire.coroutine if name in _AWAITED else wire.function)(reached)
-    for name, value in _ABOUT.items():
-        if not is_of_a_library(cls, name):
-            members[name] = value
-    return _instance(model, type(cls)(f"Tripwired{cls.__name__}", (cls,), members))
+            members[name] = (wire.coroutine if name in ("_agenerate", "_acall") else wire.function)(reached)
+    return _instance(model, cast("Any", type(cls))(f"Tripwired{cls.__name__}", (cls,), members))
+
+
+def _own(cls: type[Any]) -> dict[str, Any]:
+    """Methods and properties that do not come from a library, pydantic's own hooks left out."""
+    named = {name: value for each in reversed(cls.__mro__) for name, value in vars(each).items()}
+    return {
+        name: value
+        for name, value in named.items()
+        if (inspect.isfunction(value) or isinstance(value, property))
+        and not name.startswith(("__", "model_"))
+        and not is_of_a_library(cls, name)
+    }
+
+
+def _nothing(*args: Any, **kwargs: Any) -> dict[str, Any]:
+    del args, kwargs
+    return {}
+
+
+def _kind(model: object) -> str:
+    del model
+    return "tripwired"
 
 
 _PROVIDER = ("_generate", "_agenerate", "_stream", "_astream", "_call", "_acall")
-_PUBLIC = ("generate", "agenerate", "stream", "astream")
-_AWAITED = ("_agenerate", "_acall", "agenerate")
+_CALLS = ("generate", "agenerate", "stream", "astream", "invoke", "ainvoke", "batch", "abatch")
+"""Public methods: one of the user's own must be seen to be reached."""
 _ABOUT: dict[str, Any] = {
-    "_llm_type": property(lambda self: "tripwired"),
-    "_identifying_params": property(lambda self: {}),
-    "_get_ls_params": lambda self, *args, **kwargs: {},
+    "_llm_type": property(_kind),
+    "_identifying_params": property(_nothing),
+    "_get_ls_params": _nothing,
 }
 _QUIET: dict[str, Any] = {"cache": False, "callbacks": None, "rate_limiter": None, "custom_get_token_ids": None}
 """Fields of a model that lead to infrastructure or code of the user's."""
@@ -277,7 +316,7 @@ _QUIET: dict[str, Any] = {"cache": False, "callbacks": None, "rate_limiter": Non
 
 def _instance(model: BaseChatModel | BaseLLM, cls: type[Any]) -> Any:
     """The model's fields in an instance of another class, without running its validators."""
-    new = cast("Any", object.__new__(cls))
+    new = object.__new__(cls)
     held = {**vars(model), **{name: value for name, value in _QUIET.items() if name in vars(model)}}
     object.__setattr__(new, "__dict__", held)
     for slot in ("__pydantic_fields_set__", "__pydantic_extra__", "__pydantic_private__"):
