@@ -33,7 +33,6 @@ from tests.langgraph.matrix.units import UNITS
 
 ROOT = Path(__file__).parents[2]
 PLAIN = [name for name in UNITS if not name.startswith("call ")]
-CALLS = [f"call {name}" for name in ("invoke", "ainvoke", "own_generate", "completion")]
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 
@@ -80,7 +79,7 @@ def test_a_whole_application_is_mediated_and_nothing_of_it_runs() -> None:
 
 
 @pytest.mark.parametrize("host", HOSTS)
-@pytest.mark.parametrize("unit", [*CALLS, "tool_node", "subgraph_in_tool", "subgraph_in_async_function", "tasks"])
+@pytest.mark.parametrize("unit", ["call completion", "subgraph_in_tool", "subgraph_in_async_function", "async_tasks"])
 def test_graphs_of_every_host_are_mediated_and_nothing_of_them_runs(host: str, unit: str) -> None:
     ground = Ground()
 
