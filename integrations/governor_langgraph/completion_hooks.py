@@ -6,6 +6,7 @@ model. Several prompts in one call are several calls.
 
 from __future__ import annotations
 
+from collections import deque
 from contextlib import aclosing, closing
 from typing import TYPE_CHECKING, Any, cast
 
@@ -18,6 +19,8 @@ from governor_langgraph.chat_hooks import model_step
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+
+    from langchain_core.outputs import GenerationChunk
 
     from governor_langgraph.model_path import Outgoing
 
@@ -149,6 +152,55 @@ def _adirect(original: Callable[..., Any]) -> Callable[..., Any]:
     return _agenerate
 
 
+def _direct_stream(original: Callable[..., Iterator[GenerationChunk]]) -> Callable[..., Iterator[GenerationChunk]]:
+    def _stream(self: BaseLLM, prompt: str, stop: Any = None, run_manager: Any = None, **kwargs: Any) -> Iterator[Any]:
+        step = model_step(cast("Any", self))
+        if step is None:
+            return original(self, prompt, stop, run_manager, **kwargs)
+        given: deque[GenerationChunk] = deque()
+
+        def call(out: Outgoing) -> Iterator[AIMessageChunk]:
+            for chunk in original(out.model, _prompt(out), stop, run_manager, **out.kwargs):
+                given.append(chunk)
+                yield AIMessageChunk(content=chunk.text)
+
+        return _as_given(calling.stream(step, cast("Any", self), [HumanMessage(prompt)], kwargs, call), given)
+
+    return _stream
+
+
+def _direct_astream(original: Callable[..., AsyncIterator[GenerationChunk]]) -> Callable[..., AsyncIterator[Any]]:
+    def _astream(
+        self: BaseLLM, prompt: str, stop: Any = None, run_manager: Any = None, **kwargs: Any
+    ) -> AsyncIterator[Any]:
+        step = model_step(cast("Any", self))
+        if step is None:
+            return original(self, prompt, stop, run_manager, **kwargs)
+        given: deque[GenerationChunk] = deque()
+
+        async def call(out: Outgoing) -> AsyncIterator[AIMessageChunk]:
+            async for chunk in original(out.model, _prompt(out), stop, run_manager, **out.kwargs):
+                given.append(chunk)
+                yield AIMessageChunk(content=chunk.text)
+
+        return _aas_given(calling.astream(step, cast("Any", self), [HumanMessage(prompt)], kwargs, call), given)
+
+    return _astream
+
+
+def _as_given(chunks: Iterator[Any], given: deque[GenerationChunk]) -> Iterator[GenerationChunk]:
+    """The provider's own chunks, one for each that was metered."""
+    with closing(cast("Any", chunks)):
+        for _ in chunks:
+            yield given.popleft()
+
+
+async def _aas_given(chunks: AsyncIterator[Any], given: deque[GenerationChunk]) -> AsyncIterator[GenerationChunk]:
+    async with aclosing(cast("Any", chunks)):
+        async for _ in chunks:
+            yield given.popleft()
+
+
 def _split(kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     about = {name: value for name, value in kwargs.items() if name in _PER_PROMPT}
     return about, {name: value for name, value in kwargs.items() if name not in _PER_PROMPT}
@@ -208,5 +260,10 @@ ENTRY_POINTS: Mapping[str, Callable[[Any], Any]] = {
     "astream": _astream,
 }
 """Public methods by which every call of a completion model goes."""
-PROVIDER_METHODS: Mapping[str, Callable[[Any], Any]] = {"_generate": _direct, "_agenerate": _adirect}
+PROVIDER_METHODS: Mapping[str, Callable[[Any], Any]] = {
+    "_generate": _direct,
+    "_agenerate": _adirect,
+    "_stream": _direct_stream,
+    "_astream": _direct_astream,
+}
 """Methods that reach the provider, for calls that pass by the public ones."""

@@ -23,7 +23,7 @@ from governor_langgraph.context import second_line
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-__all__ = ["install", "installed", "uninstall"]
+__all__ = ["covers", "install", "installed", "uninstall"]
 
 _lock = threading.Lock()
 _installed: dict[tuple[Any, str], tuple[Any, Any]] = {}
@@ -70,6 +70,18 @@ def uninstall() -> None:
 def installed() -> bool:
     """Whether the hooks are in place."""
     return bool(_installed)
+
+
+def covers(cls: type[Any], name: str) -> bool:
+    """Whether a call of this method of this class meets a hook, its own or one that another instrumentation has wrapped."""
+    owner = next((each for each in cls.__mro__ if name in vars(each)), None)
+    own: Any = vars(owner)[name] if owner is not None else None
+    replacement = _installed.get((owner, name), (None, None))[1]
+    while own is not None:
+        if own is replacement or hasattr(own, _MARK):
+            return True
+        own = getattr(own, "__wrapped__", None)
+    return False
 
 
 # --- subclasses: a model may have its own way of doing what the base class does ---------------------------------------

@@ -6,6 +6,7 @@ methods, bound runnables. What code makes while it runs (a client built inside a
 
 from __future__ import annotations
 
+import copy
 import functools
 import sys
 from collections.abc import Iterator, Mapping
@@ -15,6 +16,7 @@ from typing import Any, cast
 
 import networkx as nx
 from langchain_core.language_models import BaseChatModel
+from langchain_core.language_models.llms import BaseLLM
 from langchain_core.runnables import Runnable
 from langchain_core.tools import BaseTool
 from langgraph.constants import START
@@ -26,7 +28,7 @@ from governor_langgraph.recall import RECALL, tool_name
 from governor_langgraph.vendors import vendor_of
 from governor_langgraph.wrapper_marker import SelfGoverned
 
-__all__ = ["FoundTool", "GraphDescription", "describe"]
+__all__ = ["FoundGraph", "FoundTool", "GraphDescription", "Reach", "describe", "edges_of", "reach"]
 
 AnyGraph = Pregel[Any, Any, Any, Any]
 
@@ -67,24 +69,60 @@ class GraphDescription:
         return len(self.nodes)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class FoundGraph:
+    """A graph in one place: the root, the body of a node, or something that a node's code can call."""
+
+    graph: AnyGraph
+    prefix: str
+    """What the paths of its nodes begin with: empty for the root, `orders_desk/`."""
+    parent: FoundGraph | None = None
+    node: str = ""
+    """The node of `parent` that holds it."""
+    called: bool = False
+    """Whether code calls it; else it is the node's own body."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reach:
+    """A graph's description, and the objects that it is a description of."""
+
+    described: GraphDescription
+    graphs: tuple[FoundGraph, ...]
+    """Outer ones first."""
+    tools: tuple[BaseTool, ...]
+    models: tuple[BaseChatModel | BaseLLM, ...]
+
+
 def describe(graph: object) -> GraphDescription:
     """Read a graph: a compiled one, a `StateGraph` (compiled first), what `create_agent` returned, or an `@entrypoint`.
 
     Raises ConfigurationError when it is none of them.
     """
+    return reach(graph).described
+
+
+def reach(graph: object) -> Reach:
+    """Read a graph as `describe` does, and hand out what was found. Raises ConfigurationError when it is not a graph."""
     if isinstance(graph, StateGraph):
         graph = cast("Any", graph).compile()
     if not isinstance(graph, Pregel):
         raise ConfigurationError(f"a {type(graph).__qualname__} is not a graph")
     whole = cast("AnyGraph", graph)
     found = _Found()
-    _read(whole, "", found, ())
-    return GraphDescription(
+    _read(FoundGraph(graph=whole, prefix=""), found)
+    described = GraphDescription(
         name=whole.get_name() or "graph",
         nodes=tuple(found.nodes),
         tools=tuple(FoundTool(name=name, description=found.tools[name]) for name in sorted(found.tools)),
         models=tuple(found.models),
         cycles=tuple(found.cycles),
+    )
+    return Reach(
+        described=described,
+        graphs=tuple(found.graphs),
+        tools=tuple(found.tool_objects.values()),
+        models=tuple(found.model_objects.values()),
     )
 
 
@@ -96,6 +134,9 @@ class _Found:
     tools: dict[str, str] = field(default_factory=dict[str, str])
     models: dict[str, None] = field(default_factory=dict[str, None])
     cycles: list[tuple[str, ...]] = field(default_factory=list[tuple[str, ...]])
+    graphs: list[FoundGraph] = field(default_factory=list[FoundGraph])
+    tool_objects: dict[int, BaseTool] = field(default_factory=dict[int, BaseTool])
+    model_objects: dict[int, BaseChatModel | BaseLLM] = field(default_factory=dict[int, BaseChatModel | BaseLLM])
 
     def tool(self, name: str, description: str) -> None:
         """The longest description wins: a tool may be met as an object and as what a model was told of it."""
@@ -105,15 +146,18 @@ class _Found:
     def model(self, model: BaseChatModel) -> None:
         while isinstance(model, SelfGoverned):
             model = cast("Any", model).inner
+        self.model_objects[id(model)] = model
         self.models[str(vendor_of(model).model_ref(model))] = None
 
 
-def _read(graph: AnyGraph, prefix: str, found: _Found, around: tuple[int, ...]) -> None:
-    """Add a graph's nodes and what they reach. `around`: the graphs that this one is in, since a graph may call itself."""
-    if id(graph) in around or len(found.nodes) > _MOST_NODES:
+def _read(place: FoundGraph, found: _Found) -> None:
+    """Add a graph's nodes and what they reach, unless it is inside of itself, since a graph may call itself."""
+    graph, prefix = place.graph, place.prefix
+    if _is_inside_itself(place) or len(found.nodes) > _MOST_NODES:
         return
+    found.graphs.append(place)
     names = [name for name in graph.nodes if name != START]
-    edges = [(edge.source, edge.target) for edge in graph.get_graph().edges]
+    edges = [(source, target) for source, target, _ in edges_of(graph)]
     found.cycles += [tuple(prefix + name for name in names if name in cycle) for cycle in _cycles(edges)]
     for name in names:
         node = graph.nodes[name]
@@ -121,12 +165,34 @@ def _read(graph: AnyGraph, prefix: str, found: _Found, around: tuple[int, ...]) 
         nested = cast("list[AnyGraph | None]", cast("Any", node).subgraphs)
         for each in {id(each): each for each in (*nested, *_search(node.bound, found))}.values():
             if isinstance(each, Pregel):  # or it is remote, and has no insides here
-                _read(each, f"{prefix}{name}/", found, (*around, id(graph)))
+                called = each is not node.bound
+                _read(FoundGraph(graph=each, prefix=f"{prefix}{name}/", parent=place, node=name, called=called), found)
     branches: Mapping[str, Mapping[str, Any]] = getattr(getattr(graph, "builder", None), "branches", {})
     for each in branches.values():
         for branch in each.values():
             for _ in _search(branch.path, found):
                 pass  # a graph called by an edge has no node, and so no path of its own
+
+
+def edges_of(graph: AnyGraph) -> list[tuple[str, str, bool]]:
+    """Source, target and whether a condition decides, as LangGraph draws the graph.
+
+    Drawing plays through an empty run. What that would ask of the user's is left out: the checkpointer, cache keys, state classes.
+    """
+    bare = copy.copy(graph)
+    bare.checkpointer = None
+    quiet: dict[str, Any] = {"cache_policy": None, "mapper": None}
+    bare.nodes = {name: node.copy(quiet) for name, node in graph.nodes.items()}
+    return [(edge.source, edge.target, edge.conditional) for edge in bare.get_graph().edges]
+
+
+def _is_inside_itself(place: FoundGraph) -> bool:
+    around = place.parent
+    while around is not None:
+        if around.graph is place.graph:
+            return True
+        around = around.parent
+    return False
 
 
 def _cycles(edges: list[tuple[str, str]]) -> list[set[str]]:
@@ -147,11 +213,14 @@ def _search(start: object, found: _Found) -> Iterator[AnyGraph]:
         seen[id(value)] = value
         if isinstance(value, BaseChatModel):
             found.model(value)
+        elif isinstance(value, BaseLLM):
+            found.model_objects[id(value)] = value
         elif isinstance(value, Pregel):
             yield cast("AnyGraph", value)
         else:
             if isinstance(value, BaseTool):
                 found.tool(value.name, value.description)
+                found.tool_objects[id(value)] = value
             waiting += reversed([*_inside(value, found)])
 
 

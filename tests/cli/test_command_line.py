@@ -19,7 +19,7 @@ def test_help_lists_every_command(folder: Path, process: Process) -> None:
 
     assert [] == [
         command
-        for command in ("init", "run", "runs", "show", "policy", "sandbox", "demo", "version")
+        for command in ("init", "probe", "run", "runs", "show", "policy", "sandbox", "demo", "version")
         if not re.search(rf"│ {command} ", done.stdout)
     ]
     assert "Not available" not in done.stdout
@@ -64,7 +64,7 @@ def test_the_list_of_commands_says_of_each_what_its_own_help_says(folder: Path, 
     entries = entry_points(group="governor.cli")
     listed = governor("--help", env={"COLUMNS": "300"}).stdout
 
-    assert {"init", "run", "runs", "sandbox", "show"} <= {entry.name for entry in entries}
+    assert {"init", "probe", "run", "runs", "sandbox", "show"} <= {entry.name for entry in entries}
     for entry in entries:
         line = Deferred(entry).help
         assert line is not None
