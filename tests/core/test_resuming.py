@@ -12,8 +12,8 @@ NOON = 1_785_000_000_000
 QUESTION = Question(id="q", kind="budget", rule="b", ledger="b/run=r/life/usd", asked_ms=NOON)
 
 
-def waiting(**parts: int) -> RunState:
-    state, _ = asked(RunState(**parts), QUESTION)
+def waiting(*, started_ms: int = 0) -> RunState:
+    state, _ = asked(RunState(started_ms=started_ms), QUESTION)
     return state
 
 
