@@ -105,12 +105,12 @@ class Opened:
     @property
     def may_reject(self) -> bool:
         """Whether the caller answers several questions at once: what is asked side by side runs side by side."""
-        resume = self.given.resume if isinstance(self.given, Command) else None
+        resume = cast("Any", self.given).resume if isinstance(self.given, Command) else None
         return isinstance(resume, dict) and not self.nested and not self.run.held
 
     def reject(self, snapshot: StateSnapshot) -> None:
         """Note which calls these answers reject: an identical call beside one of them must not run before its rejection is read."""
-        rejected = rejections(snapshot.interrupts, cast("Mapping[str, Any]", cast("Any", self.given).resume))
+        rejected = rejections(snapshot.interrupts, self.given.resume)
         if rejected:
             store = self.run.governor.runtime.store
             store.change(self.run.ref.id, lambda state: (replace(state, rejected={**rejected, **state.rejected}), None))
