@@ -5,18 +5,19 @@ They are saved like any other answer. A tool call that stayed open in a thread w
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from langchain_core.messages import ToolMessage
 from langgraph.errors import GraphDrained
 
 from governor.calls import ToolCall
 from governor.errors import RunStopped
+from governor_langgraph import recall
 from governor_langgraph.judging import policies
 from governor_langgraph.stops import DrainText, GovernorStop, drain
 
 if TYPE_CHECKING:
-    from langgraph.prebuilt.tool_node import ToolCallRequest
+    from collections.abc import Mapping
 
     from governor.errors import Refused
     from governor_langgraph.context import GovernedStep
@@ -24,12 +25,14 @@ if TYPE_CHECKING:
 __all__ = ["answered", "requested"]
 
 
-def requested(step: GovernedStep, request: ToolCallRequest) -> ToolCall:
-    """What ToolNode was asked to run, in the core's words."""
-    asked = request.tool_call
-    return ToolCall(
-        step=step.ref, name=asked["name"], args=asked["args"], id=asked["id"] or "", known=request.tool is not None
-    )
+def requested(step: GovernedStep, asked: Mapping[str, Any], *, registered: bool, supplied: bool) -> ToolCall:
+    """What ToolNode was asked to run, in the core's words.
+
+    `supplied`: user code around the tool may bring one that the node has not registered (middleware with tools of its own), so the name
+    says nothing yet. The recall tool alone is nobody's but governor's where it is not registered.
+    """
+    known = registered or (supplied and asked["name"] != recall.RECALL)
+    return ToolCall(step=step.ref, name=asked["name"], args=asked["args"], id=asked["id"] or "", known=known)
 
 
 def answered(step: GovernedStep, call: ToolCall, refused: Refused | GraphDrained) -> ToolMessage:

@@ -17,7 +17,7 @@ from langchain_core.language_models.llms import BaseLLM
 from langchain_core.tools import BaseTool
 from langchain_core.tracers.context import register_configure_hook
 
-from governor_langgraph import chat_hooks, completion_hooks, inner, provider_hooks, threads, tool_path, transport
+from governor_langgraph import chat_hooks, completion_hooks, inner, provider_hooks, threads, tool_hooks, transport
 from governor_langgraph.context import second_line
 
 if TYPE_CHECKING:
@@ -129,6 +129,7 @@ def _on_subclass(base: type[Any]) -> None:
 _MARK = "_governor_original"
 _OVERRIDES: Mapping[type[Any], Mapping[str, Callable[[Any], Any]]] = {
     BaseChatModel: {**chat_hooks.ENTRY_POINTS, **provider_hooks.PROVIDER_METHODS},
+    BaseTool: tool_hooks.OVERRIDDEN,
     BaseLLM: {**completion_hooks.ENTRY_POINTS, **completion_hooks.PROVIDER_METHODS},
 }
 """Methods that are hooked in each subclass that has its own. Those that reach a provider are in subclasses alone."""
@@ -139,24 +140,10 @@ def _hooks() -> Iterator[tuple[Any, str, Callable[[Any], Any]]]:
     for base, methods in (
         (BaseChatModel, {**chat_hooks.ENTRY_POINTS, **chat_hooks.EVENTS}),
         (BaseLLM, completion_hooks.ENTRY_POINTS),
-        (BaseTool, {"run": _run, "arun": _arun}),
+        (BaseTool, tool_hooks.ENTRY_POINTS),
     ):
         for name, hook in methods.items():
             yield base, name, hook
     yield from inner.hooks()
     yield from threads.hooks()
     yield from transport.hooks()
-
-
-def _run(original: Callable[..., Any]) -> Callable[..., Any]:
-    def run(self: BaseTool, tool_input: Any, *args: Any, **kwargs: Any) -> Any:
-        return tool_path.run(self, tool_input, args, kwargs, original)
-
-    return run
-
-
-def _arun(original: Callable[..., Any]) -> Callable[..., Any]:
-    async def arun(self: BaseTool, tool_input: Any, *args: Any, **kwargs: Any) -> Any:
-        return await tool_path.arun(self, tool_input, args, kwargs, original)
-
-    return arun

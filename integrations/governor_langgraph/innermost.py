@@ -88,7 +88,7 @@ def _changed(given: ToolCallRequest, request: ToolCallRequest) -> ToolCall | Non
     step, before, now = current_step(), given.tool_call, request.tool_call
     if step is None or (now["name"], now["args"]) == (before["name"], before["args"]):
         return None
-    return requested(step, request)
+    return requested(step, request.tool_call, registered=request.tool is not None, supplied=True)
 
 
 def _answer(call: ToolCall, text: str) -> ToolMessage:

@@ -88,24 +88,28 @@ class GovernorMiddleware(AgentMiddleware[Any, Any, Any]):
         """The tool call, inside a step of this policy."""
         if self._covered():
             return handler(request)
-        step, passed = self._tool_step(), tool_taken.get() is not None
+        step, known, passed = self._tool_step(), request.tool is not None, tool_taken.get() is not None
         try:
             with Entered(step) as active, active:
-                return tool_path.wrap(request, handler, passed=passed)
+                return tool_path.wrap(
+                    request.tool_call, lambda: handler(request), registered=known, supplied=True, passed=passed
+                )
         except GovernorStop as stopped:
-            return answered(step, requested(step, request), stopped)
+            return answered(step, requested(step, request.tool_call, registered=known, supplied=True), stopped)
 
     async def awrap_tool_call(self, request: Any, handler: Callable[[Any], Awaitable[Any]]) -> Any:
         """The async twin of `wrap_tool_call`."""
         if self._covered():
             return await handler(request)
-        step, passed = self._tool_step(), tool_taken.get() is not None
+        step, known, passed = self._tool_step(), request.tool is not None, tool_taken.get() is not None
         try:
             async with Entered(step) as active:
                 with active:
-                    return await tool_path.awrap(request, handler, passed=passed)
+                    return await tool_path.awrap(
+                        request.tool_call, lambda: handler(request), registered=known, supplied=True, passed=passed
+                    )
         except GovernorStop as stopped:
-            return answered(step, requested(step, request), stopped)
+            return answered(step, requested(step, request.tool_call, registered=known, supplied=True), stopped)
 
     def _covered(self) -> bool:
         run = run_var.get()

@@ -43,11 +43,10 @@ def tool_rows(trial: Trial, tools: tuple[BaseTool, ...]) -> Iterator[Row]:
     for tool in sorted(tools, key=lambda tool: tool.name):
         copy, cells = tripwired_tool(tool, trial.wire), dict[str, Cell]()
         for name, way in TOOL_CALLS.items():
-            unhooked = [each for each in _TOOL_METHODS[name][-1:] if not hooks.covers(type(tool), each)]
-            own = _own(type(tool), _TOOL_METHODS[name])
-            if own and unhooked:
-                cells[name] = Cell(verdict="escaped", why=f"{own} is the class's own, and meets no hook")
-            elif own:
+            *before, last = _TOOL_METHODS[name]
+            if not hooks.covers(type(tool), last):
+                cells[name] = Cell(verdict="escaped", why=f"{type(tool).__name__}.{last} meets no hook")
+            elif own := _own(type(tool), tuple(before)):
                 cells[name] = Cell(verdict="not proven", why=f"{own} is the user's own, and was not run")
             elif not way.asynchronous and isinstance(tool, (StructuredTool, Tool)) and tool.func is None:
                 cells[name] = Cell(verdict="-", why=CANNOT_RUN)

@@ -1,12 +1,12 @@
-"""ToolNodes: a copy whose wrap hooks put each tool call through the path, outside of any wrapper that user code gave."""
+"""ToolNodes: a copy that puts each tool call through the path, outside of any wrapper that user code gave."""
 
 from __future__ import annotations
 
 import copy
 from typing import TYPE_CHECKING, Any, cast
 
-from governor.calls import ToolCall
 from governor_langgraph import innermost, tool_path
+from governor_langgraph.answering import requested
 from governor_langgraph.context import current_step
 from governor_langgraph.judging import ajudge, asks, judge, judged_var
 
@@ -14,21 +14,69 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from langgraph.prebuilt import ToolNode
-    from langgraph.prebuilt.tool_node import ToolCallRequest
 
+    from governor.calls import ToolCall
     from governor_langgraph.context import GovernedStep
 
 __all__ = ["governed_tool_node"]
 
 
 def governed_tool_node(node: ToolNode) -> ToolNode:
-    """A governed copy. Injected state, `ToolRuntime`, `Command` results and error handling stay LangGraph's own."""
+    """A governed copy. Injected state, `ToolRuntime`, `Command` results and error handling stay LangGraph's own.
+
+    Governed is what runs one call, wrappers of the user's included. A wrap hook would not do: its presence alone makes ToolNode handle
+    errors (a store that is missing) which it raises otherwise.
+    """
     new = cast("Any", copy.copy(node))
-    inner, ainner = new._wrap_tool_call, new._awrap_tool_call  # noqa: SLF001 - ToolNode has no public way; a contract test watches
-    new._wrap_tool_call = _wrapped(inner)  # noqa: SLF001
-    new._awrap_tool_call = _awrapped(inner, ainner)  # noqa: SLF001
+    new._wrap_tool_call = _guarded(new._wrap_tool_call)  # noqa: SLF001 - as below
+    new._awrap_tool_call = _aguarded(new._awrap_tool_call)  # noqa: SLF001 - as below
+    new._run_one = _governed(new)  # noqa: SLF001 - ToolNode has no public way to do this; test_conformance_findings watches
+    new._arun_one = _agoverned(new)  # noqa: SLF001 - same
     new.func, new.afunc = _judged(new), _ajudged(new)  # or the copy would go on running the original's methods
     return new
+
+
+def _governed(node: Any) -> Callable[..., Any]:
+    """The node's own way of running one call, behind the path."""
+    plain, supplied = node._run_one, _supplied(node)  # noqa: SLF001 - as above
+
+    def run_one(call: Any, input_type: Any, runtime: Any) -> Any:
+        registered = call["name"] in node.tools_by_name
+        return tool_path.wrap(call, lambda: plain(call, input_type, runtime), registered=registered, supplied=supplied)
+
+    return run_one
+
+
+def _agoverned(node: Any) -> Callable[..., Any]:
+    """The async twin of `_governed`."""
+    plain, supplied = node._arun_one, _supplied(node)  # noqa: SLF001 - as above
+
+    async def arun_one(call: Any, input_type: Any, runtime: Any) -> Any:
+        registered = call["name"] in node.tools_by_name
+        return await tool_path.awrap(
+            call, lambda: plain(call, input_type, runtime), registered=registered, supplied=supplied
+        )
+
+    return arun_one
+
+
+def _guarded(hook: Callable[[Any, Any], Any] | None) -> Callable[[Any, Any], Any] | None:
+    """The user's hook, which is told when it runs a call once too often or as another one. None stays None."""
+    if hook is None:
+        return None
+    return lambda request, execute: hook(request, innermost.guarded(request, execute))
+
+
+def _aguarded(hook: Callable[[Any, Any], Awaitable[Any]] | None) -> Callable[[Any, Any], Awaitable[Any]] | None:
+    """The async twin of `_guarded`."""
+    if hook is None:
+        return None
+    return lambda request, execute: hook(request, innermost.aguarded(request, execute))
+
+
+def _supplied(node: Any) -> bool:
+    """Whether user code is around the tools, which may bring some that the node has not registered."""
+    return node._wrap_tool_call is not None or node._awrap_tool_call is not None  # noqa: SLF001 - as above
 
 
 def _judged(node: Any) -> Callable[..., Any]:
@@ -68,34 +116,5 @@ def _together(node: Any, given: Any) -> tuple[GovernedStep | None, list[ToolCall
         return None, []  # nothing to run: the node says so itself
     if len(calls) < 2:
         return None, []
-    known = node.tools_by_name
-    return step, [
-        ToolCall(step=step.ref, name=call["name"], args=call["args"], id=call["id"] or "", known=call["name"] in known)
-        for call in calls
-    ]
-
-
-def _wrapped(inner: Callable[[Any, Any], Any] | None) -> Callable[[Any, Any], Any]:
-    if inner is None:
-        return tool_path.wrap
-
-    def wrapped(request: ToolCallRequest, execute: Callable[[Any], Any]) -> Any:
-        once = innermost.guarded(request, execute)
-        return tool_path.wrap(request, lambda changed: inner(changed, once))
-
-    return wrapped
-
-
-def _awrapped(
-    inner: Callable[[Any, Any], Any] | None, ainner: Callable[[Any, Any], Awaitable[Any]] | None
-) -> Callable[[Any, Any], Awaitable[Any]] | None:
-    if ainner is None:
-        return (
-            None if inner is not None else tool_path.awrap
-        )  # ToolNode then runs the sync wrapper, ours with it, async too
-
-    async def wrapped(request: ToolCallRequest, execute: Callable[[Any], Awaitable[Any]]) -> Any:
-        once = innermost.aguarded(request, execute)
-        return await tool_path.awrap(request, lambda changed: ainner(changed, once))
-
-    return wrapped
+    known, supplied = node.tools_by_name, _supplied(node)
+    return step, [requested(step, call, registered=call["name"] in known, supplied=supplied) for call in calls]

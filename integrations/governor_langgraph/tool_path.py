@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from langchain_core.tools import BaseTool
-    from langgraph.prebuilt.tool_node import ToolCallRequest
     from opentelemetry.trace import Span
 
     from governor_langgraph.context import GovernedStep
@@ -178,28 +177,47 @@ def _recalls(step: GovernedStep, call: ToolCall) -> bool:
 # --- ToolNode ---------------------------------------------------------------------------------------------------------
 
 
-def wrap(request: ToolCallRequest, execute: Callable[[Any], Any], *, passed: bool = False) -> Any:
-    """`wrap_tool_call`, governed; `passed` as in `governed`. Outside of governed runs it just executes."""
+def wrap(
+    asked: Mapping[str, Any], execute: Callable[[], Any], *, registered: bool, supplied: bool, passed: bool = False
+) -> Any:
+    """One call of a ToolNode, governed. Outside of governed runs it just executes.
+
+    `registered` and `supplied` as in `requested`, `passed` as in `governed`.
+    """
     step = current_step()
     if step is None:
-        return execute(request)
-    call = requested(step, request)
+        return execute()
+    call = requested(step, asked, registered=registered, supplied=supplied)
     try:
-        return _message(call, governed(step, call, lambda: execute(request), judged_var.get(), passed=passed))
+        result = governed(step, call, execute, judged_var.get(), passed=passed)
     except (Refused, GraphDrained) as refused:
         return answered(step, call, refused)
+    return execute() if _made_up(call, result) else _message(call, result)
 
 
-async def awrap(request: ToolCallRequest, execute: Callable[[Any], Awaitable[Any]], *, passed: bool = False) -> Any:
-    """`awrap_tool_call`, governed."""
+async def awrap(
+    asked: Mapping[str, Any],
+    execute: Callable[[], Awaitable[Any]],
+    *,
+    registered: bool,
+    supplied: bool,
+    passed: bool = False,
+) -> Any:
+    """The async twin of `wrap`."""
     step = current_step()
     if step is None:
-        return await execute(request)
-    call = requested(step, request)
+        return await execute()
+    call = requested(step, asked, registered=registered, supplied=supplied)
     try:
-        return _message(call, await agoverned(step, call, lambda: execute(request), judged_var.get(), passed=passed))
+        result = await agoverned(step, call, execute, judged_var.get(), passed=passed)
     except (Refused, GraphDrained) as refused:
         return answered(step, call, refused)
+    return await execute() if _made_up(call, result) else _message(call, result)
+
+
+def _made_up(call: ToolCall, result: ToolResult) -> bool:
+    """Whether the call was refused because nobody has such a tool: LangGraph, which runs nothing then, says so as it always does."""
+    return result.synthetic and not call.known and call.name != recall.RECALL
 
 
 def _message(call: ToolCall, result: ToolResult) -> Any:

@@ -48,11 +48,13 @@ def test_what_escapes_is_named_with_its_reason_and_exits_with_1(folder: Path) ->
     shown = run("leaky:graph")
 
     assert 1 == shown.exit_code
-    assert "own by tool.invoke, tool.run: Own.run is the class's own, and meets no hook" in shown.output
+    assert "own by tool.invoke, tool.run: Own.run meets no hook" in shown.output
     assert "NOT everything is mediated." in shown.output
 
 
 LEAKY = """\
+from functools import partialmethod  # a method that is no function is not hooked
+
 from langchain_core.tools import BaseTool
 from langgraph.graph import START, MessagesState, StateGraph
 
@@ -61,10 +63,10 @@ class Own(BaseTool):
     name: str = "own"
     description: str = "own"
 
-    def run(self, *args, **kwargs):
+    def _run(self, *args, **kwargs):
         raise AssertionError("it ran")
 
-    _run = run
+    run = partialmethod(_run)
 
 
 own = Own()

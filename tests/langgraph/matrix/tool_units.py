@@ -6,6 +6,7 @@ import threading
 from typing import Any
 
 from langchain_core.messages import ToolMessage
+from langchain_core.tools import BaseTool
 from langgraph.prebuilt import ToolNode
 
 from tests.langgraph.matrix import bodies
@@ -72,3 +73,38 @@ def tool_in_thread(g: Ground) -> Any:
         return " ".join(said)
 
     return g.graph(node=g.node(body))
+
+
+@unit(0, 1)
+def tool_with_a_run_of_its_own(g: Ground) -> Any:
+    class Own(BaseTool):
+        name: str = "own"
+        description: str = "Does the work."
+
+        def run(self, *args: Any, **kwargs: Any) -> Any:
+            g.seen.ran("own run")
+            return super().run(*args, **kwargs)
+
+        def _run(self, q: str = "x") -> str:
+            g.seen.used("own")
+            return "worked"
+
+    work = Own()
+    return g.graph(node=g.node(lambda: str(work.invoke({"q": "x"}))))
+
+
+@unit(0, 1)
+def tool_whose_run_asks_nobody(g: Ground) -> Any:
+    class Own(BaseTool):
+        name: str = "own"
+        description: str = "Does the work."
+
+        def run(self, *args: Any, **kwargs: Any) -> Any:
+            g.seen.used("own")
+            return "worked"
+
+        def _run(self, q: str = "x") -> str:
+            return "worked"
+
+    work = Own()
+    return g.graph(node=g.node(lambda: str(work.invoke({"q": "x"}))))
