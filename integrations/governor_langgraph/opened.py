@@ -105,7 +105,8 @@ class Opened:
     @property
     def may_reject(self) -> bool:
         """Whether the caller answers several questions at once: what is asked side by side runs side by side."""
-        resume = cast("Any", self.given).resume if isinstance(self.given, Command) else None
+        answers: object = getattr(self.given, "resume", None)  # of a Command; other inputs answer nothing
+        resume = answers if isinstance(self.given, Command) else None
         return isinstance(resume, dict) and not self.nested and not self.run.held
 
     def reject(self, snapshot: StateSnapshot) -> None:
