@@ -57,12 +57,11 @@ class SqliteStore(Store):
 
         Beyond `max_runs` the state of the runs that began longest ago is forgotten. Ledgers are not: they go with their windows.
         """
+        self._lock, self._pid = Lock(), os.getpid()
+        self._connection: sqlite3.Connection | None = None
         self._path = Path(path)
         self._durable = durable
         self._max_runs = max_runs
-        self._lock = Lock()
-        self._pid = os.getpid()
-        self._connection: sqlite3.Connection | None = None
         self._inherited: list[sqlite3.Connection] = []
         self._states: OrderedDict[str, tuple[int, RunState]] = OrderedDict()
         self._swept = self._next_due_ms = self._tidied_ms = 0
@@ -201,10 +200,14 @@ class SqliteStore(Store):
 
     def close(self) -> None:
         """Close the file; a later call opens it again."""
+        if self._pid != os.getpid():
+            self._forked()
         with self._lock:
             connection, self._connection = self._connection, None
-            if connection is not None and self._pid == os.getpid():
+            if connection is not None:
                 connection.close()
+
+    __del__ = close  # a connection that nobody closed is warned of from Python 3.13 on
 
     def _one(self, query: str, *parts: str) -> str | None:
         with self._transaction() as db:
@@ -237,8 +240,7 @@ class SqliteStore(Store):
             self._inherited.append(self._connection)
         self._connection = None
         self._states.clear()
-        self._lock = Lock()
-        self._pid = os.getpid()
+        self._lock, self._pid = Lock(), os.getpid()
 
     def _open(self) -> sqlite3.Connection:
         db = sqlite3.connect(self._path, timeout=0, isolation_level=None, check_same_thread=False)

@@ -23,6 +23,7 @@ from governor.drive import drive_stream, drive_stream_async
 from governor.effects import InvokeModel
 from governor.pipeline import model_call
 from governor_langgraph.chunks import AOpened, Opened
+from governor_langgraph.langgraph_internals import share_generation_info
 from governor_langgraph.model_path import AtProvider, GovernedCall, Outgoing, completion_response, prepare, response_of
 
 if TYPE_CHECKING:
@@ -240,7 +241,7 @@ async def afinished_first(events: AsyncIterator[Any], reader: ChatModelStream) -
 def accumulator(reader: ChatModelStream) -> ChatModelStream:
     """What a governed call adds its events up in, so that its reader need not see the last one before the call is settled."""
     own = ChatModelStream(message_id=reader.message_id)
-    own._generation_info = reader._generation_info  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - filled by the provider's stream
+    share_generation_info(reader, own)
     return own
 
 
