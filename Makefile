@@ -1,6 +1,7 @@
-# Every target sets itself up: a python3 of 3.11 or newer, make and a package index are all it takes.
+# Every target sets itself up: a Python of 3.11 to 3.13, make and a package index are all it takes.
 #   make demo      run the main job, offline
-#   make test      all tests
+#   make test      all tests, then those that meet the graph libraries with the oldest of these and on the newest Python
+#   make versions  every test with the oldest versions that are supported, and on the newest Python
 #   make check     format, lint, types, architecture, then the tests
 #   make soak      what takes long: 200 killed processes, properties with many examples
 #   make bench     overhead of governor, without a provider (JSON=file writes its figures)
@@ -13,7 +14,7 @@ BASE := $(VENV)/.base
 
 # The first interpreter that is new enough *and* answers: a pyenv shim can be on PATH and still run nothing.
 PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3 python; do \
-	"$$python" -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { echo "$$python"; break; }; done)
+	"$$python" -c 'import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' >/dev/null 2>&1 && { echo "$$python"; break; }; done)
 WANTED = -c constraints.txt -e ".[$(1)]"
 # uv is faster when it is there; pip is always there, and knows an index that only pip was told of.
 UV := $(shell command -v uv 2>/dev/null)
@@ -26,7 +27,7 @@ PYTEST = $(PY) -m pytest -n $(WORKERS) --dist loadfile --inline-snapshot=disable
 
 comma := ,
 
-.PHONY: demo test check soak bench clean
+.PHONY: demo test versions check soak bench clean
 .DEFAULT_GOAL := check
 
 demo: $(BASE)
@@ -34,6 +35,10 @@ demo: $(BASE)
 
 test: $(READY)
 	$(PYTEST) $(ARGS)
+	$(if $(ARGS),,$(PY) scripts/versions.py --quick)
+
+versions: $(READY)
+	$(PY) scripts/versions.py
 
 check: $(READY)
 	$(PY) -m ruff format --check .
@@ -49,7 +54,7 @@ bench: $(READY)
 	$(PY) -m tests.bench.overhead $(if $(JSON),--json "$(JSON)")
 
 $(BASE): pyproject.toml constraints.txt
-	@test -n "$(PYTHON)" || { echo "governor needs Python 3.11 or newer with the venv module: none found. Install one, or: make PYTHON=/path/to/python3" >&2; exit 1; }
+	@test -n "$(PYTHON)" || { echo "governor needs Python 3.11, 3.12 or 3.13 with the venv module: none found. Install one, or: make PYTHON=/path/to/python3" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(call INSTALL,all)
 	@touch $@
@@ -61,5 +66,5 @@ $(READY): $(BASE)
 	@touch $@
 
 clean:
-	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .venv-oldest .venv-newest-python build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -7,6 +7,10 @@ Nothing else changes: the governed graph is a copy of the same class with the sa
 
 from __future__ import annotations
 
+from governor_langgraph.supported import require_supported
+
+require_supported()  # before the imports below, which would fail in words that say nothing of versions
+
 from governor_langgraph.decorator import governed
 from governor_langgraph.governing import Governor
 from governor_langgraph.graph import govern

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from types import CodeType, FunctionType, MethodType, ModuleType
-from typing import Any, cast
+from typing import Any, TypeGuard, TypeVar, cast
 
 import networkx as nx
 from langchain_core.language_models import BaseChatModel
@@ -31,6 +31,7 @@ from governor_langgraph.wrapper_marker import SelfGoverned
 __all__ = ["FoundGraph", "FoundTool", "GraphDescription", "Reach", "describe", "edges_of", "reach"]
 
 AnyGraph = Pregel[Any, Any, Any, Any]
+T = TypeVar("T")
 
 _MOST_NODES = 1_000
 """Nodes listed; a graph that nests one graph in many places multiplies."""
@@ -211,17 +212,22 @@ def _search(start: object, found: _Found) -> Iterator[AnyGraph]:
         if id(value) in seen:
             continue
         seen[id(value)] = value
-        if isinstance(value, BaseChatModel):
+        if _is(value, BaseChatModel):
             found.model(value)
-        elif isinstance(value, BaseLLM):
+        elif _is(value, BaseLLM):
             found.model_objects[id(value)] = value
         elif isinstance(value, Pregel):
             yield cast("AnyGraph", value)
         else:
-            if isinstance(value, BaseTool):
+            if _is(value, BaseTool):
                 found.tool(value.name, value.description)
                 found.tool_objects[id(value)] = value
             waiting += reversed([*_inside(value, found)])
+
+
+def _is(value: object, cls: type[T]) -> TypeGuard[T]:
+    """As `isinstance`, which has pydantic ask the value for attributes: one that is made when it is asked would build its client."""
+    return issubclass(type(value), cls)
 
 
 def _inside(value: object, found: _Found) -> Iterator[object]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any
 
 from langchain.agents import create_agent
@@ -89,5 +90,6 @@ HOSTS: dict[str, Host] = {
     "create_agent": Host(agent, 2, 1),
     "supervisor": Host(supervisor, 2, 1),
     "swarm": Host(swarm, 1, 1),
-    "deepagents": Host(deep_agent, 2, 1),
+    # It does not install beside the oldest versions that governor supports.
+    **({"deepagents": Host(deep_agent, 2, 1)} if find_spec("deepagents") else {}),
 }
