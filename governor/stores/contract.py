@@ -71,6 +71,10 @@ class Store(ABC):
         """Whether both are the same ledgers. A store that several objects can open says so by overriding this."""
         return self is other
 
+    async def aside(self, call: Callable[[], T]) -> T:
+        """Make a blocking call that uses the store, from async code; off the loop where the store may keep it waiting."""
+        return call()
+
     async def achange(self, run: str, apply: Callable[[RunState], tuple[RunState, T]]) -> T:
         """Async twin of `change`."""
         return self.change(run, apply)

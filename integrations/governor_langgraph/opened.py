@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from langgraph._internal._config import ensure_config
 from langgraph.errors import GraphBubbleUp, GraphDrained
@@ -30,7 +31,7 @@ from governor_langgraph.nodes import GovernedPregelNode
 from governor_langgraph.stops import DrainText, GovernorStop
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator, Mapping
+    from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 
     from langgraph.checkpoint.base import BaseCheckpointSaver
     from langgraph.types import Interrupt, StateSnapshot
@@ -42,7 +43,9 @@ if TYPE_CHECKING:
 
     Graph = Pregel[Any, Any, Any, Any]
 
-__all__ = ["Opened", "aclear", "aend", "clear", "end", "governor_of", "held", "open_run", "report_of"]
+__all__ = ["Opened", "aclear", "aend", "aopen_run", "clear", "end", "governor_of", "held", "open_run", "report_of"]
+
+T = TypeVar("T")
 
 
 def governor_of(graph: Graph) -> Governor | None:
@@ -163,6 +166,10 @@ class Opened:
             return self.run.stopped  # a drain that governor did not ask for passes unchanged
         return None
 
+    async def aside(self, call: Callable[[], T]) -> T:
+        """Make a call that uses the store, where the store lets the event loop go on."""
+        return await self.run.governor.runtime.store.aside(call)
+
     def close(self, error: BaseException | None) -> None:
         """End the run's span."""
         self.run.governor.runtime.telemetry.end(
@@ -206,6 +213,12 @@ def open_run(graph: Graph, given: Any, config: Any) -> Opened | None:
     )
 
 
+async def aopen_run(graph: Graph, given: Any, config: Any) -> Opened | None:
+    """The async twin of `open_run`."""
+    governor = governor_of(graph)
+    return None if governor is None else await governor.runtime.store.aside(partial(open_run, graph, given, config))
+
+
 def held(opened: Opened, kwargs: dict[str, Any]) -> dict[str, Any]:
     """Arguments of a stream that shows where the run stands and runs nothing of it. Raises GovernorStop in a nested run."""
     reason = opened.run.stopped
@@ -234,7 +247,8 @@ def clear(graph: Graph, opened: Opened) -> None:
 async def aclear(graph: Graph, opened: Opened) -> None:
     """The async twin of `clear`."""
     if opened.may_reject:
-        opened.reject(await graph.aget_state(latest(opened.config)))
+        snapshot = await graph.aget_state(latest(opened.config))
+        await opened.aside(partial(opened.reject, snapshot))
     void = opened.run.void
     off = None if void is None else taken_off(graph, opened.merged, await graph.aget_state(latest(opened.config)), void)
     if off is not None:
@@ -247,7 +261,7 @@ def end(graph: Graph, opened: Opened, error: BaseException | None, kwargs: Mappi
     if reason is None:
         return
     snapshot = None if opened.stateless else graph.get_state(latest(opened.config))
-    asked = opened.question(reason, snapshot)
+    asked = await opened.aside(partial(opened.question, reason, snapshot))
     if asked is not None:
         asked.saver.put_writes(*asked.write)
         yield from chunks(graph, kwargs, asked.found, opened.shown(snapshot))

@@ -11,7 +11,7 @@ from contextlib import aclosing, closing
 from typing import TYPE_CHECKING, Any, cast
 
 from governor_langgraph.context import Active
-from governor_langgraph.opened import aclear, aend, clear, end, held, open_run
+from governor_langgraph.opened import aclear, aend, aopen_run, clear, end, held, open_run
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -55,7 +55,7 @@ def _astream(base: type[Any]) -> Callable[..., AsyncIterator[Any]]:
     """The async twin of `_stream`."""
 
     async def astream(self: Any, input: Any, config: Any = None, **kwargs: Any) -> AsyncIterator[Any]:  # noqa: A002 - same
-        opened = open_run(self, input, config)
+        opened = await aopen_run(self, input, config)
         if opened is None:
             async with aclosing(base.astream(self, input, config, **kwargs)) as plain:
                 async for chunk in plain:

@@ -1,0 +1,120 @@
+"""A store for servers whose event loop must not wait: async calls are made in a worker thread."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
+
+from governor.stores.contract import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from governor.ledger import Balance, Charge, Lease, ReserveRequest, Shortfall
+    from governor.runs import RunState
+
+__all__ = ["OffLoop"]
+
+T = TypeVar("T")
+
+
+class OffLoop(Store):
+    """Another store, whose async calls do not block the loop. Each costs the way to a thread and back, some 0.1 ms.
+
+    LangGraph's development server raises an error for I/O on its loop: serve a graph there with `store=OffLoop(SqliteStore(path))`.
+    """
+
+    def __init__(self, store: Store) -> None:
+        """`store` has to be safe for threads, as those of this package are."""
+        self.store = store
+
+    def change(self, run: str, apply: Callable[[RunState], tuple[RunState, T]]) -> T:
+        """As the store does."""
+        return self.store.change(run, apply)
+
+    def reserve(self, request: ReserveRequest) -> Lease | Shortfall:
+        """As the store does."""
+        return self.store.reserve(request)
+
+    def settle(self, charge: Charge) -> None:
+        """As the store does."""
+        self.store.settle(charge)
+
+    def release(self, lease: str, now_ms: int) -> None:
+        """As the store does."""
+        self.store.release(lease, now_ms)
+
+    def balances(self, prefix: str = "") -> Sequence[Balance]:
+        """As the store does."""
+        return self.store.balances(prefix)
+
+    def keep(self, run: str, handle: str, text: str) -> None:
+        """As the store does."""
+        self.store.keep(run, handle, text)
+
+    def recall(self, run: str, handle: str) -> str | None:
+        """As the store does."""
+        return self.store.recall(run, handle)
+
+    def open_run(self, thread: str | None, fresh: str, *, resume: bool) -> str:
+        """As the store does."""
+        return self.store.open_run(thread, fresh, resume=resume)
+
+    def latest_run(self, thread: str) -> str | None:
+        """As the store does."""
+        return self.store.latest_run(thread)
+
+    def close(self) -> None:
+        """Close the store."""
+        self.store.close()
+
+    def same_as(self, other: Store) -> bool:
+        """Whether both lead to the same ledgers, by whatever thread."""
+        return self.store.same_as(other.store if isinstance(other, OffLoop) else other)
+
+    async def aside(self, call: Callable[[], T]) -> T:
+        """Make a call in a worker thread.
+
+        A cancellation is delivered once the call has ended: whoever reserved learns of the lease, and can give it back.
+        """
+        made = asyncio.ensure_future(asyncio.to_thread(call))
+        cancelled = False
+        while not made.done():
+            try:
+                await asyncio.wait([made])
+            except asyncio.CancelledError:
+                cancelled = True
+        task = asyncio.current_task()
+        if cancelled and task is not None:
+            task.uncancel()
+            task.cancel()
+        return made.result()
+
+    async def achange(self, run: str, apply: Callable[[RunState], tuple[RunState, T]]) -> T:
+        """`change`, aside."""
+        return await self.aside(partial(self.store.change, run, apply))
+
+    async def areserve(self, request: ReserveRequest) -> Lease | Shortfall:
+        """`reserve`, aside."""
+        return await self.aside(partial(self.store.reserve, request))
+
+    async def asettle(self, charge: Charge) -> None:
+        """`settle`, aside."""
+        await self.aside(partial(self.store.settle, charge))
+
+    async def arelease(self, lease: str, now_ms: int) -> None:
+        """`release`, aside."""
+        await self.aside(partial(self.store.release, lease, now_ms))
+
+    async def akeep(self, run: str, handle: str, text: str) -> None:
+        """`keep`, aside."""
+        await self.aside(partial(self.store.keep, run, handle, text))
+
+    async def arecall(self, run: str, handle: str) -> str | None:
+        """`recall`, aside."""
+        return await self.aside(partial(self.store.recall, run, handle))
+
+    async def abalances(self, prefix: str = "") -> Sequence[Balance]:
+        """`balances`, aside."""
+        return await self.aside(partial(self.store.balances, prefix))
