@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import inspect
 import threading
+from types import FunctionType
 from typing import TYPE_CHECKING, Any, cast
 
 from langchain_core.language_models import BaseChatModel
@@ -28,6 +29,8 @@ __all__ = ["covers", "install", "installed", "uninstall"]
 _lock = threading.Lock()
 _installed: dict[tuple[Any, str], tuple[Any, Any]] = {}
 """(class or module, name) to the original and to what replaced it."""
+_left: dict[tuple[Any, str], tuple[Callable[..., Any], Callable[..., Any]]] = {}
+"""The same of hooks that could not be taken out, because another instrumentation has wrapped them: they are taken up again."""
 _registered: list[object] = []
 """LangChain has no way to take a configure hook back; once is enough, since it does nothing while its variable is unset."""
 
@@ -44,6 +47,10 @@ def install() -> None:
             original = getattr(owner, name, None)
             if original is None:
                 continue  # older releases have no events of the third version
+            left = _left.pop((owner, name), None)
+            if left is not None and _holds(original, left[1]):
+                _installed[owner, name] = left  # two of them would count a call twice
+                continue
             replacement = functools.wraps(original)(hook(original))
             _installed[owner, name] = (original, replacement)
             setattr(owner, name, replacement)
@@ -57,8 +64,11 @@ def uninstall() -> None:
     """Take the hooks out again. One that another instrumentation has wrapped meanwhile stays, inert, where it is."""
     with _lock:
         for (owner, name), (original, replacement) in _installed.items():
-            if cast("Mapping[str, Any]", vars(owner)).get(name) is replacement:
+            current = cast("Mapping[str, Any]", vars(owner)).get(name)
+            if current is replacement:
                 setattr(owner, name, original)
+            elif _holds(current, replacement):
+                _left[owner, name] = (original, replacement)
         for base in _OVERRIDES:
             if _installed and "__pydantic_init_subclass__" in vars(base):
                 del base.__pydantic_init_subclass__
@@ -82,6 +92,13 @@ def covers(cls: type[Any], name: str) -> bool:
             return True
         own = getattr(own, "__wrapped__", None)
     return False
+
+
+def _holds(function: Any, replacement: object) -> bool:
+    """Whether a function is, or wraps, a hook of ours."""
+    while function is not None and function is not replacement:
+        function = getattr(function, "__wrapped__", None)
+    return function is replacement
 
 
 # --- subclasses: a model may have its own way of doing what the base class does ---------------------------------------
@@ -110,7 +127,8 @@ def _cover(cls: type[Any], overridden: Mapping[str, Callable[[Any], Any]]) -> No
 
 def _uncover(cls: type[Any]) -> None:
     for name, own in list(vars(cls).items()):
-        original = getattr(own, _MARK, None) if inspect.isfunction(own) else None
+        # Another's wrapper passes for what it wraps, and is not ours to take off.
+        original = getattr(own, _MARK, None) if type(own) is FunctionType else None
         if original is not None:
             setattr(cls, name, original)
 

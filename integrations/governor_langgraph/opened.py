@@ -261,7 +261,7 @@ def end(graph: Graph, opened: Opened, error: BaseException | None, kwargs: Mappi
     if reason is None:
         return
     snapshot = None if opened.stateless else graph.get_state(latest(opened.config))
-    asked = await opened.aside(partial(opened.question, reason, snapshot))
+    asked = opened.question(reason, snapshot)
     if asked is not None:
         asked.saver.put_writes(*asked.write)
         yield from chunks(graph, kwargs, asked.found, opened.shown(snapshot))
@@ -279,7 +279,7 @@ async def aend(
     if reason is None:
         return
     snapshot = None if opened.stateless else await graph.aget_state(latest(opened.config))
-    asked = opened.question(reason, snapshot)
+    asked = await opened.aside(partial(opened.question, reason, snapshot))
     if asked is not None:
         await asked.saver.aput_writes(*asked.write)
         for chunk in chunks(graph, kwargs, asked.found, opened.shown(snapshot)):
