@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
-import langchain.agents
+import langchain.agents.factory
 import langgraph.prebuilt.chat_agent_executor
 import pytest
 from langchain.agents.middleware import AgentMiddleware

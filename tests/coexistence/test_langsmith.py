@@ -52,7 +52,7 @@ class Collector:
                 self.end_headers()
                 self.wfile.write(b"{}")
 
-            def log_message(self, format: str, *args: Any) -> None:
+            def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
                 """Nothing is printed."""
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Answers)

@@ -13,10 +13,11 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMe
 from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
 
+from governor.report import GovernorReport
 from governor.stores.contract import Store
 from governor.stores.memory import MemoryStore
 from governor.stores.sqlite import SqliteStore
-from governor_langgraph import RunReport, govern
+from governor_langgraph import govern
 from tests.langgraph import graphs
 from tests.langgraph.fakes import Streaming, calling, policy
 
@@ -81,7 +82,7 @@ def stores(kind: str, folder: Path) -> Store:
 @pytest.mark.parametrize("kind", ["memory", "sqlite"])
 @pytest.mark.parametrize("run", [by_threads, by_tasks], ids=["threads", "tasks"])
 def test_runs_at_once_answer_and_count_as_if_each_were_alone(run: Any, kind: str, build: Any, tmp_path: Path) -> None:
-    model, store, reports = Streaming(rule=rule), stores(kind, tmp_path), list[RunReport]()
+    model, store, reports = Streaming(rule=rule), stores(kind, tmp_path), list[GovernorReport]()
     app = govern(build(model, [look], checkpointer=InMemorySaver()), policy(), store=store, on_report=reports.append)
 
     results = run(app)
@@ -101,7 +102,7 @@ def test_runs_at_once_answer_and_count_as_if_each_were_alone(run: Any, kind: str
 def test_a_budget_that_runs_share_is_spent_to_the_last_call_and_not_one_further(
     run: Any, kind: str, tmp_path: Path
 ) -> None:
-    model, store, reports = Streaming(rule=rule), stores(kind, tmp_path), list[RunReport]()
+    model, store, reports = Streaming(rule=rule), stores(kind, tmp_path), list[GovernorReport]()
     shared = policy(
         identity={"org": "acme"}, budgets=[{"id": "all", "scope": "org", "limit": {"model_calls": ALLOWED}}]
     )

@@ -17,13 +17,14 @@ from langgraph.config import get_stream_writer
 from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.types import interrupt
 
+from governor.report import GovernorReport
 from governor.stores.off_loop import OffLoop
 from governor.stores.sqlite import SqliteStore
-from governor_langgraph import RunReport, govern
+from governor_langgraph import govern
 from tests.langgraph.fakes import Calls, Streaming, calling, policy
 
 CALLS = Calls()
-REPORTS: list[RunReport] = []
+REPORTS: list[GovernorReport] = []
 
 
 @tool
@@ -107,7 +108,7 @@ def _pair() -> Any:
     return graph.compile()
 
 
-def _told(report: RunReport) -> dict[str, Any]:
+def _told(report: GovernorReport) -> dict[str, Any]:
     return {
         "run": report.run.id,
         "thread": report.run.thread,
@@ -124,7 +125,7 @@ class _Read(TypedDict, total=False):
 
 def _books() -> Any:
     def read(state: _Read) -> _Read:
-        asked = [[message.text for message in messages] for _, messages, _ in CALLS.seen]
+        asked: list[list[str]] = [[str(message.text) for message in messages] for _, messages, _ in CALLS.seen]
         return {"asked": asked, "reports": [_told(report) for report in REPORTS]}
 
     graph = StateGraph(_Read)
