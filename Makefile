@@ -3,8 +3,9 @@
 #   make test      all tests, then those that meet the graph libraries with the oldest of these and on the newest Python
 #   make versions  every test with the oldest versions that are supported, and on the newest Python
 #   make check     format, lint, types, architecture, then the tests
-#   make soak      what takes long: 200 killed processes, properties with many examples
+#   make soak      what takes long: 200 killed processes, 2,000 made-up graphs, properties with many examples
 #   make bench     overhead of governor, without a provider (JSON=file writes its figures)
+#   make conformance   LangGraph's own test suites, bare and with every graph governed; downloads them, takes a quarter of an hour (JSON=file)
 
 VENV ?= .venv
 PY := $(VENV)/bin/python
@@ -27,7 +28,7 @@ PYTEST = $(PY) -m pytest -n $(WORKERS) --dist loadfile --inline-snapshot=disable
 
 comma := ,
 
-.PHONY: demo test versions check soak bench clean
+.PHONY: demo test versions check soak bench conformance clean
 .DEFAULT_GOAL := check
 
 demo: $(BASE)
@@ -49,9 +50,15 @@ check: $(READY)
 
 soak: $(READY)
 	KILLS=200 HYPOTHESIS_PROFILE=soak $(PYTEST) $(or $(ARGS),tests/langgraph/test_kill.py tests/stores)
+	$(if $(ARGS),,$(PY) -m tests.soak.generated)
 
 bench: $(READY)
 	$(PY) -m tests.bench.overhead $(if $(JSON),--json "$(JSON)")
+
+# Sets itself up in .venv-conformance with nothing but the interpreter.
+conformance:
+	@test -n "$(PYTHON)" || { echo "no Python 3.11 or newer with the venv module found: make PYTHON=/path/to/python3 conformance" >&2; exit 1; }
+	$(PYTHON) -m tests.conformance $(if $(JSON),--json "$(JSON)") $(ARGS)
 
 $(BASE): pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "governor needs Python 3.11, 3.12 or 3.13 with the venv module: none found. Install one, or: make PYTHON=/path/to/python3" >&2; exit 1; }
@@ -66,5 +73,5 @@ $(READY): $(BASE)
 	@touch $@
 
 clean:
-	rm -rf $(VENV) .venv-oldest .venv-newest-python build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .venv-conformance .venv-oldest .venv-newest-python build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

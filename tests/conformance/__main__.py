@@ -1,0 +1,161 @@
+"""Transparency, judged by others: suites written for LangGraph, once as they are and then with every graph governed.
+
+    make conformance                        everything, both ways
+    make conformance JSON=figures.json      writes the figures too
+    python -m tests.conformance --suite langgraph --way each -k test_time_travel
+
+Makes an environment of its own in .venv-conformance (the versions of constraints.txt, what the suites import beside them, this tree),
+downloads the suites there, and fails when a test that passes bare does not pass governed. Tests that need Docker are left out by the
+suites themselves. The ways of governing are those of `governed_suite.py`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import venv
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tests.conformance.suites import HERE, ROOT, SUITES, Suite, fetched
+
+HOME = ROOT / ".venv-conformance"
+PYTHON = HOME / "bin" / "python"
+BARE = "bare"
+WAYS = ("each", "shared", "wide")
+TEST_TIMEOUT_S = 120
+
+
+@dataclass(slots=True, kw_only=True)
+class Outcomes:
+    """What became of one suite, run one way."""
+
+    tests: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Node id to passed, failed or skipped."""
+    graphs: int = 0
+    """Graphs that were governed."""
+    runs: int = 0
+    """Governed runs that ended, where they were counted."""
+
+
+def prepared() -> None:
+    """Make the environment, unless it was made for these very requirements."""
+    mark = HOME / ".ready"
+    files = [ROOT / "pyproject.toml", ROOT / "constraints.txt", HERE / "requirements.txt"]
+    if mark.exists() and mark.stat().st_mtime >= max(path.stat().st_mtime for path in files):
+        return
+    venv.create(HOME, with_pip=True)
+    wanted = ["-c", ROOT / "constraints.txt", "-r", HERE / "requirements.txt", "-e", f"{ROOT}[all]"]
+    subprocess.run([PYTHON, "-m", "pip", "install", "--quiet", "--no-compile", *wanted], check=True)
+    mark.touch()
+
+
+def run(suite: Suite, way: str, folder: Path, args: argparse.Namespace) -> Outcomes:
+    """Run one suite one way. What pytest says goes to a log beside the suite."""
+    found = folder / f"{way}.json"
+    found.unlink(missing_ok=True)
+    environment = {
+        **os.environ,
+        "NO_DOCKER": "true",
+        "LANGSMITH_TRACING": "false",
+        "GOVERNED": "" if way == BARE else way,
+        "OUTCOMES": str(found),
+        "PYTHONPATH": str(HERE),  # the plugin alone: the suite's own package is called `tests` as this project's is
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+    options = [
+        "-p",
+        "governed_suite",
+        "-p",
+        "no:cacheprovider",
+        "-q",
+        "-o",
+        "addopts=",
+        "--timeout",
+        str(TEST_TIMEOUT_S),
+    ]
+    options += ["-n", str(args.workers), "--dist", "loadfile"]
+    options += ["-o", "asyncio_mode=auto"] if suite.asyncio else []
+    options += ["-k", args.k] if args.k else []
+    with (folder / f"{way}.log").open("w", encoding="utf-8") as log:
+        command = [PYTHON, "-m", "pytest", *options, suite.tests]
+        ended = subprocess.run(command, cwd=folder, env=environment, stdout=log, stderr=subprocess.STDOUT, check=False)
+    if not found.exists():
+        sys.exit(f"{suite.distribution}, {way}: pytest ended with {ended.returncode} before it told; see {log.name}")
+    return Outcomes(**json.loads(found.read_text(encoding="utf-8")))
+
+
+def new_failures(bare: Outcomes, governed: Outcomes) -> Sequence[str]:
+    """Tests that passed bare and did not when governed: failed, were skipped, or never ran."""
+    return [test for test, outcome in bare.tests.items() if outcome == "passed" != governed.tests.get(test)]
+
+
+def told(suite: Suite, by_way: Mapping[str, Outcomes]) -> Sequence[str]:
+    """Print a suite's table, a row a file; answers what is newly failing, by test and way."""
+    bare = by_way[BARE]
+    fresh = {way: new_failures(bare, outcomes) for way, outcomes in by_way.items() if way != BARE}
+    files = sorted({test.partition("::")[0] for test in bare.tests})
+    width = max(map(len, [*files, suite.distribution])) + 2
+    head = "".join(f"{way + ' passed/failed':>24}" for way in by_way)
+    print(f"\n{suite.distribution:<{width}}{head}{'new failures':>16}")
+    for file in [*files, ""]:
+        cells = "".join(f"{_counts(outcomes, file):>24}" for outcomes in by_way.values())
+        news = sum(test.startswith(file) for tests in fresh.values() for test in tests)
+        print(f"{file or 'all':<{width}}{cells}{news:>16}")
+    return [f"{way}: {test}" for way, tests in fresh.items() for test in tests]
+
+
+def _counts(outcomes: Outcomes, file: str) -> str:
+    counts = Counter(outcome for test, outcome in outcomes.tests.items() if not file or test.partition("::")[0] == file)
+    return f"{counts['passed']}/{counts['failed']}"
+
+
+def figures(suite: Suite, by_way: Mapping[str, Outcomes]) -> Mapping[str, Any]:
+    """What a suite's runs came to, for a machine."""
+    bare = by_way[BARE]
+    return {
+        way: {
+            **Counter(outcomes.tests.values()),
+            "tests": len(outcomes.tests),
+            "graphs_governed": outcomes.graphs,
+            "runs_governed": outcomes.runs,
+            "new_failures": [] if way == BARE else new_failures(bare, outcomes),
+        }
+        for way, outcomes in by_way.items()
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.conformance")
+    parser.add_argument(
+        "--suite", action="append", choices=[suite.distribution for suite in SUITES], help="default: all"
+    )
+    parser.add_argument("--way", action="append", choices=WAYS, help=f"how to govern; default: {', '.join(WAYS)}")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
+    parser.add_argument("--workers", default="2", help="processes; default: 2")
+    parser.add_argument("-k", metavar="EXPRESSION", help="as pytest's")
+    args = parser.parse_args()
+    prepared()
+    every: dict[str, Any] = {}
+    fresh: list[str] = []
+    for suite in SUITES:
+        if args.suite and suite.distribution not in args.suite:
+            continue
+        folder = fetched(suite, PYTHON, HOME / "suites")
+        by_way = {way: run(suite, way, folder, args) for way in (BARE, *(args.way or WAYS))}
+        fresh += told(suite, by_way)
+        every[suite.distribution] = figures(suite, by_way)
+    if args.json:
+        args.json.write_text(json.dumps(every, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    print(f"\n{len(fresh)} new failures", *fresh, sep="\n  ")
+    sys.exit(bool(fresh))
+
+
+if __name__ == "__main__":
+    main()
