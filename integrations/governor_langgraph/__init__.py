@@ -7,9 +7,9 @@ Nothing else changes: the governed graph is a copy of the same class with the sa
 
 from __future__ import annotations
 
-from governor_langgraph.supported import require_supported
+from governor_langgraph.supported import require_supported as _require_supported
 
-require_supported()  # before the imports below, which would fail in words that say nothing of versions
+_require_supported()  # before the imports below, which would fail in words that say nothing of versions
 
 from governor_langgraph.decorator import governed
 from governor_langgraph.governing import Governor
