@@ -27,41 +27,50 @@ def cheap(cls: type[T]) -> type[T]:
 
     To be written above `@dataclass(frozen=True, slots=True)`. For classes without `InitVar`s and without `__post_init__`.
     """
-    every = fields(cast("Any", cls))
-    names: dict[str, Any] = {"MISSING": MISSING, "cls": cls, "new": cls.__new__}
+    names: dict[str, Any] = {"MISSING": MISSING}
     parameters: list[str] = []
     setting: list[str] = []
-    copying: list[str] = []
-    for each in every:
+    for each in fields(cast("Any", cls)):
         names[f"set_{each.name}"] = getattr(cls, each.name).__set__
         parameters += _parameter(each, names, first_keyword=each.kw_only and "*" not in parameters)
         given = each.name
         if each.default_factory is not MISSING:
             given = f"make_{each.name}() if {each.name} is MISSING else {each.name}"
         setting.append(f"    set_{each.name}(self, {given})")
-        copying.append(f"    set_{each.name}(made, value.{each.name} if {each.name} is MISSING else {each.name})")
-    changes = "".join(f", {each.name}=MISSING" for each in every)
-    source = f"""
-def __init__(self, {", ".join(parameters)}):
-{chr(10).join(setting) or "    pass"}
-
-def copy(value{", *" if every else ""}{changes}):
-    made = new(cls)
-{chr(10).join(copying)}
-    return made
-"""
-    exec(source, names)  # noqa: S102 - as the standard library does, from nothing but the class's own field names
-    made = names["__init__"]
+    made = _executed(f"def __init__(self, {', '.join(parameters)}):", setting or ["    pass"], names)
     made.__qualname__ = f"{cls.__qualname__}.__init__"
     made.__doc__, made.__annotations__ = cls.__init__.__doc__, cls.__init__.__annotations__
     cls.__init__ = made
-    _copies[cls] = names["copy"]
     return cls
 
 
 def replace(value: T, **changes: Any) -> T:
-    """`dataclasses.replace` for a `cheap` class, in half the time."""
-    return _copies[type(value)](value, **changes)
+    """`dataclasses.replace` for a `cheap` class, in a fifth of the time."""
+    copy = _copies.get(type(value)) or _copy_of(type(value))
+    return copy(value, **changes)
+
+
+def _copy_of(cls: type[Any]) -> Callable[..., Any]:
+    """The function that copies values of `cls` with changes.
+
+    The copy is filled as an object of a twin class, which has the same slots and is not frozen, so that Python assigns to it in its
+    fastest way, and becomes one of `cls` when it is complete.
+    """
+    own = {name: cls.__dict__[name] for name in ("__module__", "__slots__", "__orig_bases__") if name in cls.__dict__}
+    twin: type[Any] = type(cls.__name__, cls.__bases__, own)
+    every = [each.name for each in fields(cls)]
+    changes = "".join(f", {name}=MISSING" for name in every)
+    filling = [f"    made.{name} = value.{name} if {name} is MISSING else {name}" for name in every]
+    body = ["    made = new(twin)", *filling, "    made.__class__ = cls", "    return made"]
+    names: dict[str, Any] = {"MISSING": MISSING, "cls": cls, "twin": twin, "new": twin.__new__}
+    copy = _copies[cls] = _executed(f"def copy(value{', *' if every else ''}{changes}):", body, names)
+    return copy
+
+
+def _executed(head: str, body: list[str], names: dict[str, Any]) -> Any:
+    """The function with this source, as the standard library makes an `__init__`: from nothing but the class's own field names."""
+    exec("\n".join((head, *body)), names)  # noqa: S102 - see above
+    return names[head.removeprefix("def ").partition("(")[0]]
 
 
 def _parameter(each: Field[Any], names: dict[str, Any], *, first_keyword: bool) -> list[str]:
