@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
 from governor.calls import Meter, ModelRef, ModelRequest, ModelResponse, RunRef, StepRef, ToolCall, ToolResult
-from governor.ledger import Charge, Lease, ReserveRequest, Shortfall
+from governor.ledger import Charge, Hold, Lease, Shortfall
 from governor.values import cheap
 
 if TYPE_CHECKING:
@@ -28,7 +28,6 @@ __all__ = [
     "Keep",
     "Learn",
     "Measured",
-    "NewId",
     "Now",
     "Release",
     "Reserve",
@@ -68,12 +67,6 @@ class Now(Effect[int]):
 
 @cheap
 @dataclass(frozen=True, slots=True)
-class NewId(Effect[str]):
-    """A fresh random identifier; injected in tests."""
-
-
-@cheap
-@dataclass(frozen=True, slots=True)
 class Calibration(Effect[int]):
     """Real tokens per 1,000 estimated ones for this model: an upper bound learned from reported usage, started safe."""
 
@@ -102,9 +95,11 @@ class Change(Effect[T]):
 @cheap
 @dataclass(frozen=True, slots=True)
 class Reserve(Effect[Lease | Shortfall]):
-    """Take before spending: all holds or none."""
+    """Take before spending: all holds or none. Whoever performs it gives the lease its id, new in all processes."""
 
-    request: ReserveRequest
+    holds: tuple[Hold, ...]
+    ttl_ms: int
+    now_ms: int
 
 
 @cheap
@@ -177,5 +172,5 @@ class Decided(Effect[None]):
 class Measured(Effect[None]):
     """Telemetry: facts of the current call, as attributes without content (`governor.tier`, `gen_ai.usage.input_tokens`)."""
 
-    step: StepRef
-    attributes: Mapping[str, Value] = field(default_factory=dict[str, "Value"])
+    attributes: Callable[[], Mapping[str, Value]]
+    """Makes them: naming twenty numbers is worth it only where someone listens."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NoReturn
 
 from governor.decisions import Decision, Reason, Verdict
-from governor.effects import Change, Decided, Flow, NewId, Release, Reserve, Settle, ask
+from governor.effects import Change, Decided, Flow, Release, Reserve, Settle, ask
 from governor.errors import CallDenied, RunStopped
-from governor.ledger import Charge, Lease, ReserveRequest, Shortfall
+from governor.ledger import Charge, Lease, Shortfall
 from governor.runs import Stopped
 from governor.values import replace
 
@@ -126,6 +126,4 @@ def _report(step: StepRef, lease: Lease, controls: Controls) -> Flow[None]:
 def _take(holds: tuple[Hold, ...], controls: Controls, now: int) -> Flow[Lease | Shortfall]:
     if not holds:
         return Lease(id="", holds=())
-    identifier = yield from ask(NewId())
-    request = ReserveRequest(id=identifier, holds=holds, ttl_ms=controls.budget.lease_ttl_ms, now_ms=now)
-    return (yield from ask(Reserve(request)))
+    return (yield from ask(Reserve(holds, controls.budget.lease_ttl_ms, now)))
