@@ -132,6 +132,8 @@ class Loop:
 
     def _standing(self, loop: LoopState) -> Finding | None:
         """The strongest cycle that stands at the end of any sequence."""
+        if not memory.repeats(loop) and not any(loop.text_runs):
+            return None
         return max(self._cycles(loop), key=lambda finding: finding.level, default=None)
 
     def _cycles(self, loop: LoopState) -> Iterator[Finding]:

@@ -42,15 +42,11 @@ def finished(
     One replacement for all of it: copying the state is what an observation costs.
     """
     name = short(call.name)
-    changes: dict[str, Any] = {
-        "finished": loop.finished + 1,
-        "used": (*[pair for pair in loop.used if pair[0] != name][-(_USED - 1) :], (name, now)),
-    }
-    if signatures is not None:
-        changes |= _answered(loop, call, signatures)
-    if entry is not None:
-        changes |= _appended(loop, entry)
-    return replace(loop, **changes)
+    others = tuple(pair for pair in loop.used if pair[0] != name) if loop.used else ()
+    used = (*others[-(_USED - 1) :], (name, now))
+    answered = _answered(loop, call, signatures) if signatures is not None else {}
+    appended = _appended(loop, entry) if entry is not None else {}
+    return replace(loop, finished=loop.finished + 1, used=used, **answered, **appended)
 
 
 def blocked(loop: LoopState, call: ToolCall, signatures: CallSignatures, entry: SeenCall | None) -> LoopState:
@@ -126,8 +122,10 @@ def counts(loop: LoopState, call: ToolCall, signatures: CallSignatures, open_ste
     if signatures.exact in loop.turn_calls and short(call.id) in loop.turn:
         return False
     alike = signatures.all
-    earlier = next((seen for seen in reversed(loop.calls) if seen.call in alike), None)
-    return earlier is None or not _side_by_side(earlier.source, call.step.ns, open_steps)
+    for seen in reversed(loop.calls):
+        if seen.call in alike:
+            return not _side_by_side(seen.source, call.step.ns, open_steps)
+    return True
 
 
 def _side_by_side(earlier: str, ns: str, open_steps: tuple[str, ...]) -> bool:
