@@ -49,7 +49,7 @@ class Limits:
         """Forget a step that has ended for good. Its namespace never comes back."""
         if step.ns not in state.open_steps:
             return state
-        return replace(state, open_steps=tuple(ns for ns in state.open_steps if ns != step.ns))
+        return replace(state, open_steps=tuple([ns for ns in state.open_steps if ns != step.ns]))
 
     def _passed(self, state: RunState, step: StepRef, now: int, *, again: bool) -> Iterator[Reason]:
         """The limits that are passed, each with the number seen."""

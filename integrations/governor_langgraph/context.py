@@ -297,11 +297,11 @@ def current_step() -> GovernedStep | None:
         return _seated()
     if step is not None and step.run is not run:
         step = None
-    config = var_child_runnable_config.get()
-    ns = within(config).get("checkpoint_ns") or ""
+    conf = within(var_child_runnable_config.get())
+    ns = conf.get("checkpoint_ns") or ""
     if step is not None and (not ns or ns == step.ref.ns):
         return step
-    runtime = within(config).get("__pregel_runtime")
+    runtime = conf.get("__pregel_runtime")
     control = step.control if step else getattr(runtime, "control", None)
     return GovernedStep(
         ref=step_ref(run.ref, ns) if ns or step is None else step.ref,

@@ -35,7 +35,12 @@ judged_var: ContextVar[Judged | None] = ContextVar("governor_judged", default=No
 
 def asks(step: GovernedStep) -> bool:
     """Whether a policy that applies here may ask a person. Where none does, calls are judged as they come."""
-    return any(_asks(each.run.governor.policy.policy) for each in policies(step))
+    each: GovernedStep | None = step
+    while each is not None:
+        if each.run.governor.asks:
+            return True
+        each = each.outer
+    return False
 
 
 def judge(step: GovernedStep, calls: Sequence[ToolCall]) -> Judged:
@@ -83,10 +88,6 @@ def policies(step: GovernedStep | None) -> Iterator[GovernedStep]:
     while step is not None:
         yield step
         step = step.outer
-
-
-def _asks(policy: Policy) -> bool:
-    return any(rule.decide == "ask" and policy.mode_of(rule.mode) == "enforce" for rule in policy.tools.rules)
 
 
 def _key(call: ToolCall) -> tuple[str, str, str, str]:

@@ -50,7 +50,7 @@ def test_a_fork_gives_ids_of_its_own_even_if_the_clock_stands_still(monkeypatch:
 
 
 def test_a_process_restored_twice_from_one_snapshot_differs_in_the_moment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ids.os, "urandom", lambda size: bytes(size))
+    monkeypatch.setattr(ids.os, "urandom", bytes)
     first, second = Ids(), Ids()  # the same random part and the same count, as after a restoration
     moments = count(1)
     monkeypatch.setattr(ids.time, "time_ns", lambda: next(moments))

@@ -67,7 +67,9 @@ def pinned_at(
     begin = max(standing.start, sum(1 for position in head if messages[position].role == "system"))
     if reach is not None:
         begin = max(begin, start - reach)
-    since = [i for i in range(begin, start) if messages[i].role in ("system", "user") and i not in head]
+    since = [
+        i for i, each in enumerate(messages[begin:start], begin) if each.role in ("system", "user") and i not in head
+    ]
     candidates = [*(position for position in standing.kept if position not in head), *since]
     texts = {messages[position].text for position in head if messages[position].role == "system"}
     kept: list[int] = []
