@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from governor.runs import RunState
 
 __all__ = [
+    "NOW",
     "Approve",
     "Calibration",
     "Change",
@@ -63,6 +64,10 @@ def ask(effect: Effect[T]) -> Flow[T]:
 @dataclass(frozen=True, slots=True)
 class Now(Effect[int]):
     """The driver's clock, milliseconds since the epoch."""
+
+
+NOW = Now()
+"""It has no fields, so one is enough."""
 
 
 @cheap

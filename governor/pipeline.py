@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from governor.asking import access
 from governor.calls import Meter
-from governor.decisions import ALLOWED, Verdict
-from governor.effects import Approve, Calibration, Change, Decided, Flow, InvokeModel, InvokeTool, Keep, Now, ask
+from governor.effects import NOW, Calibration, Change, Flow, InvokeModel, InvokeTool, Keep, ask
 from governor.record import (
     after_model,
     after_tool,
@@ -28,9 +28,8 @@ if TYPE_CHECKING:
     from governor.calls import ModelCall, ModelResponse, StepRef, ToolCall, ToolResult
     from governor.controls import Controls
     from governor.decisions import Decision
-    from governor.runs import RunState
 
-__all__ = ["judge_tool", "model_call", "step_entry", "step_exit", "tool_call"]
+__all__ = ["model_call", "step_entry", "step_exit", "tool_call"]
 
 
 def step_entry(step: StepRef, controls: Controls) -> Flow[None]:
@@ -39,7 +38,7 @@ def step_entry(step: StepRef, controls: Controls) -> Flow[None]:
     Raises RunStopped when the node is denied or a limit is passed.
     """
     yield from admit(step, controls.nodes.decide(step))
-    now = yield from ask(Now())
+    now = yield from ask(NOW)
     decision = yield from ask(Change(step.run, lambda state: controls.limits.enter(state, step, now)))
     yield from admit(step, decision)
 
@@ -54,8 +53,8 @@ def model_call(call: ModelCall, controls: Controls) -> Flow[ModelResponse]:
 
     Raises RunStopped or CallDenied when the policy refuses, and whatever the provider raised, after settling it.
     """
-    step, now = call.step, (yield from ask(Now()))
-    state = yield from ask(Change(step.run, lambda before: begin_model(before, call)))
+    step, now = call.step, (yield from ask(NOW))
+    state = yield from ask(Change(step.run, begin_model))
     yield from refuse_again(step, state)
     yield from admit(
         step, controls.nodes.decide(step)
@@ -78,7 +77,7 @@ def model_call(call: ModelCall, controls: Controls) -> Flow[ModelResponse]:
         try:
             response = yield from ask(InvokeModel(quote.request, meter))
         except BaseException:
-            ended = yield from ask(Now())
+            ended = yield from ask(NOW)
             charged = controls.budget.broken(quote, meter, ended - now)
             yield from release_or_settle(lease, charged, ended)
             yield from record_failed_model(quote, routed, viewed, billed=charged is not None)
@@ -86,7 +85,7 @@ def model_call(call: ModelCall, controls: Controls) -> Flow[ModelResponse]:
                 raise
             now = ended
             continue  # what the client would have retried by itself is another attempt, held and paid for like the first
-        usage, ended = controls.budget.usage(quote, response, meter), (yield from ask(Now()))
+        usage, ended = controls.budget.usage(quote, response, meter), (yield from ask(NOW))
         yield from settle(lease, controls.budget.amounts(quote, usage, ended - now), ended, free=response.cached)
 
         judged = controls.route.judge(state, quote.request, response)
@@ -105,8 +104,8 @@ def tool_call(call: ToolCall, controls: Controls, judged: Decision | None = None
     A denied call is answered by a synthetic result, so that every tool call of the model keeps its answer. `judged` is what access
     decided beforehand. Raises RunStopped when the run must end, and whatever the tool raised, after settling its fee.
     """
-    step, now = call.step, (yield from ask(Now()))
-    state = yield from ask(Change(step.run, lambda before: begin_tool(before, call)))
+    step, now = call.step, (yield from ask(NOW))
+    state = yield from ask(Change(step.run, begin_tool))
     yield from refuse_again(step, state)
 
     decision = judged or (yield from access(state, call, controls, now))
@@ -122,42 +121,13 @@ def tool_call(call: ToolCall, controls: Controls, judged: Decision | None = None
     try:
         result = yield from ask(InvokeTool(call, meter))
     except BaseException:
-        ended = yield from ask(Now())
+        ended = yield from ask(NOW)
         amounts = None if meter.rejected else controls.budget.tool_amounts(quote, ended - now)
         yield from release_or_settle(lease, amounts, ended)
         yield from record_failed_tool(call, quote, billed=amounts is not None)
         raise
-    ended = yield from ask(Now())
+    ended = yield from ask(NOW)
     yield from settle(lease, controls.budget.tool_amounts(quote, ended - now), ended)
     yield from record_tool(call, result, quote)
     yield from ask(Change(step.run, after_tool(controls, call, result, ended)))
     return result
-
-
-def judge_tool(call: ToolCall, controls: Controls) -> Flow[Decision]:
-    """Access alone: for calls made side by side, which are judged, and asked about, before any of them runs."""
-    now = yield from ask(Now())
-    state = yield from ask(Change(call.step.run, lambda before: (before, before)))
-    if state.stopped is not None:
-        return ALLOWED  # nobody is asked about a call that `tool_call` refuses in any case
-    return (yield from access(state, call, controls, now))
-
-
-def access(state: RunState, call: ToolCall, controls: Controls, now: int) -> Flow[Decision]:
-    """Whether the call may be made, by the rules or by the person whom they ask."""
-    decision = controls.access.decide(state, call, now)
-    if decision.verdict is not Verdict.ASK or decision.observed:
-        return decision
-    return (yield from approve(call, decision, controls, now))
-
-
-def approve(call: ToolCall, decision: Decision, controls: Controls, now: int) -> Flow[Decision]:
-    """Ask a person about exactly these arguments; the answer becomes allow or deny, and is used up by this call."""
-    digest = controls.access.digest(call)
-    asked = yield from ask(Change(call.step.run, lambda before: controls.access.remember(before, digest, now)))
-    if asked == now:  # once a question, not once for every resume that comes by
-        yield from ask(Decided(call.step, decision))
-    approved = yield from ask(Approve(call, decision, digest))
-    answered = yield from ask(Now())
-    yield from ask(Change(call.step.run, lambda before: (controls.access.forget(before, digest, answered), None)))
-    return controls.access.approved(decision, approved=approved, waited_ms=answered - asked)

@@ -6,17 +6,17 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from governor.effects import Decided, Flow, Learn, Measured, ask
+from governor.runs import Lane, RunState
 from governor.usage import NO_USAGE, Usage
-from governor.values import replace
+from governor.values import copier, replace
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from governor.calls import ModelCall, ModelRequest, ModelResponse, ToolCall, ToolResult
+    from governor.calls import ModelRequest, ModelResponse, ToolCall, ToolResult
     from governor.controls import Controls
     from governor.effects import Value
     from governor.plans import Judgement, Quote, Routed, ToolQuote, Viewed
-    from governor.runs import RunState
 
 __all__ = [
     "LANES",
@@ -30,24 +30,24 @@ __all__ = [
     "record_tool",
 ]
 
+_changed, _left = copier(RunState), copier(Lane)
+
 
 LANES = 64
 """Lanes that a run's state remembers. Every branch of a fan-out is a lane and a thread's next run takes them over, so without a bound
 the state of a long thread would grow for ever. The one used longest ago goes; its history is then shown whole again."""
 
 
-def begin_model(state: RunState, call: ModelCall) -> tuple[RunState, RunState]:
+def begin_model(state: RunState) -> tuple[RunState, RunState]:
     """Count the call and take the waiting nudge; answers the state as it was, with the new count."""
-    del call
-    counted = replace(state, model_calls=state.model_calls + 1)
+    counted = _changed(state, model_calls=state.model_calls + 1)
     taken = replace(counted, loop=replace(state.loop, note=None)) if state.loop.note else counted
     return taken, counted
 
 
-def begin_tool(state: RunState, call: ToolCall) -> tuple[RunState, RunState]:
+def begin_tool(state: RunState) -> tuple[RunState, RunState]:
     """Count the attempt; answers the state with the new count."""
-    del call
-    counted = replace(state, tool_calls=state.tool_calls + 1)
+    counted = _changed(state, tool_calls=state.tool_calls + 1)
     return counted, counted
 
 
@@ -61,7 +61,7 @@ def after_model(
     now: int,
 ) -> Callable[[RunState], tuple[RunState, RunState]]:
     """The change that a finished model call makes: loop state, routing signals, and the lane with what is cached now."""
-    lane = replace(
+    lane = _left(
         viewed.lane,
         last_at_ms=now,
         model=str(request.model),
@@ -76,7 +76,7 @@ def after_model(
         lanes[request.call.lane] = lane
         if len(lanes) > LANES:
             del lanes[next(iter(lanes))]
-        state = replace(state, lanes=lanes)
+        state = _changed(state, lanes=lanes)
         return state, state
 
     return apply

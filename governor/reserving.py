@@ -9,7 +9,7 @@ from governor.effects import Change, Decided, Flow, Release, Reserve, Settle, as
 from governor.errors import CallDenied, RunStopped
 from governor.ledger import Charge, Lease, Shortfall
 from governor.runs import Stopped
-from governor.values import replace
+from governor.values import maker, replace
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from governor.runs import RunState
 
 __all__ = ["admit", "refuse", "refuse_again", "release_or_settle", "reserve_model", "reserve_tool", "settle"]
+
+_charge = maker(Charge)
 
 
 def admit(step: StepRef, decision: Decision, *, deny: bool = True) -> Flow[bool]:
@@ -87,7 +89,8 @@ def reserve_model(
             lease = yield from _take(quote.holds, controls, now)
     if isinstance(lease, Shortfall):
         return (yield from refuse(step, controls.budget.refusal(lease)))
-    yield from _report(step, lease, controls)
+    if lease.passed:
+        yield from _report(step, lease, controls)
     return quote, lease
 
 
@@ -99,7 +102,8 @@ def reserve_tool(call: ToolCall, controls: Controls, now: int) -> Flow[tuple[Too
     lease = yield from _take(quote.holds, controls, now)
     if isinstance(lease, Shortfall):
         return (yield from refuse(call.step, controls.budget.refusal(lease)))
-    yield from _report(call.step, lease, controls)
+    if lease.passed:
+        yield from _report(call.step, lease, controls)
     return quote, lease
 
 
@@ -110,7 +114,7 @@ def settle(lease: Lease, amounts: Sequence[int], now: int, *, free: bool = False
     if free:
         yield from ask(Release(lease.id, now))
     else:
-        yield from ask(Settle(Charge(lease=lease.id, amounts=tuple(amounts), now_ms=now)))
+        yield from ask(Settle(_charge(lease=lease.id, amounts=tuple(amounts), now_ms=now)))
 
 
 def release_or_settle(lease: Lease, amounts: Sequence[int] | None, now: int) -> Flow[None]:

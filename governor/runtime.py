@@ -28,6 +28,7 @@ from governor.prices import PriceBook
 from governor.stores.memory import MemoryStore
 from governor.telemetry import Telemetry
 from governor.tokens import Calibrations
+from governor.values import maker
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
     from governor.stores.contract import Store
 
 __all__ = ["Runtime"]
+
+_reservation = maker(ReserveRequest)
 
 
 def _wall_clock_ms() -> int:
@@ -110,7 +113,7 @@ def _called(effect: Effect[Any]) -> InvokeModel | InvokeTool | Approve:
 
 
 def _wanted(runtime: Runtime, effect: Reserve) -> ReserveRequest:
-    return ReserveRequest(id=runtime.new_id(), holds=effect.holds, ttl_ms=effect.ttl_ms, now_ms=effect.now_ms)
+    return _reservation(id=runtime.new_id(), holds=effect.holds, ttl_ms=effect.ttl_ms, now_ms=effect.now_ms)
 
 
 _HERE: Mapping[type[Effect[Any]], Callable[[Runtime, Any, Span], Any]] = {

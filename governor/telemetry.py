@@ -123,6 +123,8 @@ class Telemetry:
 
     def end(self, span: Span, error: BaseException | None = None, *, expected: bool = False) -> None:
         """End a span. `expected` errors (interrupts, stops: LangGraph's control flow) are named but are no failure."""
+        if span is INVALID_SPAN:
+            return
         if error is not None:
             span.set_attribute("error.type", type(error).__qualname__)
             if not expected:

@@ -12,6 +12,7 @@ from langgraph.errors import GraphDrained
 
 from governor.calls import ToolCall
 from governor.errors import RunStopped
+from governor.values import maker
 from governor_langgraph.judging import policies
 from governor_langgraph.stops import DrainText, GovernorStop, drain
 
@@ -23,11 +24,13 @@ if TYPE_CHECKING:
 
 __all__ = ["answered", "requested"]
 
+_call = maker(ToolCall)
+
 
 def requested(step: GovernedStep, request: ToolCallRequest) -> ToolCall:
     """What ToolNode was asked to run, in the core's words."""
     asked = request.tool_call
-    return ToolCall(
+    return _call(
         step=step.ref, name=asked["name"], args=asked["args"], id=asked["id"] or "", known=request.tool is not None
     )
 

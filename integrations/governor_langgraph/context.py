@@ -22,6 +22,7 @@ from opentelemetry.trace import INVALID_SPAN, set_span_in_context
 
 from governor.calls import StepRef
 from governor.history import HistoryMemo
+from governor.values import maker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -56,6 +57,8 @@ __all__ = [
     "tool_taken",
     "within",
 ]
+
+_step = maker(StepRef)
 
 LANES = 64
 """Lanes whose converted history is kept in memory per run; the least recently used is converted anew."""
@@ -274,7 +277,7 @@ def step_ref(run: RunRef, ns: str, *, attempt: int = 1) -> StepRef:
     """The step that LangGraph's checkpoint namespace names: `orders:<task>|worker:<task>` is `orders/worker`."""
     if "|" not in ns and not ns.isdigit():  # a node of the root graph, as most are
         node = ns.partition(":")[0]
-        return StepRef(run=run, node=node, path=node, ns=ns, attempt=attempt)
+        return _step(run=run, node=node, path=node, ns=ns, attempt=attempt)
     names = [part.partition(":")[0] for part in ns.split("|") if part and not part.isdigit()]
     return StepRef(
         run=run,

@@ -12,9 +12,9 @@ from contextvars import ContextVar
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from governor.asking import judge_tool
 from governor.calls import ToolCall
 from governor.effects import Approve
-from governor.pipeline import judge_tool
 from governor_langgraph.approval import answer_to
 
 if TYPE_CHECKING:

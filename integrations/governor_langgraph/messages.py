@@ -19,6 +19,7 @@ from langchain_core.messages import (
 
 from governor.calls import Message, ToolUse
 from governor.tokens import estimate_message
+from governor.values import maker
 from governor_langgraph.blocks import block_tokens
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from governor.calls import Role, View
 
 __all__ = ["convert", "render", "shown", "text_of", "tool_uses_of"]
+
+_message, _tool_use = maker(Message), maker(ToolUse)
 
 CALL_TYPES = frozenset({"tool_use", "tool_call", "tool_call_chunk", "function_call", "toolUse", "input_json_delta"})
 """Blocks that repeat what `tool_calls` already says."""
@@ -44,7 +47,7 @@ def convert(source: object) -> Message:
     if not isinstance(content, str):
         others, blocks = [block for block in content if not _says_nothing_new(block)], max(1, len(content))
     tool = message if role == "tool" and isinstance(message, ToolMessage) else None
-    return Message(
+    return _message(
         key=message.id or _digest(message, text, uses),
         role=role,
         text=text,
@@ -85,7 +88,7 @@ def tool_uses_of(message: BaseMessage) -> tuple[ToolUse, ...]:
     """Tool calls of an answer. Those whose arguments did not parse have `args` None."""
     if _role(message) != "assistant" or not isinstance(message, AIMessage):
         return ()
-    uses = [ToolUse(id=call["id"] or "", name=call["name"], args=call["args"]) for call in message.tool_calls]
+    uses = [_tool_use(id=call["id"] or "", name=call["name"], args=call["args"]) for call in message.tool_calls]
     for call in message.invalid_tool_calls:
         uses.append(ToolUse(id=call.get("id") or "", name=call.get("name") or "", args=None))  # noqa: PERF401 - mostly none
     return tuple(uses)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, cast
 
 from governor.usage import Usage
+from governor.values import maker
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from langchain_core.messages import BaseMessage
 
 __all__ = ["usage_of"]
+
+_usage = maker(Usage)
 
 CACHE_INSIDE_INPUT = frozenset(
     {"anthropic", "bedrock_converse", "openai", "azure_openai", "google_genai", "google_vertexai"}
@@ -43,7 +46,7 @@ def usage_of(message: BaseMessage | None, provider: str = "") -> Usage | None:
     given, answered = _count(reported.get("input_tokens")), _count(reported.get("output_tokens"))
     reasoning = _ending(outside, "reasoning")
     unaccounted = max(0, _count(reported.get("total_tokens")) - given - answered)
-    return Usage(
+    return _usage(
         input=_uncached(given, read + write_5m + write_1h, provider),
         cache_read=read,
         cache_write_5m=write_5m,

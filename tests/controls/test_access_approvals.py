@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from governor.asking import approve
 from governor.controls import Controls
 from governor.controls.access import Access
 from governor.decisions import Decision, Verdict
 from governor.effects import Approve, Change, Decided, Now
-from governor.pipeline import approve
 from governor.policy.schema import Policy
 from governor.prices import PriceBook
 from governor.runs import RunState, dump_state, parse_state

@@ -8,29 +8,33 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
+from governor.calls import ModelRequest
 from governor.controls.budget.blanks import Blanks
 from governor.controls.budget.lines import MissingScope, lines
 from governor.controls.budget.texts import alerted, exhausted, missing_scope, unknown_price
 from governor.decisions import Decision
-from governor.ledger import Unit
+from governor.ledger import Hold, Unit
 from governor.models import facts
 from governor.plans import Quote, ToolQuote
 from governor.policy.matchers import matches_glob
 from governor.policy.pricing import refuse_unpriced
 from governor.tokens import MESSAGE_FRAMING, REQUEST_FRAMING, TOOLS_PREAMBLE, estimate, estimate_message
 from governor.usage import Usage
-from governor.values import replace
+from governor.values import copier, maker, replace
 
 if TYPE_CHECKING:
-    from governor.calls import Meter, ModelRequest, ModelResponse, ToolCall
+    from governor.calls import Meter, ModelResponse, ToolCall
     from governor.controls.budget.lines import Line
-    from governor.ledger import Hold, Shortfall
+    from governor.ledger import Shortfall
     from governor.plans import Routed
     from governor.policy.pricing import ErrorAt
     from governor.policy.schema import Policy
     from governor.prices import PriceBook
 
 __all__ = ["BudgetControl"]
+
+_quote, _tool_quote = maker(Quote), maker(ToolQuote)
+_clamped, _of = copier(ModelRequest), copier(Hold)
 
 MIN_OUTPUT = 256
 """Shortest answer, in tokens, worth asking for when the budget is short."""
@@ -78,9 +82,9 @@ class BudgetControl:
         if isinstance(blanks, Decision):
             return blanks
         needed = _needed(bound, output, cost)
-        return Quote(
-            request=replace(request, max_output_tokens=clamp, input_tokens=bound),
-            holds=tuple([replace(blank, amount=needed.get(blank.unit, 1)) for blank in blanks]),
+        return _quote(
+            request=_clamped(request, max_output_tokens=clamp, input_tokens=bound),
+            holds=tuple([_of(blank, amount=needed.get(blank.unit, 1)) for blank in blanks]),
             cost=cost,
             rates=rates,
             estimated=estimated,
@@ -143,7 +147,7 @@ class BudgetControl:
         fee = self._fee(call.name)
         if fee:
             blanks = tuple(replace(each, amount=fee) if each.unit is Unit.NANO_USD else each for each in blanks)
-        return ToolQuote(holds=blanks, fee=fee)
+        return _tool_quote(holds=blanks, fee=fee)
 
     def tool_amounts(self, quote: ToolQuote, elapsed_ms: int) -> tuple[int, ...]:
         """What each hold of a tool call is settled at: the fee and the count as held, the time that passed."""

@@ -21,7 +21,7 @@ from governor.models import facts
 from governor.plans import Viewed
 from governor.runs import Cut, Lane
 from governor.tokens import REQUEST_FRAMING, TOOLS_PREAMBLE, estimate
-from governor.values import cheap, replace
+from governor.values import cheap, copier, maker, replace
 
 if TYPE_CHECKING:
     from governor.calls import Message, ModelCall
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from governor.runs import RunState
 
 __all__ = ["RECALL_TOOL", "Compact"]
+
+_shown, _used = maker(Viewed), copier(Lane)
 
 _SMALLEST = 15_000
 """Prompts below this are never cut for money: there is little to save and the most to lose (design notes, guards)."""
@@ -67,6 +69,9 @@ class _Now:
     def forced(self) -> bool:
         """Whether the prompt is too long as it stands."""
         return self.limit is not None and self.tokens > self.limit.force
+
+
+_moment = maker(_Now)
 
 
 class Compact:
@@ -121,7 +126,7 @@ class Compact:
         standing = NO_CUT if self._off else newest_cut(lane.cuts, call.history)
         view = cut_view(call.history, standing)
         tools = sum([tool.tokens for tool in call.tools])
-        moment = _Now(
+        moment = _moment(
             call=call,
             routed=routed,
             time=now,
@@ -179,7 +184,7 @@ class Compact:
 
     def _stay(self, now: _Now, rent: int) -> Viewed:
         """Keep the view as it is; `rent` is what this call pays for what a cut would have removed, nano-USD."""
-        lane = replace(now.lane, calls=now.lane.calls + 1, rent=now.lane.rent + rent)
+        lane = _used(now.lane, calls=now.lane.calls + 1, rent=now.lane.rent + rent)
         refused = too_long(now.limit, now.tokens, observed=self._observed, off=self._off)
         return self._viewed(now, now.view, lane, refused or ALLOWED)
 
@@ -233,7 +238,7 @@ class Compact:
     def _viewed(self, now: _Now, view: View, lane: Lane, decision: Decision) -> Viewed:
         """In observe mode the cuts are remembered, so that their effect can be reported, and the model sees everything."""
         shown = View(history=now.call.history) if self._observed else view
-        return Viewed(view=shown, lane=lane, decision=decision)
+        return _shown(view=shown, lane=lane, decision=decision)
 
     def _limit(self, call: ModelCall, routed: Routed, ratio: int) -> Limit | None:
         """The tighter of the policy's bound and the model's window, if either is known."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from governor.calls import Message, View
-from governor.values import cheap
+from governor.values import cheap, maker
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from governor.runs import Cut
 
 __all__ = ["NO_CUT", "Standing", "cut_view", "has_open_call", "newest_cut", "pinned_at", "tail_start", "whole_pairs"]
+
+_whole = maker(View)
 
 
 @cheap
@@ -128,7 +130,7 @@ def cut_view(history: History, standing: Standing) -> View:
     """What the model sees under the cut in force."""
     cut = standing.cut
     if cut is None:
-        return View(history=history)
+        return _whole(history=history)
     head = tuple(position for position in head_of(history) if position < standing.start)
     pinned = tuple(sorted({*head, *standing.kept}))
     ledger = Message(key=f"ledger:{cut.first}", role="user", text=cut.text, tokens=cut.tokens)

@@ -7,14 +7,17 @@ from typing import TYPE_CHECKING, Any
 from governor.controls.loop.periods import MAX_PERIOD, advance, extend, halve
 from governor.controls.loop.results import short
 from governor.controls.loop.signatures import canon_text, digest, mask
-from governor.values import replace
+from governor.runs import LoopState
+from governor.values import copier, replace
 
 if TYPE_CHECKING:
     from governor.calls import History, ModelCall, ModelResponse, ToolCall
     from governor.controls.loop.results import CallSignatures
-    from governor.runs import LoopState, SeenCall
+    from governor.runs import SeenCall
 
 __all__ = ["asked", "blocked", "counts", "finished", "hold", "mark", "nudge", "polled", "repeats", "softened", "spoken"]
+
+_changed = copier(LoopState)
 
 _HELD = 12
 _HELD_BYTES = 2_000
@@ -46,7 +49,7 @@ def finished(
     used = (*others[-(_USED - 1) :], (name, now))
     answered = _answered(loop, call, signatures) if signatures is not None else {}
     appended = _appended(loop, entry) if entry is not None else {}
-    return replace(loop, finished=loop.finished + 1, used=used, **answered, **appended)
+    return _changed(loop, finished=loop.finished + 1, used=used, **answered, **appended)
 
 
 def blocked(loop: LoopState, call: ToolCall, signatures: CallSignatures, entry: SeenCall | None) -> LoopState:
@@ -114,7 +117,7 @@ def nudge(loop: LoopState, cycle: str, note: str) -> LoopState:
 
 def asked(loop: LoopState, response: ModelResponse) -> LoopState:
     """A new turn: these tool calls were asked for together."""
-    return replace(loop, turn=tuple(short(use.id) for use in response.tool_uses[:_TURN]), turn_calls=())
+    return _changed(loop, turn=tuple(short(use.id) for use in response.tool_uses[:_TURN]), turn_calls=())
 
 
 def counts(loop: LoopState, call: ToolCall, signatures: CallSignatures, open_steps: tuple[str, ...]) -> bool:

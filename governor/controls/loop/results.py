@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from governor.controls.loop.signatures import canon, canon_text, digest, mask
 from governor.runs import SeenCall
-from governor.values import cheap
+from governor.values import cheap, maker
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -32,6 +32,8 @@ __all__ = [
     "short",
     "source_of",
 ]
+
+_seen = maker(SeenCall)
 
 CONTENT, ACK, ERROR, TRANSIENT, EMPTY, PENDING = "content", "ack", "error", "transient", "empty", "pending"
 
@@ -98,11 +100,14 @@ class CallSignatures:
         return signature in self.all
 
 
+_signatures = maker(CallSignatures)
+
+
 def call_signatures(call: ToolCall, key: Iterable[str] | None, latest: str) -> CallSignatures:
     """The signatures of a call; `key` names the arguments that count, `latest` is the digest of the latest answer in words."""
     args = canon(call.args, key)
     masked, exact = mask(args), digest("call", call.name, args)
-    return CallSignatures(
+    return _signatures(
         masked=exact if masked == args else digest("masked", call.name, masked),
         exact=exact,
         marked=digest(exact, latest) if latest else exact,
@@ -126,7 +131,7 @@ def seen_call(call: ToolCall, result: ToolResult, signatures: CallSignatures, *,
     else:
         coarse = digest("fruitless", _DIGITS.sub("#", canon_text(_without_echo(text[:1_000], call.args))))
     source = source_of(call.step.ns)
-    return SeenCall(call=signature, outcome=exact, coarse=coarse, name=short(call.name), kind=kind, source=source)
+    return _seen(call=signature, outcome=exact, coarse=coarse, name=short(call.name), kind=kind, source=source)
 
 
 def source_of(ns: str) -> str:
@@ -136,7 +141,8 @@ def source_of(ns: str) -> str:
 
 def short(name: str) -> str:
     """A name or an id as it is remembered: not long, and writable to any store."""
-    return name[:_NAME].encode("utf-8", "replace").decode()
+    start = name[:_NAME]
+    return start if start.isascii() else start.encode("utf-8", "replace").decode()
 
 
 def _kind(text: str, *, failed: bool) -> str:
