@@ -71,6 +71,7 @@ class HistoryMemo:
         self._messages: list[Message] = []
         self._cumulative: list[int] = []
         self._index: dict[str, int] = {}
+        self._spoken: list[int] = []
 
     def extend(
         self,
@@ -109,7 +110,9 @@ class HistoryMemo:
             self._prints.append(print_)
             self._append(shown, rendered)
         messages = tuple(_first(self._messages, len(sources)))
-        return _history(messages=messages, cumulative=self._cumulative, index=self._index), tuple(elided)
+        return _history(messages=messages, cumulative=self._cumulative, index=self._index, spoken=self._spoken), tuple(
+            elided
+        )
 
     def _common(self, sources: Sequence[object]) -> int:
         """How many leading sources are those of last time, unedited.
@@ -118,7 +121,7 @@ class HistoryMemo:
         Python. Equal copies (a checkpoint read again) count as the same, and are adopted so that identity finds them next time.
         """
         count = min(len(self._sources), len(sources))
-        head = list(sources[:count])
+        head = sources[:count] if isinstance(sources, list) else list(sources[:count])
         known = _first(self._sources, count)
         if head == known and self._prints_of(count) == _first(self._prints, count):
             if count and head[-1] is not known[-1]:
@@ -155,6 +158,7 @@ class HistoryMemo:
         self._messages = self._messages[:count]
         self._cumulative = self._cumulative[:count]
         self.rendered = self.rendered[:count]
+        self._spoken = [position for position in self._spoken if position < count]
         self._index = {message.key: position for position, message in enumerate(self._messages)}
         return reuse
 
@@ -163,6 +167,8 @@ class HistoryMemo:
         if message.key in self._index:
             message = replace(message, key=self._free_key(message.key))
         self._index[message.key] = len(self._messages)
+        if message.role in ("system", "user"):
+            self._spoken.append(len(self._messages))
         self._shown.append(shown)
         self._messages.append(message)
         self._cumulative.append((self._cumulative[-1] if self._cumulative else 0) + message.tokens)

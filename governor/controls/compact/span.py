@@ -69,9 +69,7 @@ def pinned_at(
     begin = max(standing.start, sum(1 for position in head if messages[position].role == "system"))
     if reach is not None:
         begin = max(begin, start - reach)
-    since = [
-        i for i, each in enumerate(messages[begin:start], begin) if each.role in ("system", "user") and i not in head
-    ]
+    since = [position for position in _spoken(history, begin, start) if position not in head]
     candidates = [*(position for position in standing.kept if position not in head), *since]
     texts = {messages[position].text for position in head if messages[position].role == "system"}
     kept: list[int] = []
@@ -81,6 +79,13 @@ def pinned_at(
             kept.append(position)
     users = [position for position in candidates if messages[position].role == "user"]
     return head, tuple(sorted([*kept, *users[-1:]]))
+
+
+def _spoken(history: History, begin: int, end: int) -> Sequence[int]:
+    """Positions of system text and of the user's messages from `begin` to before `end`."""
+    if history.spoken is not None:
+        return history.spoken[bisect_left(history.spoken, begin) : bisect_left(history.spoken, end)]
+    return [i for i in range(begin, end) if history.messages[i].role in ("system", "user")]
 
 
 def tail_start(history: History, keep: int) -> int:
