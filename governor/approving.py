@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from governor.decisions import ALLOWED, Verdict
-from governor.effects import Approve, Change, Decided, Flow, Now, ask
+from governor.effects import NOW, Approve, Change, Decided, Flow, ask
 from governor.reserving import admit
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ __all__ = ["access", "approve", "by_a_person", "changed_tool", "judge_tool", "us
 
 def judge_tool(call: ToolCall, controls: Controls) -> Flow[Decision]:
     """Access alone: for calls made side by side, which are judged, and asked about, before any of them runs."""
-    now = yield from ask(Now())
+    now = yield from ask(NOW)
     state = yield from ask(Change(call.step.run, lambda before: (before, before)))
     if state.stopped is not None:
         return ALLOWED  # nobody is asked about a call that `tool_call` refuses in any case
@@ -28,7 +28,7 @@ def judge_tool(call: ToolCall, controls: Controls) -> Flow[Decision]:
 
 def changed_tool(call: ToolCall, controls: Controls) -> Flow[ToolResult | None]:
     """A call whose arguments the user's own hooks changed after it was judged: it is judged again. None when it may be made."""
-    now = yield from ask(Now())
+    now = yield from ask(NOW)
     state = yield from ask(Change(call.step.run, lambda before: (before, before)))
     decision = yield from access(state, call, controls, now)
     if (yield from admit(call.step, decision, deny=False)):
@@ -54,7 +54,7 @@ def approve(call: ToolCall, decision: Decision, controls: Controls, now: int) ->
     if asked == now:  # once a question, not once for every resume that comes by
         yield from ask(Decided(call.step, decision))
     said = yield from ask(Approve(call, decision, digest))
-    answered = yield from ask(Now())
+    answered = yield from ask(NOW)
 
     def take(before: RunState) -> tuple[RunState, bool]:
         return controls.access.answered(before, call, digest, answered, rule=rule, approved=said)

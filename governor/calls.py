@@ -148,6 +148,8 @@ class History:
     """`cumulative[i]` = tokens of messages 0..i, in step with `messages`."""
     index: Mapping[str, int]
     """Message key to position. May hold keys beyond this window."""
+    spoken: Sequence[int] | None = None
+    """Positions of system text and of the user's messages, rising; may go on beyond this window. None where nobody noted them."""
 
     @property
     def tokens(self) -> int:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
 from governor.calls import Meter, ModelRef, ModelRequest, ModelResponse, RunRef, StepRef, ToolCall, ToolResult
-from governor.ledger import Charge, Lease, ReserveRequest, Shortfall
+from governor.ledger import Charge, Hold, Lease, Shortfall
 from governor.values import cheap
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from governor.runs import RunState
 
 __all__ = [
+    "NOW",
     "Approve",
     "Calibration",
     "Change",
@@ -28,7 +29,6 @@ __all__ = [
     "Keep",
     "Learn",
     "Measured",
-    "NewId",
     "Now",
     "Release",
     "Reserve",
@@ -66,10 +66,8 @@ class Now(Effect[int]):
     """The driver's clock, milliseconds since the epoch."""
 
 
-@cheap
-@dataclass(frozen=True, slots=True)
-class NewId(Effect[str]):
-    """A fresh random identifier; injected in tests."""
+NOW = Now()
+"""It has no fields, so one is enough."""
 
 
 @cheap
@@ -102,9 +100,11 @@ class Change(Effect[T]):
 @cheap
 @dataclass(frozen=True, slots=True)
 class Reserve(Effect[Lease | Shortfall]):
-    """Take before spending: all holds or none."""
+    """Take before spending: all holds or none. Whoever performs it gives the lease its id, new in all processes."""
 
-    request: ReserveRequest
+    holds: tuple[Hold, ...]
+    ttl_ms: int
+    now_ms: int
 
 
 @cheap
@@ -179,5 +179,5 @@ class Decided(Effect[None]):
 class Measured(Effect[None]):
     """Telemetry: facts of the current call, as attributes without content (`governor.tier`, `gen_ai.usage.input_tokens`)."""
 
-    step: StepRef
-    attributes: Mapping[str, Value] = field(default_factory=dict[str, "Value"])
+    attributes: Callable[[], Mapping[str, Value]]
+    """Makes them: naming twenty numbers is worth it only where someone listens."""

@@ -12,7 +12,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, TypeVar
 
 from governor.calls import History
-from governor.values import cheap, replace
+from governor.values import cheap, maker, replace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from governor.calls import Message
 
 __all__ = ["HistoryMemo"]
+
+_history = maker(History)
 
 T = TypeVar("T")
 
@@ -69,6 +71,7 @@ class HistoryMemo:
         self._messages: list[Message] = []
         self._cumulative: list[int] = []
         self._index: dict[str, int] = {}
+        self._spoken: list[int] = []
 
     def extend(
         self,
@@ -91,17 +94,25 @@ class HistoryMemo:
             reuse = self._rewind(same)
         elided: list[tuple[str, str]] = []
         for source in sources[len(self._sources) :]:
-            seen = reuse.get(id(source))
-            if seen is None or seen.print != self._print_of(source):
+            fields = _fields_of(source)
+            print_ = self._fingerprint(source) if self._fingerprint else fields["content"]
+            seen = reuse.get(id(source)) if reuse else None
+            if seen is not None and seen.print == print_:
+                shown, rendered = seen.shown, seen.rendered
+            else:
                 converted = convert(source)
                 shown, handle = show(converted)
                 if handle is not None:
                     elided.append((handle, converted.text))
                 rendered = self._render(shown) if self._render else None
-                seen = _Seen(source, self._print_of(source), shown, rendered)
-            self._append(seen)
+            self._sources.append(source)
+            self._fields.append(fields)
+            self._prints.append(print_)
+            self._append(shown, rendered)
         messages = tuple(_first(self._messages, len(sources)))
-        return History(messages=messages, cumulative=self._cumulative, index=self._index), tuple(elided)
+        return _history(messages=messages, cumulative=self._cumulative, index=self._index, spoken=self._spoken), tuple(
+            elided
+        )
 
     def _common(self, sources: Sequence[object]) -> int:
         """How many leading sources are those of last time, unedited.
@@ -110,7 +121,7 @@ class HistoryMemo:
         Python. Equal copies (a checkpoint read again) count as the same, and are adopted so that identity finds them next time.
         """
         count = min(len(self._sources), len(sources))
-        head = list(sources[:count])
+        head = sources[:count] if isinstance(sources, list) else list(sources[:count])
         known = _first(self._sources, count)
         if head == known and self._prints_of(count) == _first(self._prints, count):
             if count and head[-1] is not known[-1]:
@@ -147,21 +158,21 @@ class HistoryMemo:
         self._messages = self._messages[:count]
         self._cumulative = self._cumulative[:count]
         self.rendered = self.rendered[:count]
+        self._spoken = [position for position in self._spoken if position < count]
         self._index = {message.key: position for position, message in enumerate(self._messages)}
         return reuse
 
-    def _append(self, seen: _Seen) -> None:
-        message = seen.shown
+    def _append(self, shown: Message, rendered: object) -> None:
+        message = shown
         if message.key in self._index:
             message = replace(message, key=self._free_key(message.key))
         self._index[message.key] = len(self._messages)
-        self._sources.append(seen.source)
-        self._fields.append(_fields_of(seen.source))
-        self._prints.append(seen.print)
-        self._shown.append(seen.shown)
+        if message.role in ("system", "user"):
+            self._spoken.append(len(self._messages))
+        self._shown.append(shown)
         self._messages.append(message)
         self._cumulative.append((self._cumulative[-1] if self._cumulative else 0) + message.tokens)
-        self.rendered.append(seen.rendered)
+        self.rendered.append(rendered)
 
     def _free_key(self, key: str) -> str:
         occurrence = 2

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from governor.approving import access, by_a_person, use_approval
 from governor.calls import Meter
-from governor.effects import Calibration, Change, Flow, InvokeModel, InvokeTool, Keep, Now, ask
+from governor.effects import NOW, Calibration, Change, Flow, InvokeModel, InvokeTool, Keep, ask
 from governor.record import (
     after_model,
     after_tool,
@@ -38,7 +38,7 @@ def step_entry(step: StepRef, controls: Controls) -> Flow[None]:
     Raises RunStopped when the node is denied or a limit is passed.
     """
     yield from admit(step, controls.nodes.decide(step))
-    now = yield from ask(Now())
+    now = yield from ask(NOW)
     decision = yield from ask(Change(step.run, lambda state: controls.limits.enter(state, step, now)))
     yield from admit(step, decision)
 
@@ -53,8 +53,8 @@ def model_call(call: ModelCall, controls: Controls) -> Flow[ModelResponse]:
 
     Raises RunStopped or CallDenied when the policy refuses, and whatever the provider raised, after settling it.
     """
-    step, now = call.step, (yield from ask(Now()))
-    state = yield from ask(Change(step.run, lambda before: begin_model(before, call)))
+    step, now = call.step, (yield from ask(NOW))
+    state = yield from ask(Change(step.run, begin_model))
     yield from refuse_again(step, state)
     yield from admit(
         step, controls.nodes.decide(step)
@@ -77,7 +77,7 @@ def model_call(call: ModelCall, controls: Controls) -> Flow[ModelResponse]:
         try:
             response = yield from ask(InvokeModel(quote.request, meter))
         except BaseException:
-            ended = yield from ask(Now())
+            ended = yield from ask(NOW)
             charged = controls.budget.broken(quote, meter, ended - now)
             yield from release_or_settle(lease, charged, ended)
             yield from record_failed_model(quote, routed, viewed, billed=charged is not None)
@@ -85,7 +85,7 @@ def model_call(call: ModelCall, controls: Controls) -> Flow[ModelResponse]:
                 raise
             now = ended
             continue  # what the client would have retried by itself is another attempt, held and paid for like the first
-        usage, ended = controls.budget.usage(quote, response, meter), (yield from ask(Now()))
+        usage, ended = controls.budget.usage(quote, response, meter), (yield from ask(NOW))
         yield from settle(lease, controls.budget.amounts(quote, usage, ended - now), ended, free=response.cached)
 
         judged = controls.route.judge(state, quote.request, response)
@@ -104,8 +104,8 @@ def tool_call(call: ToolCall, controls: Controls, judged: Decision | None = None
     A denied call is answered by a synthetic result, so that every tool call of the model keeps its answer. `judged` is what access
     decided beforehand. Raises RunStopped when the run must end, and whatever the tool raised, after settling its fee.
     """
-    step, now = call.step, (yield from ask(Now()))
-    state = yield from ask(Change(step.run, lambda before: begin_tool(before, call)))
+    step, now = call.step, (yield from ask(NOW))
+    state = yield from ask(Change(step.run, begin_tool))
     yield from refuse_again(step, state)
 
     decision = judged or (yield from access(state, call, controls, now))
@@ -124,14 +124,14 @@ def tool_call(call: ToolCall, controls: Controls, judged: Decision | None = None
     try:
         result = yield from ask(InvokeTool(call, meter, once))
     except BaseException:
-        ended = yield from ask(Now())
+        ended = yield from ask(NOW)
         amounts = None if meter.rejected else controls.budget.tool_amounts(quote, ended - now)
         yield from release_or_settle(lease, amounts, ended)
         yield from record_failed_tool(call, quote, billed=amounts is not None)
         if once and meter.rejected:
             yield from ask(Change(step.run, lambda before: (controls.access.unused(before, call), None)))
         raise
-    ended = yield from ask(Now())
+    ended = yield from ask(NOW)
     yield from settle(lease, controls.budget.tool_amounts(quote, ended - now), ended)
     yield from record_tool(call, result, quote)
     yield from ask(Change(step.run, after_tool(controls, call, result, ended)))

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from governor.effects import Decided, Flow, Learn, Measured, ask
+from governor.runs import Lane, RunState
 from governor.usage import NO_USAGE, Usage
-from governor.values import replace
+from governor.values import copier, replace
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from governor.calls import ModelCall, ModelRequest, ModelResponse, ToolCall, ToolResult
+    from governor.calls import ModelRequest, ModelResponse, ToolCall, ToolResult
     from governor.controls import Controls
     from governor.effects import Value
     from governor.plans import Judgement, Quote, Routed, ToolQuote, Viewed
-    from governor.runs import RunState
 
 __all__ = [
     "LANES",
@@ -29,24 +30,24 @@ __all__ = [
     "record_tool",
 ]
 
+_changed, _left = copier(RunState), copier(Lane)
+
 
 LANES = 64
 """Lanes that a run's state remembers. Every branch of a fan-out is a lane and a thread's next run takes them over, so without a bound
 the state of a long thread would grow for ever. The one used longest ago goes; its history is then shown whole again."""
 
 
-def begin_model(state: RunState, call: ModelCall) -> tuple[RunState, RunState]:
+def begin_model(state: RunState) -> tuple[RunState, RunState]:
     """Count the call and take the waiting nudge; answers the state as it was, with the new count."""
-    del call
-    counted = replace(state, model_calls=state.model_calls + 1)
+    counted = _changed(state, model_calls=state.model_calls + 1)
     taken = replace(counted, loop=replace(state.loop, note=None)) if state.loop.note else counted
     return taken, counted
 
 
-def begin_tool(state: RunState, call: ToolCall) -> tuple[RunState, RunState]:
+def begin_tool(state: RunState) -> tuple[RunState, RunState]:
     """Count the attempt; answers the state with the new count."""
-    del call
-    counted = replace(state, tool_calls=state.tool_calls + 1)
+    counted = _changed(state, tool_calls=state.tool_calls + 1)
     return counted, counted
 
 
@@ -60,7 +61,7 @@ def after_model(
     now: int,
 ) -> Callable[[RunState], tuple[RunState, RunState]]:
     """The change that a finished model call makes: loop state, routing signals, and the lane with what is cached now."""
-    lane = replace(
+    lane = _left(
         viewed.lane,
         last_at_ms=now,
         model=str(request.model),
@@ -75,7 +76,7 @@ def after_model(
         lanes[request.call.lane] = lane
         if len(lanes) > LANES:
             del lanes[next(iter(lanes))]
-        state = replace(state, lanes=lanes)
+        state = _changed(state, lanes=lanes)
         return state, state
 
     return apply
@@ -101,28 +102,35 @@ def record_model(
 ) -> Flow[None]:
     """Emit the facts of a model call, and teach the estimator what the provider counted."""
     request = quote.request
-    step = request.call.step
     if usage.prompt and not usage.estimated and not response.cached:
         yield from ask(Learn(request.model, quote.estimated, usage.prompt))
     if judged.decision.reason is not None:
-        yield from ask(Decided(step, judged.decision))
-    cost = quote.rates.cost(usage) if quote.rates and not response.cached else 0
-    attributes = _facts(quote, routed, viewed, usage, cost + usage.fees)
-    attributes["governor.cached_response"] = response.cached
-    attributes["gen_ai.response.model"] = response.model or request.model.model
-    attributes["gen_ai.response.finish_reasons"] = (response.finish,)
-    yield from ask(Measured(step, attributes))
+        yield from ask(Decided(request.call.step, judged.decision))
+    yield from ask(Measured(partial(_answered, quote, routed, viewed, usage, response)))
 
 
 def record_failed_model(quote: Quote, routed: Routed, viewed: Viewed, *, billed: bool) -> Flow[None]:
     """Emit the facts of a model call that failed or was broken off: at its worst case if it may have been billed, else at nothing."""
+    yield from ask(Measured(partial(_failed, quote, routed, viewed, billed=billed)))
+
+
+def _answered(quote: Quote, routed: Routed, viewed: Viewed, usage: Usage, response: ModelResponse) -> dict[str, Value]:
+    cost = quote.rates.cost(usage) if quote.rates and not response.cached else 0
+    attributes = _facts(quote, routed, viewed, usage, cost + usage.fees)
+    attributes["governor.cached_response"] = response.cached
+    attributes["gen_ai.response.model"] = response.model or quote.request.model.model
+    attributes["gen_ai.response.finish_reasons"] = (response.finish,)
+    return attributes
+
+
+def _failed(quote: Quote, routed: Routed, viewed: Viewed, *, billed: bool) -> dict[str, Value]:
     request = quote.request
     usage = (
         Usage(input=request.input_tokens, output=request.max_output_tokens or 0, estimated=True) if billed else NO_USAGE
     )
     attributes = _facts(quote, routed, viewed, usage, quote.cost if billed else 0)
     attributes["governor.failed"] = True
-    yield from ask(Measured(request.call.step, attributes))
+    return attributes
 
 
 def _facts(quote: Quote, routed: Routed, viewed: Viewed, usage: Usage, cost: int) -> dict[str, Value]:
@@ -152,12 +160,12 @@ def _facts(quote: Quote, routed: Routed, viewed: Viewed, usage: Usage, cost: int
 
 def record_tool(call: ToolCall, result: ToolResult, quote: ToolQuote) -> Flow[None]:
     """Emit the facts of a tool call."""
-    yield from ask(Measured(call.step, _tool_facts(call, quote.fee, failed=result.failed)))
+    yield from ask(Measured(partial(_tool_facts, call, quote.fee, failed=result.failed)))
 
 
 def record_failed_tool(call: ToolCall, quote: ToolQuote, *, billed: bool) -> Flow[None]:
     """Emit the facts of a tool call that raised: its fee is due unless the graph was interrupted before the tool did its work."""
-    yield from ask(Measured(call.step, _tool_facts(call, quote.fee if billed else 0, failed=True)))
+    yield from ask(Measured(partial(_tool_facts, call, quote.fee if billed else 0, failed=True)))
 
 
 def _tool_facts(call: ToolCall, cost: int, *, failed: bool) -> dict[str, Value]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NoReturn
 
 from governor.decisions import Decision, Reason, Verdict
-from governor.effects import Change, Decided, Flow, NewId, Release, Reserve, Settle, ask
+from governor.effects import Change, Decided, Flow, Release, Reserve, Settle, ask
 from governor.errors import CallDenied, RunStopped
-from governor.ledger import Charge, Lease, ReserveRequest, Shortfall
+from governor.ledger import Charge, Lease, Shortfall
 from governor.report import reason_of
 from governor.runs import Stopped
-from governor.values import replace
+from governor.values import maker, replace
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -31,6 +31,8 @@ __all__ = [
     "settle",
     "stopped_by",
 ]
+
+_charge = maker(Charge)
 
 
 def admit(step: StepRef, decision: Decision, *, deny: bool = True) -> Flow[bool]:
@@ -102,7 +104,8 @@ def reserve_model(
             lease = yield from _take(quote.holds, controls, now)
     if isinstance(lease, Shortfall):
         return (yield from refuse(step, controls.budget.refusal(lease)))
-    yield from _report(step, lease, controls)
+    if lease.passed:
+        yield from _report(step, lease, controls)
     return quote, lease
 
 
@@ -117,7 +120,8 @@ def reserve_tool(
     lease = yield from _take(quote.holds, controls, now)
     if isinstance(lease, Shortfall):
         return (yield from refuse(call.step, controls.budget.refusal(lease)))
-    yield from _report(call.step, lease, controls)
+    if lease.passed:
+        yield from _report(call.step, lease, controls)
     return quote, lease
 
 
@@ -128,7 +132,7 @@ def settle(lease: Lease, amounts: Sequence[int], now: int, *, free: bool = False
     if free:
         yield from ask(Release(lease.id, now))
     else:
-        yield from ask(Settle(Charge(lease=lease.id, amounts=tuple(amounts), now_ms=now)))
+        yield from ask(Settle(_charge(lease=lease.id, amounts=tuple(amounts), now_ms=now)))
 
 
 def release_or_settle(lease: Lease, amounts: Sequence[int] | None, now: int) -> Flow[None]:
@@ -144,6 +148,4 @@ def _report(step: StepRef, lease: Lease, controls: Controls) -> Flow[None]:
 def _take(holds: tuple[Hold, ...], controls: Controls, now: int) -> Flow[Lease | Shortfall]:
     if not holds:
         return Lease(id="", holds=())
-    identifier = yield from ask(NewId())
-    request = ReserveRequest(id=identifier, holds=holds, ttl_ms=controls.budget.lease_ttl_ms, now_ms=now)
-    return (yield from ask(Reserve(request)))
+    return (yield from ask(Reserve(holds, controls.budget.lease_ttl_ms, now)))

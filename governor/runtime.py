@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -18,16 +17,18 @@ from governor.effects import (
     Keep,
     Learn,
     Measured,
-    NewId,
     Now,
     Release,
     Reserve,
     Settle,
 )
+from governor.ids import Ids
+from governor.ledger import ReserveRequest
 from governor.prices import PriceBook
 from governor.stores.memory import MemoryStore
 from governor.telemetry import Telemetry
 from governor.tokens import Calibrations
+from governor.values import maker
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -39,13 +40,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Runtime"]
 
+_reservation = maker(ReserveRequest)
+
 
 def _wall_clock_ms() -> int:
     return time.time_ns() // 1_000_000
-
-
-def _random_id() -> str:
-    return os.urandom(16).hex()  # not from `random`, which a fork or a user's seed would repeat
 
 
 class Runtime:
@@ -59,9 +58,9 @@ class Runtime:
         prices: PriceBook | None = None,
         telemetry: Telemetry | None = None,
         clock: Callable[[], int] = _wall_clock_ms,
-        new_id: Callable[[], str] = _random_id,
+        new_id: Callable[[], str] | None = None,
     ) -> None:
-        """Set up from a loaded policy. `clock` gives milliseconds since the epoch.
+        """Set up from a loaded policy. `clock` gives milliseconds since the epoch, `new_id` an id that no process gives twice.
 
         Raises PolicyError when a money limit meets a tier without a known price.
         """
@@ -71,20 +70,8 @@ class Runtime:
         self.store = store or MemoryStore()
         self.telemetry = telemetry or Telemetry(policy)
         self.clock = clock
-        self.new_id = new_id
+        self.new_id = new_id or Ids()
         self.calibrations = Calibrations()
-
-        self._local: dict[type[Effect[Any]], Callable[[Any, Span], Any]] = {
-            Now: lambda effect, span: self.clock(),
-            NewId: lambda effect, span: self.new_id(),
-            Calibration: lambda effect, span: self.calibrations.permille(effect.model),
-            Learn: lambda effect, span: self.calibrations.learn(
-                effect.model, estimated=effect.estimated, reported=effect.reported
-            ),
-            Decided: lambda effect, span: self.telemetry.decided(span, effect.step, effect.decision),
-            Measured: lambda effect, span: self.telemetry.measured(span, effect.step, effect.attributes),
-        }
-        """Effects that touch neither a store nor the graph."""
 
     def under(self, policy: LoadedPolicy) -> Runtime:
         """Another policy at work with the same store and clock: for a run that is pinned to the one that it began under."""
@@ -105,15 +92,10 @@ class Runtime:
 
         It finds what to do by the effect's class, not by asking one class after the other: some thirty effects make one turn of an agent.
         """
-        store, local = self.store, self._local
 
         def perform(effect: Effect[Any]) -> Any:
-            kind = type(effect)
-            if kind in _STORED:
-                return _STORED[kind](store, effect)
-            if kind in local:
-                return local[kind](effect, span)
-            return invoke(_called(effect))
+            do = _HERE.get(type(effect))
+            return invoke(_called(effect)) if do is None else do(self, effect, span)
 
         return perform
 
@@ -123,9 +105,9 @@ class Runtime:
         """The async twin of `perform`."""
         kind = type(effect)
         if (stored := _STORED_ASYNC.get(kind)) is not None:
-            return await stored(self.store, effect)
-        if (local := self._local.get(kind)) is not None:
-            return local(effect, span)
+            return await stored(self, effect)
+        if (do := _HERE.get(kind)) is not None:
+            return do(self, effect, span)
         return await invoke(_called(effect))
 
 
@@ -136,17 +118,30 @@ def _called(effect: Effect[Any]) -> InvokeModel | InvokeTool | Approve:
     raise TypeError(message)
 
 
-_STORED: Mapping[type[Effect[Any]], Callable[[Store, Any], Any]] = {
-    Change: lambda store, effect: store.change(effect.run.id, effect.apply),
-    Reserve: lambda store, effect: store.reserve(effect.request),
-    Settle: lambda store, effect: store.settle(effect.charge),
-    Release: lambda store, effect: store.release(effect.lease, effect.now_ms),
-    Keep: lambda store, effect: store.keep(effect.run.id, effect.handle, effect.text),
+def _wanted(runtime: Runtime, effect: Reserve) -> ReserveRequest:
+    return _reservation(id=runtime.new_id(), holds=effect.holds, ttl_ms=effect.ttl_ms, now_ms=effect.now_ms)
+
+
+_HERE: Mapping[type[Effect[Any]], Callable[[Runtime, Any, Span], Any]] = {
+    Now: lambda runtime, effect, span: runtime.clock(),
+    Calibration: lambda runtime, effect, span: runtime.calibrations.permille(effect.model),
+    Learn: lambda runtime, effect, span: runtime.calibrations.learn(
+        effect.model, estimated=effect.estimated, reported=effect.reported
+    ),
+    Decided: lambda runtime, effect, span: runtime.telemetry.decided(span, effect.step, effect.decision),
+    Measured: lambda runtime, effect, span: runtime.telemetry.measured(span, effect.attributes),
+    Change: lambda runtime, effect, span: runtime.store.change(effect.run.id, effect.apply),
+    Reserve: lambda runtime, effect, span: runtime.store.reserve(_wanted(runtime, effect)),
+    Settle: lambda runtime, effect, span: runtime.store.settle(effect.charge),
+    Release: lambda runtime, effect, span: runtime.store.release(effect.lease, effect.now_ms),
+    Keep: lambda runtime, effect, span: runtime.store.keep(effect.run.id, effect.handle, effect.text),
 }
-_STORED_ASYNC: Mapping[type[Effect[Any]], Callable[[Store, Any], Awaitable[Any]]] = {
-    Change: lambda store, effect: store.achange(effect.run.id, effect.apply),
-    Reserve: lambda store, effect: store.areserve(effect.request),
-    Settle: lambda store, effect: store.asettle(effect.charge),
-    Release: lambda store, effect: store.arelease(effect.lease, effect.now_ms),
-    Keep: lambda store, effect: store.akeep(effect.run.id, effect.handle, effect.text),
+"""Effects that do not touch the graph."""
+_STORED_ASYNC: Mapping[type[Effect[Any]], Callable[[Runtime, Any], Awaitable[Any]]] = {
+    Change: lambda runtime, effect: runtime.store.achange(effect.run.id, effect.apply),
+    Reserve: lambda runtime, effect: runtime.store.areserve(_wanted(runtime, effect)),
+    Settle: lambda runtime, effect: runtime.store.asettle(effect.charge),
+    Release: lambda runtime, effect: runtime.store.arelease(effect.lease, effect.now_ms),
+    Keep: lambda runtime, effect: runtime.store.akeep(effect.run.id, effect.handle, effect.text),
 }
+"""Those of them that a store may wait for."""

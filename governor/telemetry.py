@@ -15,7 +15,7 @@ from opentelemetry import metrics, trace
 from opentelemetry.trace import INVALID_SPAN, SpanKind, Status, StatusCode
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from opentelemetry.context import Context
     from opentelemetry.metrics import Counter
@@ -127,6 +127,8 @@ class Telemetry:
 
     def end(self, span: Span, error: BaseException | None = None, *, expected: bool = False) -> None:
         """End a span. `expected` errors (interrupts, stops: LangGraph's control flow) are named but are no failure."""
+        if span is INVALID_SPAN:
+            return
         if error is not None:
             span.set_attribute("error.type", type(error).__qualname__)
             if not expected:
@@ -158,11 +160,11 @@ class Telemetry:
             attributes.update({f"governor.evidence.{key}": value for key, value in reason.evidence.items()})
         span.add_event("governor.decision", attributes)
 
-    def measured(self, span: Span, step: StepRef, attributes: Mapping[str, Value]) -> None:
+    def measured(self, span: Span, facts: Callable[[], Mapping[str, Value]]) -> None:
         """Facts of a finished call: attributes on its span, and the metrics that come of them."""
-        del step
         if not self._counts and span is INVALID_SPAN:
             return
+        attributes = facts()
         provider = attributes.get("gen_ai.provider.name")
         if span.is_recording():
             span.set_attributes(dict(attributes))
@@ -207,8 +209,8 @@ class Telemetry:
 
 
 def _of_the_api(provider: object, base: type[object]) -> bool:
-    """Whether a provider is one of the API's own, which stand where none was set: they live where their base class does."""
-    return type(provider).__module__ == base.__module__
+    """Whether a provider is one of the API's own, which stand where none was set: they live in the package of their base class."""
+    return f"{type(provider).__module__}.".startswith(f"{base.__module__}.")
 
 
 def _number(attributes: Mapping[str, Value], name: str) -> int:

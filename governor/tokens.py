@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import string
 from collections import deque
+from functools import lru_cache
 from threading import Lock
 from typing import TYPE_CHECKING
 
@@ -130,6 +131,11 @@ def estimate(text: str) -> int:
     return max(thousandths // 1_000 + 1, _pieces(raw))
 
 
+_NAME = 64
+_of_name = lru_cache(maxsize=1024)(estimate)
+"""For names of tools, up to `_NAME` characters long: every call repeats one of a few."""
+
+
 def _pieces(raw: bytes) -> int:
     """Pieces that a text is split into before any are merged: words, numbers, runs of marks and of line breaks, each at least a token.
 
@@ -143,8 +149,11 @@ def _pieces(raw: bytes) -> int:
 
 def estimate_message(text: str, tool_uses: Sequence[ToolUse] = ()) -> int:
     """Tokens of one message: its text, its tool calls as JSON, and the framing around them."""
-    calls = sum(TOOL_FRAMING + estimate(use.name) + estimate(_JSON.encode(use.args)) for use in tool_uses)
-    return MESSAGE_FRAMING + estimate(text) + calls
+    tokens = MESSAGE_FRAMING + estimate(text)
+    for use in tool_uses:
+        name = _of_name(use.name) if len(use.name) <= _NAME else estimate(use.name)
+        tokens += TOOL_FRAMING + name + estimate(_JSON.encode(use.args))
+    return tokens
 
 
 def estimate_tool(serialised: str) -> int:

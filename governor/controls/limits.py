@@ -8,16 +8,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from governor.decisions import ALLOWED, Decision, Reason, Verdict
-from governor.values import replace
+from governor.runs import RunState
+from governor.values import copier, replace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from governor.calls import StepRef
     from governor.policy.schema import Policy
-    from governor.runs import RunState
 
 __all__ = ["Limits"]
+
+_changed = copier(RunState)
 
 _OPEN_STEPS = 256
 """Namespaces remembered of steps that have begun and not ended; one beyond them that resumes is counted again, never less."""
@@ -58,7 +60,7 @@ class Limits:
         used = tuple(each for each in state.used if each[0] != step.ns) if state.used else state.used
         fans = {ns: fan for ns, fan in state.fans.items() if not f"{ns}|".startswith(f"{step.ns}|")}
         fans = fans if len(fans) < len(state.fans) else state.fans
-        return replace(state, open_steps=tuple(ns for ns in state.open_steps if ns != step.ns), used=used, fans=fans)
+        return _changed(state, open_steps=tuple([ns for ns in state.open_steps if ns != step.ns]), used=used, fans=fans)
 
     def _passed(self, state: RunState, step: StepRef, now: int, *, again: bool) -> Iterator[Reason]:
         """The limits that are passed, each with the number seen."""
@@ -78,7 +80,7 @@ class Limits:
 
 def _counted(state: RunState, step: StepRef, started: int) -> RunState:
     opened = (*state.open_steps[-(_OPEN_STEPS - 1) :], step.ns)
-    return replace(state, steps=state.steps + 1, open_steps=opened, started_ms=started)
+    return _changed(state, steps=state.steps + 1, open_steps=opened, started_ms=started)
 
 
 def _fanned(state: RunState, step: StepRef) -> RunState:

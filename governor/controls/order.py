@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal
 
 from governor.calls import Breakpoint, CachePlan, ModelRequest
 from governor.models import facts
-from governor.values import cheap, replace
+from governor.values import cheap, maker, replace
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from governor.runs import RunState
 
 __all__ = ["Order"]
+
+_request, _plan = maker(ModelRequest), maker(CachePlan)
 
 _MARKERS = 4
 """Most cache markers in one request (Anthropic, Amazon Bedrock)."""
@@ -109,13 +111,14 @@ class Order:
         del state  # what was sent before is in the lane
         view = viewed.view if note is None else replace(viewed.view, notes=(*viewed.view.notes, note))
         bounds = [bound for bound in (call.max_output_tokens, routed.max_output_tokens) if bound is not None]
-        return ModelRequest(
+        bound = min(bounds) if bounds else None
+        return _request(
             call=call,
             tier=routed.tier,
             model=routed.model,
             view=view,
             cache=self._cache(call, routed, view, viewed.lane.previous_last),
-            max_output_tokens=min(bounds, default=None),
+            max_output_tokens=bound,
         )
 
     def _cache(self, call: ModelCall, routed: Routed, view: View, previous: str | None) -> CachePlan:
@@ -123,9 +126,9 @@ class Order:
         if self._ttl == "off" or known.cache == "none":
             return CachePlan()
         if known.cache == "automatic":
-            return CachePlan(key=_cache_key(call))
+            return _plan(key=_cache_key(call))
         ttl: Literal["5m", "1h"] = "1h" if self._ttl == "1h" and known.cache_1h else "5m"
-        layout = _Layout(view=view, tools=sum(tool.tokens for tool in call.tools))
+        layout = _Layout(view=view, tools=sum([tool.tokens for tool in call.tools]))
         return _markers(layout, known, ttl, previous)
 
 

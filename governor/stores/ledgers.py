@@ -37,10 +37,11 @@ def first_shortfall(holds: Sequence[Hold], balance: Callable[[str], tuple[int, i
             message = f"a hold of {hold.amount} on {hold.ledger} would give instead of take"
             raise ValueError(message)
         spent, reserved = balance(hold.ledger)
-        reserved += taken.get(hold.ledger, 0)
+        before = taken.get(hold.ledger, 0)
+        reserved += before
         if hold.limit is not None and spent + reserved + hold.amount > hold.limit:
             return Shortfall(hold=hold, spent=spent, reserved=reserved)
-        taken[hold.ledger] = taken.get(hold.ledger, 0) + hold.amount
+        taken[hold.ledger] = before + hold.amount
     return None
 
 

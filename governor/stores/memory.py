@@ -12,6 +12,7 @@ from governor.ledger import Balance, Lease, LeaseState
 from governor.runs import RunState, continued
 from governor.stores.contract import Store
 from governor.stores.ledgers import KEEP_MS, SWEEP, first_shortfall, movement, passed
+from governor.values import maker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from governor.ledger import Charge, Hold, ReserveRequest, Shortfall, Unit
 
 __all__ = ["MemoryStore"]
+
+_lease = maker(Lease)
 
 T = TypeVar("T")
 
@@ -68,7 +71,11 @@ class MemoryStore(Store):
     def change(self, run: str, apply: Callable[[RunState], tuple[RunState, T]]) -> T:
         """Replace the state of `run` under the lock; `apply` runs exactly once here and must not call the store."""
         with self._state:
-            entry = self._run(run)
+            entry = self._runs.get(run)
+            if entry is None:
+                entry = self._run(run)
+            else:
+                self._runs.move_to_end(run)
             entry.state, answer = apply(entry.state)
         return answer
 
@@ -88,7 +95,7 @@ class MemoryStore(Store):
             due = request.now_ms + request.ttl_ms
             self._leases[request.id] = _Entry(request.holds)
             heappush(self._due, (due, request.id))
-            return Lease(id=request.id, holds=request.holds, passed=alerts)
+            return _lease(id=request.id, holds=request.holds, passed=alerts)
 
     def settle(self, charge: Charge) -> None:
         """Charge a lease once. A lease that nobody remembers was forfeit long ago: its worst case stands."""

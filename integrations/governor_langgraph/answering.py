@@ -12,6 +12,7 @@ from langgraph.errors import GraphDrained
 
 from governor.calls import ToolCall
 from governor.errors import RunStopped
+from governor.values import maker
 from governor_langgraph import recall
 from governor_langgraph.judging import policies
 from governor_langgraph.stops import DrainText, GovernorStop, drain
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 __all__ = ["answered", "requested"]
 
+_call = maker(ToolCall)
+
 
 def requested(step: GovernedStep, asked: Mapping[str, Any], *, registered: bool, supplied: bool) -> ToolCall:
     """What ToolNode was asked to run, in the core's words.
@@ -32,7 +35,7 @@ def requested(step: GovernedStep, asked: Mapping[str, Any], *, registered: bool,
     says nothing yet. The recall tool alone is nobody's but governor's where it is not registered.
     """
     known = registered or (supplied and asked["name"] != recall.RECALL)
-    return ToolCall(step=step.ref, name=asked["name"], args=asked["args"], id=asked["id"] or "", known=known)
+    return _call(step=step.ref, name=asked["name"], args=asked["args"], id=asked["id"] or "", known=known)
 
 
 def answered(step: GovernedStep, call: ToolCall, refused: Refused | GraphDrained) -> ToolMessage:

@@ -22,6 +22,7 @@ from opentelemetry.trace import INVALID_SPAN, set_span_in_context
 
 from governor.calls import StepRef
 from governor.history import HistoryMemo
+from governor.values import maker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -59,6 +60,8 @@ __all__ = [
     "tool_taken",
     "within",
 ]
+
+_step = maker(StepRef)
 
 LANES = 64
 """Lanes whose converted history is kept in memory per run; the least recently used is converted anew."""
@@ -297,7 +300,7 @@ def step_ref(run: RunRef, ns: str, *, attempt: int = 1) -> StepRef:
     """The step that LangGraph's checkpoint namespace names: `orders:<task>|worker:<task>` is `orders/worker`."""
     if "|" not in ns and not ns.isdigit():  # a node of the root graph, as most are
         node = ns.partition(":")[0]
-        return StepRef(run=run, node=node, path=node, ns=ns, attempt=attempt)
+        return _step(run=run, node=node, path=node, ns=ns, attempt=attempt)
     names = [part.partition(":")[0] for part in ns.split("|") if part and not part.isdigit()]
     return StepRef(
         run=run,
@@ -336,11 +339,11 @@ def current_step() -> GovernedStep | None:
         return _seated()
     if step is not None and step.run is not run:
         step = None
-    config = var_child_runnable_config.get()
-    ns = within(config).get("checkpoint_ns") or ""
+    conf = within(var_child_runnable_config.get())
+    ns = conf.get("checkpoint_ns") or ""
     if step is not None and (not ns or ns == step.ref.ns):
         return step
-    runtime = within(config).get("__pregel_runtime")
+    runtime = conf.get("__pregel_runtime")
     control = step.control if step else getattr(runtime, "control", None)
     return GovernedStep(
         ref=step_ref(run.ref, ns) if ns or step is None else step.ref,

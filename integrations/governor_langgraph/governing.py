@@ -71,6 +71,9 @@ class Governor:
         results = self.policy.policy.context.tool_results
         self.caps_results = results.cap is not None and results.recall and self.policy.policy.mode == "enforce"
         """Whether long tool results are cut and a recall tool has to be offered for them."""
+        rules, mode_of = self.policy.policy.tools.rules, self.policy.policy.mode_of
+        self.asks = any(rule.decide == "ask" and mode_of(rule.mode) == "enforce" for rule in rules)
+        """Whether a person may be asked about a tool call."""
         self.name = name
         self.on_report = on_report
         self._given: Mapping[str, BaseChatModel] = dict(clients or {})

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from governor.decisions import Decision
-    from governor.policy.schema import Policy
     from governor_langgraph.context import GovernedStep
 
 __all__ = ["Judged", "ajudge", "asks", "judge", "judged_var", "judgement", "policies", "seen_by"]
@@ -34,7 +33,12 @@ judged_var: ContextVar[Judged | None] = ContextVar("governor_judged", default=No
 
 def asks(step: GovernedStep) -> bool:
     """Whether a policy that applies here may ask a person. Where none does, calls are judged as they come."""
-    return any(_asks(each.run.governor.policy.policy) for each in policies(step))
+    each: GovernedStep | None = step
+    while each is not None:
+        if each.run.governor.asks:
+            return True
+        each = each.outer
+    return False
 
 
 def judge(step: GovernedStep, calls: Sequence[ToolCall]) -> Judged:
@@ -82,10 +86,6 @@ def policies(step: GovernedStep | None) -> Iterator[GovernedStep]:
     while step is not None:
         yield step
         step = step.outer
-
-
-def _asks(policy: Policy) -> bool:
-    return any(rule.decide == "ask" and policy.mode_of(rule.mode) == "enforce" for rule in policy.tools.rules)
 
 
 def _key(call: ToolCall) -> tuple[str, str, str, str]:

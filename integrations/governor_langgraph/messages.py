@@ -19,6 +19,7 @@ from langchain_core.messages import (
 
 from governor.calls import Message, ToolUse
 from governor.tokens import estimate_message
+from governor.values import maker
 from governor_langgraph.blocks import block_tokens
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from governor.calls import Role, View
 
 __all__ = ["convert", "render", "shown", "text_of", "tool_uses_of"]
+
+_message, _tool_use = maker(Message), maker(ToolUse)
 
 CALL_TYPES = frozenset({"tool_use", "tool_call", "tool_call_chunk", "function_call", "toolUse", "input_json_delta"})
 """Blocks that repeat what `tool_calls` already says."""
@@ -37,18 +40,19 @@ def convert(source: object) -> Message:
     """A LangChain message in the core's words. Its id is its key; without one, a digest of what it says."""
     message: BaseMessage = cast("Any", source)
     content: str | list[Any] = message.content
-    text = text_of(message)
-    uses = tool_uses_of(message)
-    others = [] if isinstance(content, str) else [block for block in content if not _says_nothing_new(block)]
-    role = _role(message)
+    text, role = text_of(message), _role(message)
+    uses = tool_uses_of(message) if role == "assistant" else ()
+    others: list[Any] = []
+    blocks = 1 + len(uses)
+    if not isinstance(content, str):
+        others, blocks = [block for block in content if not _says_nothing_new(block)], max(1, len(content))
     tool = message if role == "tool" and isinstance(message, ToolMessage) else None
-    return Message(
+    return _message(
         key=message.id or _digest(message, text, uses),
         role=role,
         text=text,
         tokens=estimate_message(text, uses) + sum(map(block_tokens, others)),
-        blocks=(1 if isinstance(content, str) else max(1, len(content)))
-        + (len(uses) if isinstance(content, str) else 0),
+        blocks=blocks,
         tool_uses=uses,
         answers=tool.tool_call_id if tool else None,
         name=tool.name if tool else None,
@@ -84,11 +88,10 @@ def tool_uses_of(message: BaseMessage) -> tuple[ToolUse, ...]:
     """Tool calls of an answer. Those whose arguments did not parse have `args` None."""
     if _role(message) != "assistant" or not isinstance(message, AIMessage):
         return ()
-    valid = [ToolUse(id=call["id"] or "", name=call["name"], args=call["args"]) for call in message.tool_calls]
-    invalid = [
-        ToolUse(id=call.get("id") or "", name=call.get("name") or "", args=None) for call in message.invalid_tool_calls
-    ]
-    return (*valid, *invalid)
+    uses = [_tool_use(id=call["id"] or "", name=call["name"], args=call["args"]) for call in message.tool_calls]
+    for call in message.invalid_tool_calls:
+        uses.append(ToolUse(id=call.get("id") or "", name=call.get("name") or "", args=None))  # noqa: PERF401 - mostly none
+    return tuple(uses)
 
 
 def _role(message: BaseMessage) -> Role:

@@ -15,7 +15,7 @@ from opentelemetry.trace import INVALID_SPAN
 from governor.calls import CachePlan, ModelCall, ModelResponse
 from governor.errors import Refused, RunStopped
 from governor.usage import Usage
-from governor.values import cheap
+from governor.values import cheap, maker
 from governor_langgraph.attempts import Attempts, single_attempt
 from governor_langgraph.context import current_span, model_taken, second_line
 from governor_langgraph.messages import convert, render, shown, text_of, tool_uses_of
@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 
 __all__ = ["AtProvider", "GovernedCall", "Outgoing", "Prepared", "completion_response", "prepare", "response_of"]
 
+_call, _response = maker(ModelCall), maker(ModelResponse)
+
 NO_CACHE = CachePlan()
 
 
@@ -53,6 +55,9 @@ class Outgoing:
     model: BaseChatModel
     messages: list[BaseMessage]
     kwargs: dict[str, Any]
+
+
+_outgoing = maker(Outgoing)
 
 
 @cheap
@@ -87,7 +92,7 @@ class Prepared:
         if request.cache != NO_CACHE:
             messages, kwargs = vendor.mark(model, messages, kwargs, request.cache)
         messages += [HumanMessage(content=note) for note in request.view.notes]
-        return Outgoing(model=model, messages=messages, kwargs=kwargs)
+        return _outgoing(model=model, messages=messages, kwargs=kwargs)
 
     def _client(self, request: ModelRequest) -> BaseChatModel:
         """The client that answers; one that sends once where a budget counts its calls. User code's retries hold for tiers too."""
@@ -108,6 +113,9 @@ class Prepared:
         return self.call.max_output_tokens if request.tier is None else None
 
 
+_prepared = maker(Prepared)
+
+
 def prepare(
     step: GovernedStep,
     model: BaseChatModel,
@@ -121,7 +129,7 @@ def prepare(
     offer = offer_of(step, model, kwargs)
     lane = _lane(step, messages, recall=offer.recall)
     history, elided, rendered = _history(step, lane, messages, recall=offer.recall)
-    call = ModelCall(
+    call = _call(
         step=step.ref,
         ordinal=next(step.calls),
         history=history,
@@ -135,7 +143,7 @@ def prepare(
         price_percents=offer.price_percents,
         locked=bool(kwargs.get("previous_response_id")) or not offer.carried or isinstance(model, BaseLLM),
     )
-    return Prepared(
+    return _prepared(
         step=step,
         call=call,
         model=model,
@@ -245,7 +253,7 @@ def response_of(message: BaseMessage, model: BaseChatModel, source: object, *, p
     uses = tool_uses_of(message)
     metadata = cast("Mapping[str, Any]", message.response_metadata)
     answered = metadata.get("model_name") or metadata.get("model") or metadata.get("model_id")
-    return ModelResponse(
+    return _response(
         text=text_of(message),
         tool_uses=uses,
         usage=usage_of(message, provider),

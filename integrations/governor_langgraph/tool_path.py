@@ -20,6 +20,7 @@ from governor.decisions import Reason
 from governor.effects import Approve, InvokeTool
 from governor.errors import CallDenied, Refused, RunStopped
 from governor.pipeline import tool_call
+from governor.values import maker
 from governor_langgraph import recall
 from governor_langgraph.answering import answered, requested
 from governor_langgraph.approval import answer_to
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
     from governor_langgraph.judging import Judged
 
 __all__ = ["arun", "awrap", "run", "wrap"]
+
+_given = maker(ToolResult)
 
 
 # --- the path, around whatever runs the tool --------------------------------------------------------------------------
@@ -231,7 +234,7 @@ def _message(call: ToolCall, result: ToolResult) -> Any:
 def _result(answer: Any) -> ToolResult:
     """What a tool gave back, in the core's words."""
     text = text_of(answer) if isinstance(answer, ToolMessage) else "\n".join(_texts(answer))
-    return ToolResult(text=text, failed=getattr(answer, "status", None) == "error", source=answer)
+    return _given(text=text, failed=getattr(answer, "status", None) == "error", source=answer)
 
 
 def _texts(answer: Any) -> Iterator[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, cast
 
 from governor.usage import Usage
+from governor.values import maker
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from langchain_core.messages import BaseMessage
 
 __all__ = ["usage_of"]
+
+_usage = maker(Usage)
 
 CACHE_INSIDE_INPUT = frozenset(
     {"anthropic", "bedrock_converse", "openai", "azure_openai", "google_genai", "google_vertexai"}
@@ -36,15 +39,14 @@ def usage_of(message: BaseMessage | None, provider: str = "") -> Usage | None:
         return None
     reported = cast("Mapping[str, Any]", raw)
     inside, outside = _details(reported, "input_token_details"), _details(reported, "output_token_details")
-    read = sum(count for key, count in inside.items() if key.endswith("cache_read"))
-    created = sum(count for key, count in inside.items() if key.endswith("cache_creation"))
+    read, created = _ending(inside, "cache_read"), _ending(inside, "cache_creation")
     write_1h = inside.get("ephemeral_1h_input_tokens", 0)
     write_5m = max(inside.get("ephemeral_5m_input_tokens", 0), created - write_1h)
 
     given, answered = _count(reported.get("input_tokens")), _count(reported.get("output_tokens"))
-    reasoning = sum(count for key, count in outside.items() if key.endswith("reasoning"))
+    reasoning = _ending(outside, "reasoning")
     unaccounted = max(0, _count(reported.get("total_tokens")) - given - answered)
-    return Usage(
+    return _usage(
         input=_uncached(given, read + write_5m + write_1h, provider),
         cache_read=read,
         cache_write_5m=write_5m,
@@ -61,8 +63,12 @@ def _uncached(given: int, cached: int, provider: str) -> int:
 
 
 def _details(reported: Mapping[str, Any], key: str) -> dict[str, int]:
-    details = cast("Mapping[str, Any]", reported.get(key) or {})
-    return {name: _count(value) for name, value in details.items()}
+    details = cast("Mapping[str, Any] | None", reported.get(key))
+    return {name: _count(value) for name, value in details.items()} if details else {}
+
+
+def _ending(details: Mapping[str, int], name: str) -> int:
+    return sum([count for key, count in details.items() if key.endswith(name)]) if details else 0
 
 
 def _count(value: object) -> int:

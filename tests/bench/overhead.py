@@ -4,8 +4,13 @@
     make bench JSON=figures.json     writes its figures too
 
 One pair is one model call that asks for a tool and the tool call that answers it. All variants run in one process, interleaved, and the
-figure is CPU time (user + system) of the process: other work on the machine disturbs it little. The fastest of the repetitions counts.
-The model is scripted and answers at once, so everything that is measured is framework and middleware.
+figure is CPU time (user + system) of the process. The fastest of the repetitions counts; what a variant adds is its fastest less the
+fastest of its base. The model is scripted and answers at once, so everything that is measured is framework and middleware.
+
+Other work on the machine takes no CPU time from the process, but caches and memory, and that is felt. So the table says beside what is
+added how far it varies: half the distance between the quartiles of (variant - base) over the rounds, each of which runs every
+variant once. With a checkpointer a long run costs twenty times what governing adds to it, because every checkpoint holds the whole
+history: where the variation is as large as the figure, neither the figure nor a ratio made of it says anything.
 """
 
 from __future__ import annotations
@@ -13,6 +18,7 @@ from __future__ import annotations
 import argparse
 import gc
 import json
+import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -38,6 +44,8 @@ from governor_langgraph import govern
 
 POLICY = Path(__file__).with_name("overhead.yaml")
 IDLE = 10**9
+FEWEST = 7
+"""Rounds of the longest runs, which fit the number of pairs only once or twice."""
 
 
 class Scripted(BaseChatModel):
@@ -150,6 +158,8 @@ class Figure:
     ms: float
     added_ms: float | None
     """On top of the ungoverned variant; None for those."""
+    varies_ms: float = 0.0
+    """Half the distance between the quartiles of what is added, over the rounds."""
 
 
 def cpu_ms(build: Callable[[int, bool], Any], pairs: int, saver: bool, round_: int) -> float:
@@ -175,15 +185,23 @@ def measure(sizes: Sequence[int], budget_pairs: int) -> list[Figure]:
         )  # what is imported and remembered once per process is no cost of a pair
     for saver in (False, True):
         for pairs in sizes:
-            best = dict.fromkeys(VARIANTS, float("inf"))
-            for round_ in range(max(3, budget_pairs // pairs)):
+            spent: dict[str, list[float]] = {name: [] for name in VARIANTS}
+            for round_ in range(max(FEWEST, budget_pairs // pairs)):
                 for name, build in VARIANTS.items():
-                    best[name] = min(best[name], cpu_ms(build, pairs, saver, round_))
-            for name, ms in best.items():
-                base = BASE_OF.get(name)
-                added = ms - best[base] if base else None
-                figures.append(Figure(variant=name, pairs=pairs, saver=saver, ms=ms, added_ms=added))
+                    spent[name].append(cpu_ms(build, pairs, saver, round_))
+            figures += [figure(name, spent, pairs, saver=saver) for name in VARIANTS]
     return figures
+
+
+def figure(name: str, spent: dict[str, list[float]], pairs: int, *, saver: bool) -> Figure:
+    """One variant's figure from the milliseconds of all rounds, by variant."""
+    base, fastest = BASE_OF.get(name), min(spent[name])
+    if base is None:
+        return Figure(variant=name, pairs=pairs, saver=saver, ms=fastest, added_ms=None)
+    differences = [mine - bare for mine, bare in zip(spent[name], spent[base], strict=True)]
+    low, _, high = statistics.quantiles(differences, n=4)
+    added = fastest - min(spent[base])
+    return Figure(variant=name, pairs=pairs, saver=saver, ms=fastest, added_ms=added, varies_ms=(high - low) / 2)
 
 
 def ratios(figures: Sequence[Figure]) -> dict[str, float]:
@@ -219,7 +237,7 @@ def main() -> None:
     for column in ("variant", "checkpointer", "N", "ms", "added"):
         table.add_column(column, justify="left" if column == "variant" else "right")
     for f in figures:
-        added = "" if f.added_ms is None else f"{f.added_ms:+.3f}"
+        added = "" if f.added_ms is None else f"{f.added_ms:+.3f} ±{f.varies_ms:.3f}"
         table.add_row(f.variant, "yes" if f.saver else "no", str(f.pairs), f"{f.ms:.3f}", added)
     console.print(table)
     found = ratios(figures)
@@ -227,7 +245,14 @@ def main() -> None:
         console.print(f"{name}: [bold]{ratio:.2f}[/bold]")
     if options.json:
         rows = [
-            {"variant": f.variant, "pairs": f.pairs, "saver": f.saver, "ms": f.ms, "added_ms": f.added_ms}
+            {
+                "variant": f.variant,
+                "pairs": f.pairs,
+                "saver": f.saver,
+                "ms": f.ms,
+                "added_ms": f.added_ms,
+                "varies_ms": f.varies_ms,
+            }
             for f in figures
         ]
         options.json.write_text(json.dumps({"figures": rows, "ratios": found}, indent=2))

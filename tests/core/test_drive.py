@@ -9,12 +9,14 @@ import pytest
 
 from governor.calls import Meter, ModelResponse
 from governor.drive import drive, drive_async, drive_stream, drive_stream_async
-from governor.effects import Effect, Flow, InvokeModel, NewId, Now, Release, ask
+from governor.effects import Effect, Flow, InvokeModel, Now, Release, Settle, ask
+from governor.ledger import Charge
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterator
 
 INVOKE = InvokeModel(None, Meter())  # type: ignore[arg-type] # the drivers never look inside a request
+SETTLE = Settle(Charge(lease="lease", amounts=(), now_ms=0))
 
 
 class Chunks:
@@ -51,7 +53,7 @@ def paid_call(log: list[str]) -> Flow[ModelResponse]:
         log.append(type(error).__name__)
         yield from ask(Release("lease", 0))
         raise
-    yield from ask(NewId())
+    yield from ask(SETTLE)
     return response
 
 
@@ -72,7 +74,7 @@ def test_a_flow_receives_each_answer_and_returns_its_value() -> None:
     response = drive(paid_call(log), performer(log))
 
     assert response.text == "ok"
-    assert log == ["Now", "InvokeModel", "NewId"]
+    assert log == ["Now", "InvokeModel", "Settle"]
 
 
 @pytest.mark.parametrize("error", [RuntimeError("boom"), KeyboardInterrupt(), GeneratorExit()])
@@ -103,7 +105,7 @@ def test_stream_chunks_pass_one_by_one_and_the_settlement_follows_the_last() -> 
         assert log == ["Now"]
 
     assert seen == ["a", "b"]
-    assert log == ["Now", "NewId"]
+    assert log == ["Now", "Settle"]
 
 
 def test_a_reader_that_breaks_off_a_stream_still_settles_and_closes_the_provider_stream() -> None:
@@ -140,7 +142,7 @@ async def test_the_async_driver_takes_the_same_steps_as_the_sync_one() -> None:
     response = await drive_async(paid_call(log), perform_async)
 
     assert response.text == "ok"
-    assert log == ["Now", "InvokeModel", "NewId"]
+    assert log == ["Now", "InvokeModel", "Settle"]
 
 
 @pytest.mark.anyio
@@ -198,7 +200,7 @@ async def test_an_async_stream_read_to_its_end_settles_once() -> None:
     chunks = [chunk async for chunk in drive_stream_async(paid_call(log), perform_async, lambda _: Chunks(["a", "b"]))]
 
     assert chunks == ["a", "b"]
-    assert log == ["Now", "NewId"]
+    assert log == ["Now", "Settle"]
 
 
 def stubborn_call() -> Flow[ModelResponse]:

@@ -29,7 +29,8 @@ class Reader:
     def __call__(self, source: object) -> Message:
         assert isinstance(source, Source)
         self.seen.append(source.key)
-        return Message(key=source.key, role="user", text=source.content, tokens=len(source.content), source=source)
+        role = "assistant" if source.content == "ab" else "user"
+        return Message(key=source.key, role=role, text=source.content, tokens=len(source.content), source=source)
 
 
 def whole(message: Message) -> tuple[Message, str | None]:
@@ -213,6 +214,8 @@ def test_after_any_edits_the_history_is_the_one_of_a_fresh_memo_and_old_historie
 
     for history, shown, tokens in handed_out:
         assert (shown, tokens) == (texts(history), history.tokens)
+        noted = [position for position in history.spoken or () if position < len(history.messages)]
+        assert noted == [i for i, message in enumerate(history.messages) if message.role in ("system", "user")]
 
 
 @pytest.mark.bench

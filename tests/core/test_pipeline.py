@@ -289,7 +289,7 @@ def test_a_call_that_failed_is_in_the_trace_at_what_it_was_charged() -> None:
     with pytest.raises(TimeoutError):
         path.model(TimeoutError())
 
-    (measured,) = [effect.attributes for effect in path.effects if isinstance(effect, Measured)]
+    (measured,) = [effect.attributes() for effect in path.effects if isinstance(effect, Measured)]
     assert measured["governor.failed"]
     assert 0 < path.balance("nano_usd").spent == measured["governor.cost_nano_usd"]
 
@@ -300,7 +300,7 @@ def test_a_call_that_was_never_billed_is_in_the_trace_at_nothing() -> None:
     with pytest.raises(ValueError, match="no such field"):
         path.model(ValueError("no such field"))
 
-    (measured,) = [effect.attributes for effect in path.effects if isinstance(effect, Measured)]
+    (measured,) = [effect.attributes() for effect in path.effects if isinstance(effect, Measured)]
     assert 0 == measured["governor.cost_nano_usd"] == measured["gen_ai.usage.input_tokens"]
 
 

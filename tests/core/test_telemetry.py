@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, cast
 
 import pytest
@@ -212,7 +213,7 @@ def test_decisions_are_counted_even_where_no_span_is_recorded(recorded: Recorded
 
 
 def test_a_model_call_feeds_every_metric_once(recorded: Recorded) -> None:
-    recorded.telemetry.measured(INVALID_SPAN, STEP, MODEL_FACTS)
+    recorded.telemetry.measured(INVALID_SPAN, lambda: MODEL_FACTS)
 
     labels = {"gen_ai.request.model": "nova-pro", "governor.tier": "student"}
     assert [({"kind": "model", "outcome": "ok", **labels}, 1)] == recorded.points("governor.calls")
@@ -226,7 +227,7 @@ def test_a_model_call_feeds_every_metric_once(recorded: Recorded) -> None:
 
 def test_a_tool_call_counts_as_a_call_and_by_its_fee(recorded: Recorded) -> None:
     recorded.telemetry.measured(
-        INVALID_SPAN, STEP, {"gen_ai.tool.name": "refund", "governor.cost_nano_usd": 10_000_000}
+        INVALID_SPAN, lambda: {"gen_ai.tool.name": "refund", "governor.cost_nano_usd": 10_000_000}
     )
 
     assert [({"kind": "tool", "outcome": "ok"}, 1)] == recorded.points("governor.calls")
@@ -236,10 +237,21 @@ def test_a_tool_call_counts_as_a_call_and_by_its_fee(recorded: Recorded) -> None
 
 def test_what_costs_nothing_and_removes_nothing_makes_no_series(recorded: Recorded) -> None:
     free = {**MODEL_FACTS, "governor.cost_nano_usd": 0, "governor.context.tokens_after": 2_000}
-    recorded.telemetry.measured(INVALID_SPAN, STEP, free)
+    recorded.telemetry.measured(INVALID_SPAN, lambda: free)
 
     assert [] == recorded.points("governor.cost")
     assert [] == recorded.points("governor.context.tokens_removed")
+
+
+def test_facts_are_not_even_worked_out_where_nobody_set_a_provider(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metrics, "_METER_PROVIDER", None)
+    telemetry = Telemetry(POLICY)
+    made: list[str] = []
+
+    telemetry.look()
+    telemetry.measured(INVALID_SPAN, lambda: made.append("facts") or {})
+
+    assert [] == made
 
 
 @pytest.mark.parametrize(("expected", "status"), [(True, StatusCode.UNSET), (False, StatusCode.ERROR)])
@@ -270,10 +282,9 @@ def test_series_do_not_multiply_with_runs_threads_steps_users_tools_or_rules(
         step = StepRef(run=ref, node=node, path=node, ns=f"{node}:{run}")
         reason = Reason(code="loop.period", rule=rule, text=f"{rule} saw {run}", seen=run, evidence={"hash": run})
         telemetry.decided(INVALID_SPAN, step, Decision(control="loop", verdict=Verdict.NUDGE, reason=reason))
-        telemetry.measured(INVALID_SPAN, step, MODEL_FACTS)
-        telemetry.measured(
-            INVALID_SPAN, step, {"gen_ai.tool.name": node, "gen_ai.tool.call.id": run, "governor.cost_nano_usd": 1}
-        )
+        telemetry.measured(INVALID_SPAN, lambda: MODEL_FACTS)
+        tool = {"gen_ai.tool.name": node, "gen_ai.tool.call.id": run, "governor.cost_nano_usd": 1}
+        telemetry.measured(INVALID_SPAN, partial(dict[str, Any], tool))
 
     data = reader.get_metrics_data()
     assert data is not None

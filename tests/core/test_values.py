@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from governor.values import cheap, replace
+from governor.values import cheap, copier, maker, replace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +69,31 @@ def test_a_copy_differs_in_the_changed_fields_alone(name: str, count: int) -> No
     assert dataclasses.replace(value, count=count) == replace(value, count=count)
     assert Positional("x", count) == replace(Positional("x", 7), count=count)
     assert Empty() == replace(Empty())
+
+
+@given(names, counts, tags)
+def test_what_makers_and_copiers_make_is_what_the_class_and_replace_make(
+    name: str, count: int, given_tags: list[str]
+) -> None:
+    """In value and in class, defaults included."""
+    make, change = maker(Cheap), copier(Cheap)
+    value = make(name=name, count=count, tags=given_tags)
+    assert Cheap(name=name, count=count, tags=given_tags) == value
+    assert Cheap(name=name) == make(name=name)
+    assert replace(value, count=7) == change(value, count=7)
+    assert Positional(name, count) == maker(Positional)(name, count)
+    assert (Cheap, Cheap, Empty) == (type(value), type(change(value)), type(maker(Empty)()))
+
+
+def test_what_a_maker_makes_cannot_be_changed_and_knows_its_fields() -> None:
+    """It is filled as something that can be, and is that no longer."""
+    value = maker(Cheap)(name="a", tags=["t"])
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        setattr(value, "count", 1)  # noqa: B010 - see below
+    with pytest.raises(TypeError):
+        maker(Cheap)(colour="red")  # pyright: ignore[reportCallIssue]
+    assert [value, value] == [copy.deepcopy(value), pickle.loads(pickle.dumps(value))]
+    assert maker(Cheap)(name="a").tags is not maker(Cheap)(name="a").tags
 
 
 def test_each_value_gets_a_default_of_its_own_from_a_factory() -> None:

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, TypeVar
 
+from governor.calls import ModelRequest
+from governor.controls.budget.blanks import Blanks
 from governor.controls.budget.grants import granted, raised
 from governor.controls.budget.lines import MissingScope, ledgers_of, lines
 from governor.controls.budget.texts import alerted, exhausted, missing_scope, unknown_price
-from governor.ledger import Unit
+from governor.decisions import Decision
+from governor.ledger import Hold, Unit
 from governor.models import facts
 from governor.plans import Quote, ToolQuote
 from governor.policy.matchers import matches_glob
@@ -19,14 +22,14 @@ from governor.policy.pricing import refuse_unpriced
 from governor.policy.scalars import ScalarError
 from governor.tokens import MESSAGE_FRAMING, REQUEST_FRAMING, TOOLS_PREAMBLE, estimate, estimate_message
 from governor.usage import Usage
-from governor.values import replace
+from governor.values import copier, maker, replace
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from governor.calls import Meter, ModelRequest, ModelResponse, RunRef, ToolCall
-    from governor.decisions import Decision
-    from governor.ledger import Hold, Shortfall
+    from governor.calls import Meter, ModelResponse, RunRef, ToolCall
+    from governor.controls.budget.lines import Line
+    from governor.ledger import Shortfall
     from governor.plans import Routed
     from governor.policy.pricing import ErrorAt
     from governor.policy.schema import Policy
@@ -35,6 +38,8 @@ if TYPE_CHECKING:
 __all__ = ["BudgetControl"]
 
 Q = TypeVar("Q", Quote, ToolQuote)
+_quote, _tool_quote = maker(Quote), maker(ToolQuote)
+_clamped, _of = copier(ModelRequest), copier(Hold)
 
 MIN_OUTPUT = 256
 """Shortest answer, in tokens, worth asking for when the budget is short."""
@@ -57,7 +62,8 @@ class BudgetControl:
         self._lines = every
         self._budgets = {budget.id: budget for budget in policy.budgets}
         self._for_models = tuple(line for line in every if line.for_models)
-        self._for_tools = tuple(line for line in every if line.unit in _TOOL_UNITS)
+        self._blanks = Blanks(self._for_models)
+        self._tool_blanks = Blanks([line for line in every if line.unit in _TOOL_UNITS], self._counts_tool)
         self._fees = tuple(budget for budget in policy.budgets if budget.fee is not None)
         self._clamps = any(line.counts_output for line in self._for_models)
         self.counts_models = any(line.limit is not None for line in self._for_models) or (
@@ -79,19 +85,13 @@ class BudgetControl:
         percent = request.call.price_percents.get(request.tier, 100)
         rates = routed.rates.scaled(percent) if routed.rates else None
         cost = rates.worst(bound, output, ttl=self._ttl) if rates else 0
+        blanks = self._blanks.of(request.call.step, now) if rates is not None else self._unpriced(request, now)
+        if isinstance(blanks, Decision):
+            return blanks
         needed = _needed(bound, output, cost)
-        holds: list[Hold] = []
-        for line in self._for_models:
-            if line.unit is Unit.NANO_USD and rates is None and line.limit is not None:
-                return unknown_price(line, request.model)
-            try:
-                holds.append(line.hold(request.call.step, needed.get(line.unit, 1), now))
-            except MissingScope as missing:
-                if line.limit is not None:
-                    return missing_scope(line, missing.scope)
-        return Quote(
-            request=replace(request, max_output_tokens=clamp, input_tokens=bound),
-            holds=tuple(holds),
+        return _quote(
+            request=_clamped(request, max_output_tokens=clamp, input_tokens=bound),
+            holds=tuple([_of(blank, amount=needed.get(blank.unit, 1)) for blank in blanks]),
             cost=cost,
             rates=rates,
             estimated=estimated,
@@ -153,15 +153,10 @@ class BudgetControl:
 
     def amounts(self, quote: Quote, usage: Usage, elapsed_ms: int = 1) -> tuple[int, ...]:
         """What each hold of `quote` is settled at, in their order."""
-        cost = (quote.rates.cost(usage) if quote.rates else 0) + usage.fees
-        counted = {
-            Unit.NANO_USD: cost,
-            Unit.TOKENS: usage.total,
-            Unit.INPUT_TOKENS: usage.prompt,
-            Unit.OUTPUT_TOKENS: usage.output,
-            Unit.MILLISECONDS: max(1, elapsed_ms),
-        }
-        return tuple(counted.get(hold.unit, 1) for hold in quote.holds)
+        prompt, output = usage.prompt, usage.output
+        counted = _needed(prompt, output, (quote.rates.cost(usage) if quote.rates else 0) + usage.fees)
+        counted[Unit.MILLISECONDS] = max(1, elapsed_ms)
+        return tuple([counted.get(hold.unit, 1) for hold in quote.holds])
 
     def broken(self, quote: Quote, meter: Meter, elapsed_ms: int = 1) -> tuple[int, ...] | None:
         """What a call that failed or was broken off is settled at: its worst case, or None when nothing can have been billed.
@@ -175,22 +170,17 @@ class BudgetControl:
 
     def quote_tool(self, call: ToolCall, now: int) -> ToolQuote | Decision:
         """Holds of a tool call: its count, its fee, its time. A Decision when a budget needs a scope that the run does not name."""
+        blanks = self._tool_blanks.of(call.step, now, call.name)
+        if isinstance(blanks, Decision):
+            return blanks
         fee = self._fee(call.name)
-        needed = {Unit.NANO_USD: fee}
-        holds: list[Hold] = []
-        for line in self._for_tools:
-            if not line.for_tool(call.name) or (line.unit is Unit.NANO_USD and not fee):
-                continue
-            try:
-                holds.append(line.hold(call.step, needed.get(line.unit, 1), now, tool=call.name))
-            except MissingScope as missing:
-                if line.limit is not None:
-                    return missing_scope(line, missing.scope)
-        return ToolQuote(holds=tuple(holds), fee=fee)
+        if fee:
+            blanks = tuple(replace(each, amount=fee) if each.unit is Unit.NANO_USD else each for each in blanks)
+        return _tool_quote(holds=blanks, fee=fee)
 
     def tool_amounts(self, quote: ToolQuote, elapsed_ms: int) -> tuple[int, ...]:
         """What each hold of a tool call is settled at: the fee and the count as held, the time that passed."""
-        return tuple(_settled(hold, elapsed_ms) for hold in quote.holds)
+        return tuple([_settled(hold, elapsed_ms) for hold in quote.holds])
 
     def _output(self, request: ModelRequest, routed: Routed, bound: int) -> tuple[int | None, int]:
         """The clamp to set on the request, and the output tokens to reserve.
@@ -198,13 +188,10 @@ class BudgetControl:
         The shortest that anybody asked for; else the model's own maximum, as far as the window has room for it beside the prompt. That
         default is set on the request only when a budget would otherwise not hold: an unlimited policy changes no request.
         """
-        asked = [
-            tokens
-            for tokens in (request.call.max_output_tokens, request.max_output_tokens, routed.max_output_tokens)
-            if tokens is not None
-        ]
-        if asked:
-            return min(asked), min(asked)
+        limits = (request.call.max_output_tokens, request.max_output_tokens, routed.max_output_tokens)
+        if limits != (None, None, None):
+            shortest = min(tokens for tokens in limits if tokens is not None)
+            return shortest, shortest
         known = facts(request.model)
         room = known.context_window - bound
         longest = min(known.max_output_tokens, room) if room >= MIN_OUTPUT else known.max_output_tokens
@@ -228,8 +215,28 @@ class BudgetControl:
             estimated=True,
         )
 
+    def _unpriced(self, request: ModelRequest, now: int) -> tuple[Hold, ...] | Decision:
+        """The holds of a model without a known price. A Decision by the first line that refuses, be it for that or for a missing scope."""
+        step = request.call.step
+        for line in self._for_models:
+            if line.limit is None:
+                continue
+            if line.unit is Unit.NANO_USD:
+                return unknown_price(line, request.model)
+            try:
+                line.hold(step, 1, now)
+            except MissingScope as missing:
+                return missing_scope(line, missing.scope)
+        return self._blanks.of(step, now)
+
+    def _counts_tool(self, line: Line, tool: str) -> bool:
+        """Whether calls of a tool count on a line; on one in money only if they cost a fee."""
+        return line.for_tool(tool) and (line.unit is not Unit.NANO_USD or self._fee(tool) > 0)
+
     def _fee(self, tool: str) -> int:
         """The dearest fee that a budget names for the tool: one call has one fee, however many budgets it counts on."""
+        if not self._fees:
+            return 0
         return max(
             (int(budget.fee or 0) for budget in self._fees if budget.tool is None or matches_glob(budget.tool, tool)),
             default=0,
@@ -241,9 +248,9 @@ _TOOL_UNITS = (Unit.NANO_USD, Unit.TOOL_CALLS, Unit.CALLS, Unit.MILLISECONDS)
 
 def _estimated(request: ModelRequest) -> int:
     """The estimator's count of everything that will be sent, before calibration."""
-    tools = request.call.tools
-    offered = TOOLS_PREAMBLE + sum(tool.tokens for tool in tools) if tools else 0
-    notes = sum(MESSAGE_FRAMING + estimate(note) for note in request.view.notes)
+    tools, said = request.call.tools, request.view.notes
+    offered = TOOLS_PREAMBLE + sum([tool.tokens for tool in tools]) if tools else 0
+    notes = sum([MESSAGE_FRAMING + estimate(note) for note in said]) if said else 0
     return REQUEST_FRAMING + request.view.tokens + offered + notes
 
 

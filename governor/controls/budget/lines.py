@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from governor.policy.schema import Budget, Policy
     from governor.policy.sections import Scope, Window
 
-__all__ = ["FIELDS", "Line", "MissingScope", "ledgers_of", "lines", "window_of"]
+__all__ = ["DAY_MS", "FIELDS", "Line", "MissingScope", "ledgers_of", "lines", "window_of"]
 
 _OUTERMOST_FIRST: tuple[Scope, ...] = ("org", "tenant", "user", "thread", "run", "agent", "node", "tool")
 """The order in which limits are looked at, so that a refusal names the widest limit that is used up."""
@@ -45,9 +45,9 @@ _PARENTS: Mapping[Scope, tuple[str, ...]] = {
 }
 """Names that qualify a scope's own name where the run has them: two tenants' users of one name never share a ledger."""
 
-_DAY_MS = 86_400_000
+DAY_MS = 86_400_000
 _EPOCH_ORDINAL = date(1970, 1, 1).toordinal()
-_MARGIN_MS = _DAY_MS
+_MARGIN_MS = DAY_MS
 """How long a window's ledger outlives the window: leases settle into the window that reserved, however late."""
 _IDLE_DAYS: Mapping[Scope, int] = {"run": 30, "thread": 90}
 """How long the ledger of a scope that ends by itself is kept after its last reservation. Other scopes are kept for good.
@@ -101,7 +101,7 @@ class Line:
         qualified = _qualified(scope, step) if scope in _PARENTS else ""
         window, expires = window_of(budget.per, now)
         if budget.per is None and scope in _IDLE_DAYS:
-            expires = (now // _DAY_MS + _IDLE_DAYS[scope]) * _DAY_MS
+            expires = (now // DAY_MS + _IDLE_DAYS[scope]) * DAY_MS
         return Hold(
             ledger=_ledger(budget.id, qualified, scope, name, window, self.field),
             unit=self.unit,
@@ -115,9 +115,7 @@ class Line:
         )
 
 
-@lru_cache(maxsize=4096)
 def _ledger(budget: str, qualified: str, scope: Scope, name: str, window: str, field: str) -> str:
-    """The ledger's key. Remembered, because a run's calls hold on the same few ledgers again and again."""
     return f"{budget}/{qualified}{scope}={_safe(name)}/{window}/{field}"
 
 
@@ -152,7 +150,7 @@ def window_of(per: Window | None, now: int) -> tuple[str, int | None]:
     if isinstance(per, int):
         number = now // per
         return f"{per.written}@{number}", (number + 1) * per + _MARGIN_MS
-    return _calendar(per, now // _DAY_MS)
+    return _calendar(per, now // DAY_MS)
 
 
 @lru_cache(maxsize=64)
@@ -166,7 +164,7 @@ def _calendar(per: Literal["day", "week", "month"], day: int) -> tuple[str, int]
     else:
         following = date(today.year + today.month // 12, today.month % 12 + 1, 1)
         name, ends = f"{today:%Y-%m}", following.toordinal() - _EPOCH_ORDINAL
-    return name, ends * _DAY_MS + _MARGIN_MS
+    return name, ends * DAY_MS + _MARGIN_MS
 
 
 def ledgers_of(line: Line, run: RunRef, now: int) -> str | None:
@@ -208,7 +206,6 @@ def _qualified(scope: Scope, step: StepRef) -> str:
     return "".join(f"{parent}={_safe(named[parent])}," for parent in parents if named.get(parent))
 
 
-@lru_cache(maxsize=4096)
 def _safe(name: str) -> str:
     """A scope's name without the characters that separate the parts of a key."""
     return percent_encoded(name, safe=" @+:")

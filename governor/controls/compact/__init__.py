@@ -21,17 +21,21 @@ from governor.models import facts
 from governor.plans import Viewed
 from governor.runs import Cut, Lane
 from governor.tokens import REQUEST_FRAMING, TOOLS_PREAMBLE, estimate
-from governor.values import cheap, replace
+from governor.values import cheap, copier, maker, replace
 
 if TYPE_CHECKING:
     from governor.calls import Message, ModelCall
     from governor.controls.compact.plan import Plan
     from governor.controls.compact.rent import Tariff
+    from governor.models import ModelFacts
     from governor.plans import Routed
     from governor.policy.schema import Policy
+    from governor.prices import Rates
     from governor.runs import RunState
 
 __all__ = ["RECALL_TOOL", "Compact"]
+
+_shown, _used = maker(Viewed), copier(Lane)
 
 _SMALLEST = 15_000
 """Prompts below this are never cut for money: there is little to save and the most to lose (design notes, guards)."""
@@ -67,6 +71,9 @@ class _Now:
         return self.limit is not None and self.tokens > self.limit.force
 
 
+_moment = maker(_Now)
+
+
 class Compact:
     """Chooses what the model sees. Pure: the same history, lane and policy give the same bytes."""
 
@@ -83,6 +90,7 @@ class Compact:
         maximum = context.max_input_tokens
         self._bound = (None, "") if maximum is None else (int(maximum), maximum.written)
         self._observed = policy.mode == "observe"
+        self._latest: tuple[Rates | None, ModelFacts, Tariff] | None = None
 
     def show(self, message: Message, *, recall: bool = True) -> tuple[Message, str | None]:
         """The form in which a message is shown, from its first appearance on, and the handle of what that leaves out.
@@ -117,8 +125,8 @@ class Compact:
         lane = state.lanes.get(call.lane) or Lane()
         standing = NO_CUT if self._off else newest_cut(lane.cuts, call.history)
         view = cut_view(call.history, standing)
-        tools = sum(tool.tokens for tool in call.tools)
-        moment = _Now(
+        tools = sum([tool.tokens for tool in call.tools])
+        moment = _moment(
             call=call,
             routed=routed,
             time=now,
@@ -132,26 +140,34 @@ class Compact:
         return self._stay(moment, 0) if self._off else self._choose(moment)
 
     def _choose(self, now: _Now) -> Viewed:
-        history, charges = now.call.history, tariff(now.routed.rates, facts(now.routed.model), self._ttl)
+        history = now.call.history
         if now.forced and now.limit is not None:
             room = now.limit.force - now.tools
             plan = fitting(history, now.standing, keep=self._keep, ledger=self._ledger, room=room)
-            return self._cut(now, plan, now.limit.rule, self._price(now, charges, plan)) if plan else self._stay(now, 0)
+            return self._cut(now, plan, now.limit.rule, self._price(now, plan)) if plan else self._stay(now, 0)
         plan = plan_cut(history, now.standing, keep=self._keep, ledger=self._ledger, exact=False)
         if plan is None:
             return self._stay(now, 0)
-        if self._cause(now, plan, self._price(now, charges, plan)) is not None:
+        if self._cause(now, plan, self._price(now, plan)) is not None:
             exact = plan_cut(history, now.standing, keep=self._keep, ledger=self._ledger)
-            price = self._price(now, charges, exact) if exact else 0
+            price = self._price(now, exact) if exact else 0
             cause = self._cause(now, exact, price) if exact else None
             if exact is not None and cause is not None:
                 return self._cut(now, exact, cause, price)
+        charges = self._tariff(now)
         return self._stay(now, max(0, charges.reading(now.tokens) - charges.reading(plan.tokens + now.tools)))
 
-    @staticmethod
-    def _price(now: _Now, charges: Tariff, plan: Plan) -> int:
+    def _tariff(self, now: _Now) -> Tariff:
+        """The tariff of the model that answers, kept for the next call: mostly the same model answers it."""
+        rates, known = now.routed.rates, facts(now.routed.model)
+        latest = self._latest
+        if latest is None or latest[0] is not rates or latest[1] is not known:
+            latest = self._latest = rates, known, tariff(rates, known, self._ttl)
+        return latest[2]
+
+    def _price(self, now: _Now, plan: Plan) -> int:
         """What the cut costs: rewriting what follows the head, nano-USD."""
-        return charges.rewriting(plan.tokens + now.tools, plan.prefix + now.tools)
+        return self._tariff(now).rewriting(plan.tokens + now.tools, plan.prefix + now.tools)
 
     def _cause(self, now: _Now, plan: Plan, price: int) -> str | None:
         """Why a cut pays now, or None. `price` is what it costs, nano-USD."""
@@ -168,7 +184,7 @@ class Compact:
 
     def _stay(self, now: _Now, rent: int) -> Viewed:
         """Keep the view as it is; `rent` is what this call pays for what a cut would have removed, nano-USD."""
-        lane = replace(now.lane, calls=now.lane.calls + 1, rent=now.lane.rent + rent)
+        lane = _used(now.lane, calls=now.lane.calls + 1, rent=now.lane.rent + rent)
         refused = too_long(now.limit, now.tokens, observed=self._observed, off=self._off)
         return self._viewed(now, now.view, lane, refused or ALLOWED)
 
@@ -222,7 +238,7 @@ class Compact:
     def _viewed(self, now: _Now, view: View, lane: Lane, decision: Decision) -> Viewed:
         """In observe mode the cuts are remembered, so that their effect can be reported, and the model sees everything."""
         shown = View(history=now.call.history) if self._observed else view
-        return Viewed(view=shown, lane=lane, decision=decision)
+        return _shown(view=shown, lane=lane, decision=decision)
 
     def _limit(self, call: ModelCall, routed: Routed, ratio: int) -> Limit | None:
         """The tighter of the policy's bound and the model's window, if either is known."""

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from governor.controls.compact.span import pinned_at, tail_start, whole_pairs
 from governor.decisions import Decision, Reason, Verdict
-from governor.values import cheap, replace
+from governor.values import cheap, maker
 
 if TYPE_CHECKING:
     from governor.calls import History
@@ -59,11 +58,13 @@ class Limit:
         return -(-(tokens + self.framing) * self.ratio // 1_000)
 
 
-@lru_cache(maxsize=256)
+_limit = maker(Limit)
+
+
 def tightest(
     maximum: int | None, written: str, window: int | None, answer: int, *, ratio: int, framing: int
 ) -> Limit | None:
-    """The tighter of the policy's bound and the model's window, if either is known. Remembered: a run has the same at most calls.
+    """The tighter of the policy's bound and the model's window, if either is known.
 
     The policy's bound is kept to for certain: by the upper bound of what the provider counts. So is the window when it is decided to
     cut, but a prompt is not refused for it on suspicion: the provider would refuse it free of charge.
@@ -76,37 +77,36 @@ def tightest(
         ratio: Real tokens per 1,000 estimated ones, an upper bound.
         framing: Estimated tokens around messages and tools.
     """
-    limits: list[Limit] = []
+    forces: list[int] = []
+    most = sent = None
     if maximum is not None:
-        written = f"{written} tokens"
         most = maximum * 1_000 // ratio - framing
-        limits.append(
-            Limit(
-                rule="context.max_input_tokens",
-                written=written,
-                allowed=maximum,
-                force=most,
-                refuse=most,
-                ratio=ratio,
-                framing=framing,
-            )
-        )
+        forces.append(most)
     if window is not None:
-        force = (window - min(answer, window // 2)) * _WINDOW_PERCENT // 100
-        limits.append(
-            Limit(
-                rule="the model's window",
-                written=f"{window:,} tokens",
-                allowed=window,
-                force=force * 1_000 // ratio - framing,
-                refuse=window - framing,
-                ratio=1_000,
-                framing=framing,
-            )
+        sent = window - framing
+        room = (window - min(answer, window // 2)) * _WINDOW_PERCENT // 100
+        forces.append(room * 1_000 // ratio - framing)
+    if maximum is not None and most is not None and (sent is None or most <= sent):
+        return _limit(
+            rule="context.max_input_tokens",
+            written=f"{written} tokens",
+            allowed=maximum,
+            force=min(forces),
+            refuse=most,
+            ratio=ratio,
+            framing=framing,
         )
-    if not limits:
+    if window is None or sent is None:
         return None
-    return replace(min(limits, key=lambda limit: limit.refuse), force=min(limit.force for limit in limits))
+    return _limit(
+        rule="the model's window",
+        written=f"{window:,} tokens",
+        allowed=window,
+        force=min(forces),
+        refuse=sent,
+        ratio=1_000,
+        framing=framing,
+    )
 
 
 def plan_cut(history: History, standing: Standing, *, keep: int, ledger: int, exact: bool = True) -> Plan | None:

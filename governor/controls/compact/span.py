@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from governor.calls import Message, View
-from governor.values import cheap
+from governor.values import cheap, maker
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from governor.runs import Cut
 
 __all__ = ["NO_CUT", "Standing", "cut_view", "has_open_call", "newest_cut", "pinned_at", "tail_start", "whole_pairs"]
+
+_whole = maker(View)
 
 
 @cheap
@@ -67,7 +69,7 @@ def pinned_at(
     begin = max(standing.start, sum(1 for position in head if messages[position].role == "system"))
     if reach is not None:
         begin = max(begin, start - reach)
-    since = [i for i in range(begin, start) if messages[i].role in ("system", "user") and i not in head]
+    since = [position for position in _spoken(history, begin, start) if position not in head]
     candidates = [*(position for position in standing.kept if position not in head), *since]
     texts = {messages[position].text for position in head if messages[position].role == "system"}
     kept: list[int] = []
@@ -77,6 +79,13 @@ def pinned_at(
             kept.append(position)
     users = [position for position in candidates if messages[position].role == "user"]
     return head, tuple(sorted([*kept, *users[-1:]]))
+
+
+def _spoken(history: History, begin: int, end: int) -> Sequence[int]:
+    """Positions of system text and of the user's messages from `begin` to before `end`."""
+    if history.spoken is not None:
+        return history.spoken[bisect_left(history.spoken, begin) : bisect_left(history.spoken, end)]
+    return [i for i in range(begin, end) if history.messages[i].role in ("system", "user")]
 
 
 def tail_start(history: History, keep: int) -> int:
@@ -126,7 +135,7 @@ def cut_view(history: History, standing: Standing) -> View:
     """What the model sees under the cut in force."""
     cut = standing.cut
     if cut is None:
-        return View(history=history)
+        return _whole(history=history)
     head = tuple(position for position in head_of(history) if position < standing.start)
     pinned = tuple(sorted({*head, *standing.kept}))
     ledger = Message(key=f"ledger:{cut.first}", role="user", text=cut.text, tokens=cut.tokens)

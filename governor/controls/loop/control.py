@@ -17,16 +17,19 @@ from governor.controls.loop.signatures import digest
 from governor.controls.loop.wording import Finding, blocked_answer, cycle_name, nudge_note, poll_note, reason
 from governor.decisions import Decision, Reason, Verdict
 from governor.plans import Admission
-from governor.values import replace
+from governor.runs import RunState
+from governor.values import copier, replace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from governor.calls import ModelCall, ModelResponse, ToolCall
     from governor.policy.schema import LoopTool, Policy
-    from governor.runs import LoopState, RunState
+    from governor.runs import LoopState
 
 __all__ = ["Loop"]
+
+_changed = copier(RunState)
 
 _ADMITTED = Admission()
 
@@ -100,7 +103,7 @@ class Loop:
         loop = memory.finished(loop, call, now, signatures, entry)
         if memory.repeats(loop):
             loop = memory.hold(loop, entry.call, result.text)
-        return self._respond(replace(state, loop=loop))
+        return self._respond(_changed(state, loop=loop))
 
     def observe_block(self, state: RunState, call: ToolCall, admission: Admission) -> RunState:
         """Count a blocked call as the repetition it would have been, so that ignoring blocks leads to the stop."""
@@ -122,7 +125,7 @@ class Loop:
         del now
         loop = memory.softened(state.loop, call)
         if response.tool_uses:
-            return replace(state, loop=memory.asked(loop, response))
+            return _changed(state, loop=memory.asked(loop, response))
         return self._respond(replace(state, loop=memory.spoken(loop, call, response.text)), words=True)
 
     # --- judging
@@ -132,6 +135,8 @@ class Loop:
 
     def _standing(self, loop: LoopState) -> Finding | None:
         """The strongest cycle that stands at the end of any sequence."""
+        if not memory.repeats(loop) and not any(loop.text_runs):
+            return None
         return max(self._cycles(loop), key=lambda finding: finding.level, default=None)
 
     def _cycles(self, loop: LoopState) -> Iterator[Finding]:

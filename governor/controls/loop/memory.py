@@ -7,14 +7,17 @@ from typing import TYPE_CHECKING, Any
 from governor.controls.loop.periods import MAX_PERIOD, advance, extend, halve
 from governor.controls.loop.results import short
 from governor.controls.loop.signatures import canon_text, digest, mask
-from governor.values import replace
+from governor.runs import LoopState
+from governor.values import copier, replace
 
 if TYPE_CHECKING:
     from governor.calls import History, ModelCall, ModelResponse, ToolCall
     from governor.controls.loop.results import CallSignatures
-    from governor.runs import LoopState, SeenCall
+    from governor.runs import SeenCall
 
 __all__ = ["asked", "blocked", "counts", "finished", "hold", "mark", "nudge", "polled", "repeats", "softened", "spoken"]
+
+_changed = copier(LoopState)
 
 _HELD = 12
 _HELD_BYTES = 2_000
@@ -42,15 +45,11 @@ def finished(
     One replacement for all of it: copying the state is what an observation costs.
     """
     name = short(call.name)
-    changes: dict[str, Any] = {
-        "finished": loop.finished + 1,
-        "used": (*[pair for pair in loop.used if pair[0] != name][-(_USED - 1) :], (name, now)),
-    }
-    if signatures is not None:
-        changes |= _answered(loop, call, signatures)
-    if entry is not None:
-        changes |= _appended(loop, entry)
-    return replace(loop, **changes)
+    others = tuple(pair for pair in loop.used if pair[0] != name) if loop.used else ()
+    used = (*others[-(_USED - 1) :], (name, now))
+    answered = _answered(loop, call, signatures) if signatures is not None else {}
+    appended = _appended(loop, entry) if entry is not None else {}
+    return _changed(loop, finished=loop.finished + 1, used=used, **answered, **appended)
 
 
 def blocked(loop: LoopState, call: ToolCall, signatures: CallSignatures, entry: SeenCall | None) -> LoopState:
@@ -118,7 +117,7 @@ def nudge(loop: LoopState, cycle: str, note: str) -> LoopState:
 
 def asked(loop: LoopState, response: ModelResponse) -> LoopState:
     """A new turn: these tool calls were asked for together."""
-    return replace(loop, turn=tuple(short(use.id) for use in response.tool_uses[:_TURN]), turn_calls=())
+    return _changed(loop, turn=tuple(short(use.id) for use in response.tool_uses[:_TURN]), turn_calls=())
 
 
 def counts(loop: LoopState, call: ToolCall, signatures: CallSignatures, open_steps: tuple[str, ...]) -> bool:
@@ -126,8 +125,10 @@ def counts(loop: LoopState, call: ToolCall, signatures: CallSignatures, open_ste
     if signatures.exact in loop.turn_calls and short(call.id) in loop.turn:
         return False
     alike = signatures.all
-    earlier = next((seen for seen in reversed(loop.calls) if seen.call in alike), None)
-    return earlier is None or not _side_by_side(earlier.source, call.step.ns, open_steps)
+    for seen in reversed(loop.calls):
+        if seen.call in alike:
+            return not _side_by_side(seen.source, call.step.ns, open_steps)
+    return True
 
 
 def _side_by_side(earlier: str, ns: str, open_steps: tuple[str, ...]) -> bool:

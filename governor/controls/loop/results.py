@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from governor.controls.loop.signatures import canon, canon_text, digest, mask
 from governor.runs import SeenCall
-from governor.values import cheap
+from governor.values import cheap, maker
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -32,6 +32,8 @@ __all__ = [
     "short",
     "source_of",
 ]
+
+_seen = maker(SeenCall)
 
 CONTENT, ACK, ERROR, TRANSIENT, EMPTY, PENDING = "content", "ack", "error", "transient", "empty", "pending"
 
@@ -61,6 +63,11 @@ _PENDING = re.compile(
     r"|not (?:yet )?(?:ready|complete[d]?|finished|done|available)|still)\b",
     re.IGNORECASE,
 )
+_PENDING_WORDS = (
+    *("pending", "queued", "running", "processing", "progress", "waiting", "scheduled", "starting", "building"),
+    *("provisioning", "deploying", "not ", "still"),
+)
+"""One of these is in every text that `_PENDING` finds; looking for them first takes a quarter of its time."""
 _DIGITS = re.compile(r"[0-9]+")
 _HANDOFF = re.compile(r"(?:transfer|hand_?off|hand_?over|delegate|route)_(?:back_)?to_", re.IGNORECASE)
 """Tools by which LangGraph's supervisors and swarms pass control on. Whatever the task is worded like, the edge is the same."""
@@ -93,11 +100,14 @@ class CallSignatures:
         return signature in self.all
 
 
+_signatures = maker(CallSignatures)
+
+
 def call_signatures(call: ToolCall, key: Iterable[str] | None, latest: str) -> CallSignatures:
     """The signatures of a call; `key` names the arguments that count, `latest` is the digest of the latest answer in words."""
     args = canon(call.args, key)
     masked, exact = mask(args), digest("call", call.name, args)
-    return CallSignatures(
+    return _signatures(
         masked=exact if masked == args else digest("masked", call.name, masked),
         exact=exact,
         marked=digest(exact, latest) if latest else exact,
@@ -121,7 +131,7 @@ def seen_call(call: ToolCall, result: ToolResult, signatures: CallSignatures, *,
     else:
         coarse = digest("fruitless", _DIGITS.sub("#", canon_text(_without_echo(text[:1_000], call.args))))
     source = source_of(call.step.ns)
-    return SeenCall(call=signature, outcome=exact, coarse=coarse, name=short(call.name), kind=kind, source=source)
+    return _seen(call=signature, outcome=exact, coarse=coarse, name=short(call.name), kind=kind, source=source)
 
 
 def source_of(ns: str) -> str:
@@ -131,7 +141,8 @@ def source_of(ns: str) -> str:
 
 def short(name: str) -> str:
     """A name or an id as it is remembered: not long, and writable to any store."""
-    return name[:_NAME].encode("utf-8", "replace").decode()
+    start = name[:_NAME]
+    return start if start.isascii() else start.encode("utf-8", "replace").decode()
 
 
 def _kind(text: str, *, failed: bool) -> str:
@@ -142,9 +153,15 @@ def _kind(text: str, *, failed: bool) -> str:
         return CONTENT
     if _EMPTY.fullmatch(head):
         return EMPTY
-    if _PENDING.search(head) and len(text) < _LONG:
-        return PENDING
-    return CONTENT if len(text) >= _LONG else ACK
+    if len(text) >= _LONG:
+        return CONTENT
+    return PENDING if _pending(text) else ACK
+
+
+def _pending(text: str) -> bool:
+    if text.isascii() and not any(map(text.lower().__contains__, _PENDING_WORDS)):
+        return False
+    return _PENDING.search(text) is not None
 
 
 def _without_echo(text: str, args: Mapping[str, object]) -> str:

@@ -53,7 +53,9 @@ _TEMPORARY = re.compile(r"/(?:tmp|var/folders)/[\w.+-]*(?:/[\w.+-]+)?")
 _COUNTER = re.compile(r"\b(iteration|attempt|retry)([ #:_=]{0,3})[0-9]{1,6}\b", re.IGNORECASE)
 """How often it was tried is not what came of it. `step` and `page` are not here: they may be progress."""
 
-_JSON = json.JSONEncoder(sort_keys=True, ensure_ascii=True)
+_JSON = json.JSONEncoder(
+    sort_keys=True, ensure_ascii=True, check_circular=False
+)  # what is encoded is a tree of known depth
 _WHOLE = 20_000
 """Results up to this many characters are masked whole; of longer ones the first and last `_EDGE` are. Everything is digested."""
 _EDGE = 4_000
@@ -84,11 +86,13 @@ def canon(args: Mapping[str, object], key: Iterable[str] | None = None) -> str:
 def _canon(value: object, depth: int) -> Any:
     if isinstance(value, str):
         return _canon_string(value, depth)
-    if value is None or isinstance(value, (bool, int, float)):
+    if value is None or isinstance(value, (int, float)):
         return value
     if depth >= _MAX_NESTING:
         return digest(_shown(value))
-    if isinstance(value, Mapping):
+    if isinstance(
+        value, (dict, Mapping)
+    ):  # the plain class first: asking an abstract one takes longer than all the rest
         items = ((str(name), item) for name, item in cast("Mapping[object, object]", value).items())
         return {name: _canon(item, depth + 1) for name, item in items if item is not None and not _volatile(name)}
     if isinstance(value, (list, tuple)):
