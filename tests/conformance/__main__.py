@@ -102,10 +102,10 @@ def told(suite: Suite, by_way: Mapping[str, Outcomes]) -> Sequence[str]:
     fresh = {way: new_failures(bare, outcomes) for way, outcomes in by_way.items() if way != BARE}
     files = sorted({test.partition("::")[0] for test in bare.tests})
     width = max(map(len, [*files, suite.distribution])) + 2
-    head = "".join(f"{way + ' passed/failed':>24}" for way in by_way)
+    head = "".join(f"{way + ' pass/fail':>18}" for way in by_way)
     print(f"\n{suite.distribution:<{width}}{head}{'new failures':>16}")
     for file in [*files, ""]:
-        cells = "".join(f"{_counts(outcomes, file):>24}" for outcomes in by_way.values())
+        cells = "".join(f"{_counts(outcomes, file):>18}" for outcomes in by_way.values())
         news = sum(test.startswith(file) for tests in fresh.values() for test in tests)
         print(f"{file or 'all':<{width}}{cells}{news:>16}")
     return [f"{way}: {test}" for way, tests in fresh.items() for test in tests]
