@@ -1,11 +1,12 @@
 """The pytest plugin that runs a suite written for LangGraph with every graph governed, and writes down each test's outcome.
 
 Loaded by name (`-p governed_suite`) into the suite's own pytest, whose test package is called `tests` as this project's is: so it
-imports nothing from here. Two environment variables say what to do:
+imports nothing from here. Three environment variables say what to do:
 
     GOVERNED   `each`: every graph by a policy that allows everything, with a store of its own, so that graphs in graphs are governed
                twice. `shared`: one store for all, so that they are governed once. `wide`: every limit, budget and loop check at work and
                traced, far from being reached. Empty: no graph is governed.
+    ALONE      not empty: models say nothing of the langchain that is installed beside them
     OUTCOMES   the file that gets the outcome of each test, and how much was governed
 """
 
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from langchain_core.language_models import base
 from langgraph.func import entrypoint
 from langgraph.graph import StateGraph
 from langgraph.pregel import Pregel
@@ -89,6 +91,8 @@ def _initialising(original: Callable[..., None]) -> Callable[..., None]:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if os.environ["ALONE"]:
+        base._get_langchain_version = lambda: None
     if os.environ["GOVERNED"] == "wide":
         trace.set_tracer_provider(TracerProvider())
     if os.environ["GOVERNED"]:

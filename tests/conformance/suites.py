@@ -22,10 +22,12 @@ class Suite:
     """What pytest is given, relative to the sdist's own folder."""
     asyncio: bool = False
     """Whether its coroutines are pytest-asyncio's without being marked."""
+    alone: bool = False
+    """Whether it expects that langchain is not installed, whose version LangChain's models add to their metadata."""
 
 
 SUITES = (
-    Suite(distribution="langgraph"),
+    Suite(distribution="langgraph", alone=True),
     Suite(distribution="langgraph-prebuilt", asyncio=True),
     Suite(distribution="langgraph-supervisor", asyncio=True),
     Suite(distribution="langgraph-swarm", asyncio=True),
