@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-QUICK = ("tests/core", "tests/coexistence", "tests/langgraph", "tests/served", "tests/stores", "tests/vendors")
+QUICK = ("tests/core", "tests/langgraph", "tests/stores", "tests/vendors")
 """Folders whose tests meet a library or something of Python's that changes; the others hold whatever the versions."""
 SHOWN = ("langgraph", "langchain", "langchain-core")
 

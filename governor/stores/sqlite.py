@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, TypeVar
+from weakref import finalize
 
 from pydantic import ValidationError
 
@@ -49,6 +50,12 @@ _CHECKPOINT_PAGES = 4_000
 _BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 
+def _close(connection: sqlite3.Connection, opened_by: int) -> None:
+    """Close a connection, unless this is a fork of the process that opened it: that would drop the other's locks."""
+    if opened_by == os.getpid():
+        connection.close()
+
+
 class SqliteStore(Store):
     """Ledgers and run state in one file. Safe for threads, for forks, and for any number of processes on one host."""
 
@@ -63,6 +70,7 @@ class SqliteStore(Store):
         self._durable = durable
         self._max_runs = max_runs
         self._inherited: list[sqlite3.Connection] = []
+        self._shut: Callable[[], object] = bool
         self._states: OrderedDict[str, tuple[int, RunState]] = OrderedDict()
         self._swept = self._next_due_ms = self._tidied_ms = 0
 
@@ -203,11 +211,8 @@ class SqliteStore(Store):
         if self._pid != os.getpid():
             self._forked()
         with self._lock:
-            connection, self._connection = self._connection, None
-            if connection is not None:
-                connection.close()
-
-    __del__ = close  # a connection that nobody closed is warned of from Python 3.13 on
+            self._connection = None
+            self._shut()
 
     def _one(self, query: str, *parts: str) -> str | None:
         with self._transaction() as db:
@@ -257,6 +262,9 @@ class SqliteStore(Store):
             db.close()
             raise
         self._connection = db
+        # From 3.13 on Python warns of a connection that nobody closed; a store that is not closed goes when nobody has it any more.
+        self._shut = shut = finalize(self, _close, db, self._pid)
+        shut.atexit = False
         return db
 
     def _patiently(self, attempt: Callable[[], T]) -> T:

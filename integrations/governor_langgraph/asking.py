@@ -15,6 +15,7 @@ from governor.resuming import asked
 from governor.runs import Question
 from governor.values import replace
 from governor_langgraph.context import within
+from governor_langgraph.langgraph_internals import checkpointer_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -105,7 +106,7 @@ def pending(
     graph: Pregel[Any, Any, Any, Any], config: Any, snapshot: StateSnapshot, found: tuple[Interrupt, ...]
 ) -> tuple[BaseCheckpointSaver[Any], Any, list[tuple[str, Any]], str] | None:
     """Where and what to write so that `get_state` shows `found` as an interrupt of the next task. None when nothing is next."""
-    saver: Any = within(config).get("__pregel_checkpointer") or cast("Any", graph).checkpointer
+    saver: Any = checkpointer_of(within(config)) or cast("Any", graph).checkpointer
     if not isinstance(saver, BaseCheckpointSaver) or not snapshot.tasks:
         return None
     return cast("BaseCheckpointSaver[Any]", saver), snapshot.config, [(INTERRUPT, found)], snapshot.tasks[0].id

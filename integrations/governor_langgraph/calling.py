@@ -16,14 +16,18 @@ from langchain_core.callbacks import BaseCallbackManager
 from langchain_core.language_models.chat_model_stream import ChatModelStream
 from langchain_core.messages import AIMessageChunk
 from langchain_core.outputs import LLMResult, RunInfo
-from langchain_core.tracers._streaming import _StreamingCallbackHandler, _V2StreamingCallbackHandler
 
 from governor.calls import ModelResponse
 from governor.drive import drive_stream, drive_stream_async
 from governor.effects import InvokeModel
 from governor.pipeline import model_call
 from governor_langgraph.chunks import AOpened, Opened
-from governor_langgraph.langgraph_internals import share_generation_info
+from governor_langgraph.langgraph_internals import (
+    EventStreamingHandler,
+    StreamingHandler,
+    combined_outputs,
+    share_generation_info,
+)
 from governor_langgraph.model_path import AtProvider, GovernedCall, Outgoing, completion_response, prepare, response_of
 
 if TYPE_CHECKING:
@@ -149,7 +153,7 @@ def merged(results: Sequence[LLMResult], model: BaseChatModel) -> LLMResult:
     runs: list[RunInfo] = [run for result in results for run in (result.run or ())]
     return LLMResult(
         generations=[generation for result in results for generation in result.generations],
-        llm_output=model._combine_llm_outputs(outputs),  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - as its own generate does
+        llm_output=combined_outputs(model, outputs),
         run=runs or None,
     )
 
@@ -267,7 +271,7 @@ def _may_stream(client: type[BaseChatModel]) -> bool:
 @functools.cache
 def _listens(handler: type[Any]) -> bool:
     """Whether handlers of this class take tokens. Remembered by class: checking a protocol is slow."""
-    return issubclass(handler, (_StreamingCallbackHandler, _V2StreamingCallbackHandler))
+    return issubclass(handler, (StreamingHandler, EventStreamingHandler))
 
 
 def _response(result: LLMResult, model: BaseChatModel, provider: str) -> ModelResponse:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from langchain_core.language_models import BaseChatModel
 
 from governor_langgraph import calling
 from governor_langgraph.context import current_step, model_taken, model_vouched
+from governor_langgraph.langgraph_internals import messages_given, starter, streams
 from governor_langgraph.wrapper_marker import governs_itself
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ def _stream(original: Callable[..., Iterator[AIMessageChunk]]) -> Callable[..., 
         **kwargs: Any,
     ) -> Iterator[AIMessageChunk]:
         step = model_step(self)
-        if step is None or not _streams(self, kwargs, asynchronous=False):
+        if step is None or not streams(self, kwargs, asynchronous=False):
             return original(
                 self, input, config, stop=stop, **kwargs
             )  # without streaming it falls into generate, governed there
@@ -113,7 +114,7 @@ def _stream(original: Callable[..., Iterator[AIMessageChunk]]) -> Callable[..., 
             made = client_method(self, out.model, "stream", original)
             return made(out.model, out.messages, config, stop=stop, **out.kwargs)
 
-        return calling.stream(step, self, _messages(self, input), kwargs, call)
+        return calling.stream(step, self, messages_given(self, input), kwargs, call)
 
     return stream
 
@@ -128,14 +129,14 @@ def _astream(original: Callable[..., AsyncIterator[AIMessageChunk]]) -> Callable
         **kwargs: Any,
     ) -> AsyncIterator[AIMessageChunk]:
         step = model_step(self)
-        if step is None or not _streams(self, kwargs, asynchronous=True):
+        if step is None or not streams(self, kwargs, asynchronous=True):
             return original(self, input, config, stop=stop, **kwargs)
 
         def call(out: Outgoing) -> AsyncIterator[AIMessageChunk]:
             made = client_method(self, out.model, "astream", original)
             return made(out.model, out.messages, config, stop=stop, **out.kwargs)
 
-        return calling.astream(step, self, _messages(self, input), kwargs, call)
+        return calling.astream(step, self, messages_given(self, input), kwargs, call)
 
     return astream
 
@@ -194,7 +195,7 @@ def _stream_v3(original: Callable[..., Any]) -> Callable[..., Any]:
 
     def _chat_model_stream_v3(self: BaseChatModel, *args: Any, **kwargs: Any) -> Any:
         opened = original(self, *args, **kwargs)
-        start = opened._ensure_started  # noqa: SLF001 - set by `set_start`, which has no getter
+        start = starter(opened)
 
         def vouched() -> None:
             token = model_vouched.set(True)
@@ -212,7 +213,7 @@ def _stream_v3(original: Callable[..., Any]) -> Callable[..., Any]:
 def _astream_v3(original: Callable[..., Any]) -> Callable[..., Any]:
     async def _achat_model_stream_v3(self: BaseChatModel, *args: Any, **kwargs: Any) -> Any:
         opened = await original(self, *args, **kwargs)
-        start = opened._ensure_started  # noqa: SLF001 - same
+        start = starter(opened)
 
         async def vouched() -> None:
             token = model_vouched.set(True)
@@ -234,14 +235,6 @@ _ABOUT = ("tags", "metadata", "run_name")
 def _split(kwargs: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     about = {name: value for name, value in kwargs.items() if name in _ABOUT}
     return about, {name: value for name, value in kwargs.items() if name not in _ABOUT}
-
-
-def _streams(model: BaseChatModel, kwargs: dict[str, Any], *, asynchronous: bool) -> bool:
-    return cast("Any", model)._should_stream(async_api=asynchronous, **{**kwargs, "stream": True})  # noqa: SLF001 - as `stream` asks
-
-
-def _messages(model: BaseChatModel, given: Any) -> list[BaseMessage]:
-    return cast("Any", model)._convert_input(given).to_messages()  # noqa: SLF001 - as `stream` converts
 
 
 ENTRY_POINTS: Mapping[str, Callable[[Any], Any]] = {

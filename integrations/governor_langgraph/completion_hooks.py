@@ -16,6 +16,7 @@ from langchain_core.outputs import LLMResult
 
 from governor_langgraph import calling
 from governor_langgraph.chat_hooks import model_step
+from governor_langgraph.langgraph_internals import prompt_given
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
@@ -233,7 +234,7 @@ def _prompt(out: Outgoing) -> str:
 
 
 def _message(model: BaseLLM, given: Any) -> list[HumanMessage]:
-    return [HumanMessage(cast("Any", model)._convert_input(given).to_string())]  # noqa: SLF001 - as `stream` converts
+    return [HumanMessage(prompt_given(model, given))]
 
 
 def _may_stream(model: BaseLLM, name: str) -> bool:

@@ -16,13 +16,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 from weakref import WeakKeyDictionary
 
-from langchain_core.runnables.config import var_child_runnable_config
 from opentelemetry import context as otel_context
 from opentelemetry.trace import INVALID_SPAN, set_span_in_context
 
 from governor.calls import StepRef
 from governor.history import HistoryMemo
 from governor.values import maker
+from governor_langgraph.langgraph_internals import control_of, var_child_runnable_config
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -343,8 +343,7 @@ def current_step() -> GovernedStep | None:
     ns = conf.get("checkpoint_ns") or ""
     if step is not None and (not ns or ns == step.ref.ns):
         return step
-    runtime = conf.get("__pregel_runtime")
-    control = step.control if step else getattr(runtime, "control", None)
+    control = step.control if step else control_of(conf)
     return GovernedStep(
         ref=step_ref(run.ref, ns) if ns or step is None else step.ref,
         run=run,

@@ -19,6 +19,7 @@ from governor.policy.load import LoadedPolicy, load
 from governor.report import GovernorReport
 from governor.runtime import Runtime
 from governor_langgraph.context import GovernedRun, within
+from governor_langgraph.langgraph_internals import control_of, is_resuming
 from governor_langgraph.resuming import Taken, at_root, take_up
 from governor_langgraph.second_line import SECOND_LINE
 from governor_langgraph.stops import publish, watched
@@ -216,7 +217,7 @@ class Governor:
         for this governor's whole life.
         """
         conf = within(config)
-        control = getattr(conf.get("__pregel_runtime"), "control", None)
+        control = control_of(conf)
         key = id(control) if control is not None else f"thread {conf.get('thread_id')}"
         with self._lock:
             known = self._ambient.get(key)
@@ -226,7 +227,7 @@ class Governor:
                 if known[1].otel is None and self.runtime.telemetry.traces:  # such a run may be older than the tracing
                     known[1].otel = get_current()
                 return known[1]
-            run, _ = self.open(config, resume=bool(conf.get("__pregel_resuming")), nested=False)
+            run, _ = self.open(config, resume=is_resuming(conf), nested=False)
             run.span.end()  # nobody will tell when this run ends; its steps and calls have spans of their own
             self._ambient[key] = (control, run)  # holding the control keeps its id from being given again
             while len(self._ambient) > AMBIENT_RUNS:

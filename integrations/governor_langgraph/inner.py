@@ -11,9 +11,10 @@ import threading
 from typing import TYPE_CHECKING, Any, cast
 from weakref import WeakKeyDictionary
 
-from langgraph.pregel import Pregel, _algo
+from langgraph.pregel import Pregel
 
 from governor_langgraph.context import current_run
+from governor_langgraph.langgraph_internals import algorithm
 from governor_langgraph.nodes import GovernedNode
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def hooks() -> Iterator[tuple[Any, str, Callable[[Any], Any]]]:
     """What is hooked, and by what."""
     yield Pregel, "stream", _stream
     yield Pregel, "astream", _astream
-    yield _algo, "get_runnable_for_task", _task
+    yield algorithm, "get_runnable_for_task", _task
 
 
 def _stream(original: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[Any]]:

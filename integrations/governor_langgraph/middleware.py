@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any, cast
 
 from langchain.agents.middleware import AgentMiddleware
 from langchain_core.messages import AIMessage
-from langchain_core.runnables.config import var_child_runnable_config
 
 from governor_langgraph import hooks, tool_path
 from governor_langgraph.answering import answered, requested
 from governor_langgraph.context import run_var, tool_taken
 from governor_langgraph.governing import Governor, ready
+from governor_langgraph.langgraph_internals import var_child_runnable_config
 from governor_langgraph.nodes import Entered, begin
 from governor_langgraph.recall import recall_tool
 from governor_langgraph.stops import GovernorStop

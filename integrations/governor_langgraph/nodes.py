@@ -12,16 +12,15 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
 
 from langchain_core.runnables import Runnable, RunnableConfig, RunnableSequence
-from langgraph._internal._runnable import RunnableSeq
 from langgraph.errors import GraphBubbleUp, ParentCommand
 from langgraph.prebuilt import ToolNode
-from langgraph.pregel._read import DEFAULT_BOUND, PregelNode
 from opentelemetry.trace import INVALID_SPAN, set_span_in_context
 
 from governor.errors import RunStopped
 from governor.pipeline import step_entry, step_exit
 from governor.values import replace
 from governor_langgraph.context import Active, GovernedStep, current_step, run_var, step_ref, superstep_of, within
+from governor_langgraph.langgraph_internals import DEFAULT_BOUND, PregelNode, RunnableSeq, executed, runtime_of
 from governor_langgraph.stops import GovernorStop, drain, stop
 
 if TYPE_CHECKING:
@@ -101,7 +100,7 @@ def begin(
     else:
         run, outer = governor.ambient(given), current_step()
     conf = within(given)
-    runtime = conf.get("__pregel_runtime")
+    runtime = runtime_of(conf)
     info = getattr(runtime, "execution_info", None)
     ref = step_ref(run.ref, conf.get("checkpoint_ns") or "", attempt=getattr(info, "node_attempt", 1))
     if run.governor.policy.policy.limits.fan_out is not None:
@@ -222,8 +221,7 @@ class GovernedPregelNode(PregelNode):
     @cached_property
     def node(self) -> Runnable[Any, Any] | None:
         """What Pregel executes: the user's runnable inside a governed step, then the writers."""
-        build = cast("Any", PregelNode.node).func  # the plain property: it knows what RunnableSeq takes in this version
-        plain = build(self)
+        plain = executed(self)
         if plain is None or self.bound is DEFAULT_BOUND:
             return plain
         if isinstance(self.bound, (RunnableSequence, RunnableSeq)):
@@ -231,7 +229,7 @@ class GovernedPregelNode(PregelNode):
         stand_in = copy.copy(self)
         stand_in.__dict__.pop("node", None)
         stand_in.bound = GovernedNode(self.bound, self.governor, recall=self.recall)
-        return build(stand_in)
+        return executed(stand_in)
 
     def copy(self, update: dict[str, Any]) -> PregelNode:
         """A governed copy, as LangGraph makes when it changes an attribute."""

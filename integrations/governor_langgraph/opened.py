@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from langgraph._internal._config import ensure_config
 from langgraph.errors import GraphBubbleUp, GraphDrained
 from langgraph.pregel import Pregel
 from langgraph.runtime import RunControl
@@ -27,6 +26,7 @@ from governor_langgraph.asking import (
     taken_off,
 )
 from governor_langgraph.context import current_step, run_var, within
+from governor_langgraph.langgraph_internals import ensure_config, is_resuming, is_task
 from governor_langgraph.nodes import GovernedPregelNode
 from governor_langgraph.stops import DrainText, GovernorStop
 
@@ -194,9 +194,9 @@ def open_run(graph: Graph, given: Any, config: Any) -> Opened | None:
         return None
     merged = cast("Mapping[str, Any]", ensure_config(graph.config, config))
     conf = within(merged)
-    nested = "__pregel_task_id" in conf
+    nested = is_task(conf)
     resume = given is None or (isinstance(given, Command) and cast("Any", given).resume is not None)
-    resume = resume or bool(conf.get("__pregel_resuming"))
+    resume = resume or is_resuming(conf)
     run, given = governor.open(merged, resume=resume, nested=nested, outer=current_step(), given=given)
     stateless = not cast("Any", graph).checkpointer or conf.get("thread_id") is None
     word = run.governor.policy.policy.on_exhausted

@@ -10,10 +10,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from langchain_core.messages import AIMessage
 from langchain_core.runnables import RunnableLambda, RunnableSequence
-from langgraph._internal._runnable import RunnableCallable, RunnableSeq
 from langgraph.constants import START
 from langgraph.prebuilt import ToolNode
-from langgraph.pregel._read import DEFAULT_BOUND
 from langgraph.types import Send
 
 from governor.policy.load import LoadedPolicy, load
@@ -21,6 +19,7 @@ from governor_langgraph.certificate import Cell, Certificate, Row, graph_hash
 from governor_langgraph.governing import Governor
 from governor_langgraph.graph import govern
 from governor_langgraph.inspect import reach
+from governor_langgraph.langgraph_internals import DEFAULT_BOUND, RunnableCallable, RunnableSeq, messages_key
 from governor_langgraph.probe_calls import model_rows, tool_rows
 from governor_langgraph.probing import CANNOT_RUN, HOST, RUNS
 from governor_langgraph.trial import Trial, deny_everything
@@ -161,7 +160,7 @@ def _given(bound: object, tools: tuple[str, ...]) -> Any:
         {"name": name, "args": {}, "id": f"call-{number}", "type": "tool_call"}
         for number, name in enumerate(tools or tuple(bound.tools_by_name))
     ]
-    return {cast("Any", bound)._messages_key: [AIMessage("", tool_calls=calls)]}  # noqa: SLF001 - a contract test watches
+    return {messages_key(bound): [AIMessage("", tool_calls=calls)]}
 
 
 def _own_methods(bound: object) -> str | None:

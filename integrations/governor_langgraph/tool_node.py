@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from governor_langgraph import innermost, tool_path
 from governor_langgraph.answering import requested
 from governor_langgraph.context import current_step
 from governor_langgraph.judging import ajudge, asks, judge, judged_var
+from governor_langgraph.langgraph_internals import (
+    calls_in,
+    own_functions,
+    run_one,
+    set_run_one,
+    set_wrap_hooks,
+    wrap_hooks,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -27,37 +35,36 @@ def governed_tool_node(node: ToolNode) -> ToolNode:
     Governed is what runs one call, wrappers of the user's included. A wrap hook would not do: its presence alone makes ToolNode handle
     errors (a store that is missing) which it raises otherwise.
     """
-    new = cast("Any", copy.copy(node))
-    new._wrap_tool_call = _guarded(new._wrap_tool_call)  # noqa: SLF001 - as below
-    new._awrap_tool_call = _aguarded(new._awrap_tool_call)  # noqa: SLF001 - as below
-    new._run_one = _governed(new)  # noqa: SLF001 - ToolNode has no public way to do this; test_conformance_findings watches
-    new._arun_one = _agoverned(new)  # noqa: SLF001 - same
+    new = copy.copy(node)
+    hook, ahook = wrap_hooks(node)
+    set_wrap_hooks(new, _guarded(hook), _aguarded(ahook))
+    set_run_one(new, _governed(new), _agoverned(new))
     new.func, new.afunc = _judged(new), _ajudged(new)  # or the copy would go on running the original's methods
     return new
 
 
 def _governed(node: Any) -> Callable[..., Any]:
     """The node's own way of running one call, behind the path."""
-    plain, supplied = node._run_one, _supplied(node)  # noqa: SLF001 - as above
+    (plain, _), supplied = run_one(node), _supplied(node)
 
-    def run_one(call: Any, input_type: Any, runtime: Any) -> Any:
+    def one(call: Any, input_type: Any, runtime: Any) -> Any:
         registered = call["name"] in node.tools_by_name
         return tool_path.wrap(call, lambda: plain(call, input_type, runtime), registered=registered, supplied=supplied)
 
-    return run_one
+    return one
 
 
 def _agoverned(node: Any) -> Callable[..., Any]:
     """The async twin of `_governed`."""
-    plain, supplied = node._arun_one, _supplied(node)  # noqa: SLF001 - as above
+    (_, plain), supplied = run_one(node), _supplied(node)
 
-    async def arun_one(call: Any, input_type: Any, runtime: Any) -> Any:
+    async def aone(call: Any, input_type: Any, runtime: Any) -> Any:
         registered = call["name"] in node.tools_by_name
         return await tool_path.awrap(
             call, lambda: plain(call, input_type, runtime), registered=registered, supplied=supplied
         )
 
-    return arun_one
+    return aone
 
 
 def _guarded(hook: Callable[[Any, Any], Any] | None) -> Callable[[Any, Any], Any] | None:
@@ -76,17 +83,18 @@ def _aguarded(hook: Callable[[Any, Any], Awaitable[Any]] | None) -> Callable[[An
 
 def _supplied(node: Any) -> bool:
     """Whether user code is around the tools, which may bring some that the node has not registered."""
-    return node._wrap_tool_call is not None or node._awrap_tool_call is not None  # noqa: SLF001 - as above
+    return wrap_hooks(node) != (None, None)
 
 
 def _judged(node: Any) -> Callable[..., Any]:
     """The node's own function, once all of its calls are judged."""
+    plain, _ = own_functions(node)
 
     def func(given: Any, **injected: Any) -> Any:
         step, calls = _together(node, given)
         token = judged_var.set(judge(step, calls) if step is not None else None)
         try:
-            return node._func(given, **injected)  # noqa: SLF001 - what RunnableCallable calls
+            return plain(given, **injected)
         finally:
             judged_var.reset(token)
 
@@ -94,11 +102,13 @@ def _judged(node: Any) -> Callable[..., Any]:
 
 
 def _ajudged(node: Any) -> Callable[..., Any]:
+    _, plain = own_functions(node)
+
     async def afunc(given: Any, **injected: Any) -> Any:
         step, calls = _together(node, given)
         token = judged_var.set(await ajudge(step, calls) if step is not None else None)
         try:
-            return await node._afunc(given, **injected)  # noqa: SLF001 - same
+            return await plain(given, **injected)
         finally:
             judged_var.reset(token)
 
@@ -111,7 +121,7 @@ def _together(node: Any, given: Any) -> tuple[GovernedStep | None, list[ToolCall
     if step is None or not asks(step):
         return None, []
     try:
-        calls, _ = node._parse_input(given)  # noqa: SLF001 - what LangGraph is about to run, in its order
+        calls = calls_in(node, given)
     except ValueError:
         return None, []  # nothing to run: the node says so itself
     if len(calls) < 2:

@@ -26,6 +26,7 @@ from governor_langgraph.answering import answered, requested
 from governor_langgraph.approval import answer_to
 from governor_langgraph.context import Execution, current_span, current_step, executing, tool_taken
 from governor_langgraph.judging import judged_var, judgement, seen_by
+from governor_langgraph.langgraph_internals import visible_args
 from governor_langgraph.messages import text_of
 from governor_langgraph.stops import GovernorStop, stop
 
@@ -324,7 +325,7 @@ class _Untaken:
 def _direct(step: GovernedStep, tool: BaseTool, given: Any, identifier: str | None) -> ToolCall:
     # Without an id the call gets one that is the same when the step runs again: questions about it are answered by their order.
     fields = cast("dict[str, Any]", given) if isinstance(given, dict) else {"input": given}
-    args = cast("Any", tool)._filter_injected_args(fields) if isinstance(given, dict) else fields  # noqa: SLF001 - state is no argument
+    args = visible_args(tool, fields) if isinstance(given, dict) else fields
     return ToolCall(step=step.ref, name=tool.name, args=args, id=identifier or f"{step.ref.ns}#{next(step.calls)}")
 
 

@@ -16,14 +16,23 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.language_models.llms import BaseLLM
 from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda, RunnableSequence
 from langchain_core.tools import BaseTool
-from langgraph._internal._runnable import RunnableCallable, RunnableSeq
 from langgraph.channels import EphemeralValue, LastValue, Topic
 from langgraph.constants import START
 from langgraph.prebuilt import ToolNode
 from langgraph.pregel import Pregel
-from langgraph.pregel._read import DEFAULT_BOUND, PregelNode
-from langgraph.pregel._write import ChannelWrite, ChannelWriteTupleEntry
 from langgraph.types import Send
+
+from governor_langgraph.langgraph_internals import (
+    DEFAULT_BOUND,
+    TASKS,
+    ChannelWrite,
+    ChannelWriteTupleEntry,
+    PregelNode,
+    RunnableCallable,
+    RunnableSeq,
+    messages_key,
+    wrap_hooks,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -39,8 +48,6 @@ __all__ = [
 ]
 
 AnyGraph = Pregel[Any, Any, Any, Any]
-_TASKS = "__pregel_tasks"
-"""The channel of a graph that holds what was sent to its nodes."""
 
 
 class Tripped(Exception):
@@ -116,7 +123,7 @@ def tripwired_graph(graph: AnyGraph, wire: Tripwire, seen: dict[int, AnyGraph] |
     new.channels = {
         **{name: LastValue(Any, name) for name in cast("Any", graph).channels},
         START: EphemeralValue(Any),
-        _TASKS: Topic(Send, accumulate=False),
+        TASKS: Topic(Send, accumulate=False),
     }
     new.input_channels = START
     new.nodes = {name: _node(name, node, wire, seen) for name, node in graph.nodes.items() if name != START}
@@ -125,7 +132,7 @@ def tripwired_graph(graph: AnyGraph, wire: Tripwire, seen: dict[int, AnyGraph] |
 
 
 def _to_tasks(send: Any) -> list[tuple[str, Any]]:
-    return [(_TASKS, send)]
+    return [(TASKS, send)]
 
 
 _SENT = ChannelWriteTupleEntry(mapper=_to_tasks)
@@ -225,15 +232,14 @@ class _Reached(Runnable[Any, Any]):
 
 def _tool_node(node: ToolNode, wire: Tripwire) -> ToolNode:
     """A plain ToolNode over tripwired tools; wrappers that user code gave trip too, and nothing handles errors."""
-    given = cast("Any", node)
-    name = given.name or "tools"
+    name, (hook, ahook) = node.name or "tools", wrap_hooks(node)
     return ToolNode(
         [tripwired_tool(tool, wire) for tool in node.tools_by_name.values()],
         name=name,
         handle_tool_errors=False,
-        messages_key=given._messages_key,  # noqa: SLF001 - ToolNode has no public way; a contract test watches
-        wrap_tool_call=given._wrap_tool_call and wire.function(name),  # noqa: SLF001 - same
-        awrap_tool_call=given._awrap_tool_call and wire.coroutine(name),  # noqa: SLF001 - same
+        messages_key=messages_key(node),
+        wrap_tool_call=hook and wire.function(name),
+        awrap_tool_call=ahook and wire.coroutine(name),
     )
 
 

@@ -19,6 +19,7 @@ from pydantic import ConfigDict
 from governor_langgraph import calling
 from governor_langgraph.context import current_step
 from governor_langgraph.governing import Governor, ready
+from governor_langgraph.langgraph_internals import streams
 from governor_langgraph.nodes import begin
 from governor_langgraph.wrapper_marker import SelfGoverned
 
@@ -169,7 +170,7 @@ def wrap_model(
 
 def _streams(out: Outgoing, *, asynchronous: bool) -> bool:
     """Whether the client streams, asked as LangChain asks."""
-    return cast("Any", out.model)._should_stream(async_api=asynchronous, **{**out.kwargs, "stream": True})  # noqa: SLF001
+    return streams(out.model, out.kwargs, asynchronous=asynchronous)
 
 
 def _options(method: Any, run_manager: Any) -> dict[str, Any]:
