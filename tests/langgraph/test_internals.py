@@ -231,6 +231,7 @@ def test_a_model_says_whether_it_streams_and_converts_what_it_is_given() -> None
     assert {} == internals.combined_outputs(MODEL, [{}, {}])
 
 
+@pytest.mark.filterwarnings("ignore::langchain_core._api.LangChainBetaWarning")
 def test_an_event_stream_starts_by_what_set_start_was_given() -> None:
     opened = MODEL.stream_events("hi", version="v3")
 
