@@ -18,8 +18,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-QUICK = ("tests/core", "tests/langgraph", "tests/stores", "tests/vendors")
+QUICK = ("tests/core", "tests/langgraph", "tests/vendors")
 """Folders whose tests meet a library or something of Python's that changes; the others hold whatever the versions."""
+LONG = ("generated", "kill", "many_threads", "matrix", "probe", "stop_matrix")
+"""Tests of `tests/langgraph` that take longer than all others together: quick runs leave them to `make versions`."""
 SHOWN = ("langgraph", "langchain", "langchain-core")
 
 
@@ -111,7 +113,8 @@ def run(leg: Leg, *, quick: bool) -> tuple[str, ...]:
     python = prepared(leg, command)
     libraries = versions(python)
     folders = [name for name in QUICK if (ROOT / name).exists() and name not in leg.without] if quick else ["tests"]
-    ignored = [] if quick else [f"--ignore={name}" for name in leg.without]
+    left_out = [f"tests/langgraph/test_{name}.py" for name in LONG] if quick else list(leg.without)
+    ignored = [f"--ignore={name}" for name in left_out]
     print(f"--- {leg.name}: Python {version}, {', '.join(SHOWN)} {libraries}", flush=True)
     options = ["-q", "-n", "auto", "--dist", "loadfile", "--inline-snapshot=disable", *ignored]
     tests = subprocess.Popen(
