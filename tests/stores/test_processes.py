@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from governor.ledger import ReserveRequest
+from governor.stores.ledgers import SWEEP
 from governor.stores.sqlite import SqliteStore
 from governor.testing import START_MS, hold, spent_and_reserved
 
@@ -66,7 +67,9 @@ def test_a_process_killed_at_any_point_leaves_a_sound_ledger(tmp_path: Path, wor
     assert 7 * settled <= spent <= 7 * (settled + 1)
     assert 10 * (admitted - settled - 1) <= reserved
 
-    store.reserve(ReserveRequest(id="later", holds=(hold("other/o", 0),), ttl_ms=1, now_ms=START_MS + 60_000))
+    for number in range(admitted // SWEEP + 2):  # each looks at so many leases; a slow reader lets its victim make more
+        later = ReserveRequest(id=f"later {number}", holds=(hold("other/o", 0),), ttl_ms=1, now_ms=START_MS + 60_000)
+        store.reserve(later)
 
     assert {"org/o": (spent + reserved, 0), "run/a": (spent + reserved, 0)} == spent_and_reserved(store)
     store.close()
