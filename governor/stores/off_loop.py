@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 
 class OffLoop(Store):
-    """Another store, whose async calls do not block the loop. Each costs the way to a thread and back, some 0.1 ms.
+    """Another store, whose async calls do not block the loop. Each costs the way to a thread and back.
 
     LangGraph's development server raises an error for I/O on its loop: serve a graph there with `store=OffLoop(SqliteStore(path))`.
     """

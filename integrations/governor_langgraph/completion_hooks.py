@@ -126,13 +126,15 @@ def _direct(original: Callable[..., LLMResult]) -> Callable[..., LLMResult]:
         self: BaseLLM, prompts: list[str], stop: Any = None, run_manager: Any = None, **kwargs: Any
     ) -> LLMResult:
         step = model_step(cast("Any", self))
-        if step is None:
+        if step is None or not prompts:
             return original(self, prompts, stop, run_manager, **kwargs)
 
         def call(out: Outgoing) -> LLMResult:
-            return original(out.model, prompts, stop, run_manager, **out.kwargs)
+            return original(out.model, [_prompt(out)], stop, run_manager, **out.kwargs)
 
-        return calling.generate(step, cast("Any", self), [HumanMessage(each) for each in prompts], kwargs, call)
+        return _merged(
+            [calling.generate(step, cast("Any", self), [HumanMessage(each)], kwargs, call) for each in prompts]
+        )
 
     return _generate
 
@@ -142,13 +144,15 @@ def _adirect(original: Callable[..., Any]) -> Callable[..., Any]:
         self: BaseLLM, prompts: list[str], stop: Any = None, run_manager: Any = None, **kwargs: Any
     ) -> LLMResult:
         step = model_step(cast("Any", self))
-        if step is None:
+        if step is None or not prompts:
             return await original(self, prompts, stop, run_manager, **kwargs)
 
         async def call(out: Outgoing) -> LLMResult:
-            return await original(out.model, prompts, stop, run_manager, **out.kwargs)
+            return await original(out.model, [_prompt(out)], stop, run_manager, **out.kwargs)
 
-        return await calling.agenerate(step, cast("Any", self), [HumanMessage(each) for each in prompts], kwargs, call)
+        return _merged(
+            [await calling.agenerate(step, cast("Any", self), [HumanMessage(each)], kwargs, call) for each in prompts]
+        )
 
     return _agenerate
 

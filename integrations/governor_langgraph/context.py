@@ -6,15 +6,12 @@ Context variables, set where LangGraph copies the context (a node's own) or for 
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 import threading
 from collections import OrderedDict
-from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
-from weakref import WeakKeyDictionary
 
 from opentelemetry import context as otel_context
 from opentelemetry.trace import INVALID_SPAN, set_span_in_context
@@ -23,9 +20,10 @@ from governor.calls import StepRef
 from governor.history import HistoryMemo
 from governor.values import maker
 from governor_langgraph.langgraph_internals import control_of, var_child_runnable_config
+from governor_langgraph.seats import found, seat
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
     from contextvars import Token
     from types import TracebackType
 
@@ -53,6 +51,7 @@ __all__ = [
     "model_taken",
     "model_vouched",
     "run_var",
+    "seated",
     "second_line",
     "step_ref",
     "step_var",
@@ -160,33 +159,10 @@ executing: ContextVar[Execution | None] = ContextVar("governor_executing", defau
 
 # --- where a context is empty -----------------------------------------------------------------------------------------
 
-_threads = threading.local()
-"""`step`: the step whose node this thread is running, for code that runs in an empty context."""
-_tasks: WeakKeyDictionary[asyncio.Task[Any], GovernedStep] = WeakKeyDictionary()
-"""The same for tasks of an event loop, many of which share a thread."""
 
-
-def _task() -> asyncio.Task[Any] | None:
-    return asyncio.current_task() if asyncio._get_running_loop() is not None else None  # noqa: SLF001 - made for frameworks, does not raise
-
-
-def _seated() -> GovernedStep | None:
-    """The step whose node is being run right here, whatever the context says."""
-    task = _task()
-    return getattr(_threads, "step", None) if task is None else _tasks.get(task)
-
-
-def _seat(step: GovernedStep | None) -> GovernedStep | None:
-    """Make `step` the one whose node is run here; answers the one before."""
-    task = _task()
-    if task is None:
-        before = getattr(_threads, "step", None)
-        _threads.step = step
-        return before
-    before = _tasks.pop(task, None)
-    if step is not None:
-        _tasks[task] = step
-    return before
+def seated() -> GovernedStep | None:
+    """The step that code right here belongs to, by its context or by who runs it."""
+    return step_var.get() or found()
 
 
 def current_run() -> GovernedRun | None:
@@ -194,7 +170,7 @@ def current_run() -> GovernedRun | None:
     run = run_var.get()
     if run is not None:
         return run
-    step = _seated()
+    step = found()
     return step.run if step is not None else None
 
 
@@ -218,31 +194,22 @@ class Held:
         self._tokens = [
             variable.set(cast("Any", value)) for variable, value in zip(_CARRIED, self._values, strict=True)
         ]
-        self._before = _seat(self._values[1])
+        self._before = seat(self._values[1])
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Put back what was there."""
-        _seat(self._before)
+        seat(self._before)
         for variable, token in zip(_CARRIED, self._tokens, strict=True):
             variable.reset(cast("Any", token))
-
-    @contextmanager
-    def seated(self) -> Iterator[None]:
-        """Have the step found by this thread, for code that starts an empty context."""
-        before = _seat(self._values[1])
-        try:
-            yield
-        finally:
-            _seat(before)
 
 
 def held() -> Held | None:
     """What code that starts from here without a context has to take along; None outside of governed runs."""
     run, step = run_var.get(), step_var.get()
     if run is None:
-        step = _seated()
+        step = found()
         if step is None:
             return None
         run = step.run
@@ -269,7 +236,7 @@ class Active:
         self._step: Token[GovernedStep | None] | None = None
         if self.step is not None:
             self._step = step_var.set(self.step)
-            self._before = _seat(self.step)
+            self._before = seat(self.step)
         self._line = second_line.set(self.run.governor.second_line)
         self._span = otel_context.attach(self.otel) if self.otel is not None else None
 
@@ -281,7 +248,7 @@ class Active:
             otel_context.detach(self._span)
         second_line.reset(self._line)
         if self._step is not None:
-            _seat(self._before)
+            seat(self._before)
             step_var.reset(self._step)
         run_var.reset(self._run)
 
@@ -336,7 +303,7 @@ def current_step() -> GovernedStep | None:
     """
     run, step = run_var.get(), step_var.get()
     if run is None:
-        return _seated()
+        return found()
     if step is not None and step.run is not run:
         step = None
     conf = within(var_child_runnable_config.get())

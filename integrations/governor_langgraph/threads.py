@@ -16,10 +16,13 @@ from contextvars import Context
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from governor_langgraph.context import Held, held
+from governor_langgraph.context import Held, held, run_var, seated
+from governor_langgraph.seats import seat
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from governor_langgraph.context import GovernedStep
 
 __all__ = ["hooks"]
 
@@ -55,11 +58,17 @@ def _run(thread: threading.Thread, current: Held, run: Callable[[], None]) -> No
 
 def _submit(original: Callable[..., Any]) -> Callable[..., Any]:
     def submit(self: ThreadPoolExecutor, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        if _brings_context(fn):
+            step = seated()
+            return (
+                original(self, fn, *args, **kwargs) if step is None else original(self, _at, step, fn, *args, **kwargs)
+            )
         current = held()
-        if current is None:
-            return original(self, fn, *args, **kwargs)
-        within = _seated if _brings_context(fn) else _within
-        return original(self, within, current, fn, *args, **kwargs)
+        return (
+            original(self, fn, *args, **kwargs)
+            if current is None
+            else original(self, _within, current, fn, *args, **kwargs)
+        )
 
     return submit
 
@@ -76,10 +85,13 @@ def _within(current: Held, fn: Callable[..., Any], /, *args: Any, **kwargs: Any)
         return fn(*args, **kwargs)
 
 
-def _seated(current: Held, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+def _at(step: GovernedStep, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
     """The context is the caller's already; code in it that starts an empty one is found by its thread."""
-    with current.seated():
+    before = seat(step)
+    try:
         return fn(*args, **kwargs)
+    finally:
+        seat(before)
 
 
 def _start_new_thread(original: Callable[..., int]) -> Callable[..., int]:
@@ -94,9 +106,12 @@ def _start_new_thread(original: Callable[..., int]) -> Callable[..., int]:
 
 def _create_task(original: Callable[..., Any]) -> Callable[..., Any]:
     def create_task(self: Any, coro: Any, **kwargs: Any) -> Any:
-        own = kwargs.get("context")
-        if own is not None and (current := held()) is not None:
-            own.run(current.settle_in)
+        own: Context | None = kwargs.get("context")
+        if own is not None and own.get(run_var) is None and (current := held()) is not None:
+            try:
+                own.run(current.settle_in)
+            except RuntimeError:  # it is the one that this very code runs in, and so cannot be entered
+                current.settle_in()
         return original(self, coro, **kwargs)
 
     return create_task

@@ -11,6 +11,7 @@ import http.client
 import importlib
 import re
 from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import urlsplit
 
 from governor_langgraph.context import current_step, model_taken
 from governor_langgraph.second_line import refuse_ungoverned
@@ -60,10 +61,18 @@ def hooks() -> Iterator[tuple[Any, str, Callable[[Any], Any]]]:
 
 def _putrequest(original: Callable[..., None]) -> Callable[..., None]:
     def putrequest(self: http.client.HTTPConnection, method: str, url: str, *args: Any, **kwargs: Any) -> None:
-        _look(method, self.host, url)
+        host, path = _destination(self, url)
+        _look(method, host, path)
         original(self, method, url, *args, **kwargs)
 
     return putrequest
+
+
+def _destination(connection: http.client.HTTPConnection, url: str) -> tuple[str, str]:
+    """Whom a request is for. Through a proxy the connection's own host is the proxy's."""
+    given = urlsplit(url)
+    tunnel: str | None = getattr(connection, "_tunnel_host", None)
+    return given.hostname or tunnel or connection.host, given.path
 
 
 def _send(original: Callable[..., Any]) -> Callable[..., Any]:

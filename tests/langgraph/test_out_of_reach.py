@@ -15,9 +15,11 @@ import pytest
 from langchain_core.callbacks import CallbackManager
 from langchain_core.language_models import BaseChatModel
 from langchain_core.language_models.fake import FakeListLLM
+from langgraph.func import entrypoint, task
 from langgraph.graph import START, MessagesState, StateGraph
 
 from governor import CallDenied
+from governor.stores.memory import MemoryStore
 from governor_langgraph import govern, hooks, watch
 from governor_langgraph.transport import asks_a_model
 from tests.langgraph.fakes import Streaming, policy
@@ -98,6 +100,22 @@ def test_a_raw_client_over_the_standard_librarys_connection_is_refused() -> None
 
     with pytest.raises(CallDenied, match="/model/nova/converse"):
         govern(one_node(node), policy()).invoke(GIVEN)
+
+
+def test_a_raw_client_behind_a_proxy_is_known_by_whom_it_asks() -> None:
+    def through_a_tunnel(state: MessagesState) -> dict[str, Any]:
+        connection = http.client.HTTPSConnection("proxy.example")
+        connection.set_tunnel("api.anthropic.com")
+        connection.putrequest("POST", "/v1/messages")
+        return {"messages": []}
+
+    def by_its_whole_address(state: MessagesState) -> dict[str, Any]:
+        http.client.HTTPConnection("proxy.example").putrequest("POST", "http://api.anthropic.com/v1/messages")
+        return {"messages": []}
+
+    for node in (through_a_tunnel, by_its_whole_address):
+        with pytest.raises(CallDenied, match=r"api\.anthropic\.com/v1/messages"):
+            govern(one_node(node), policy()).invoke(GIVEN)
 
 
 def test_a_lenient_policy_lets_raw_clients_pass_and_an_embedding_always_passes() -> None:
@@ -210,6 +228,76 @@ def test_user_code_in_a_thread_sees_the_context_that_it_would_see_without_govern
     govern(one_node(node), policy()).invoke(GIVEN)
 
     assert ["nothing"] == seen
+
+
+async def test_a_task_may_be_given_the_context_that_its_maker_runs_in_and_one_of_another_run_keeps_that() -> None:
+    model = Streaming(rule=lambda messages: "an answer")
+    kept: list[contextvars.Context] = []
+
+    async def ask() -> Any:
+        return await model.ainvoke("x")
+
+    async def first(state: MessagesState) -> dict[str, Any]:
+        kept.append(contextvars.copy_context())
+        return {"messages": []}
+
+    async def second(state: MessagesState) -> dict[str, Any]:
+        empty = contextvars.Context()
+        await empty.run(lambda: asyncio.get_running_loop().create_task(ask(), context=empty))  # entered right now
+        await asyncio.create_task(ask(), context=kept[0])  # of the first run
+        return {"messages": []}
+
+    one, two = MemoryStore(), MemoryStore()
+    await govern(one_node(first), policy(budgets=calls(9)), store=one).ainvoke(GIVEN)
+    await govern(one_node(second), policy(budgets=calls(9)), store=two).ainvoke(GIVEN)
+
+    assert 2 == len(model.calls)
+    assert [1] == [balance.spent for balance in one.balances()]
+    assert [1] == [balance.spent for balance in two.balances()]
+
+
+def test_the_body_of_a_task_is_a_node_of_its_own_that_a_policy_may_deny() -> None:
+    ran: list[str] = []
+
+    @task
+    def shell(command: str) -> str:
+        ran.append(command)
+        return "done"
+
+    @entrypoint()
+    def flow(given: dict[str, Any]) -> str:
+        ran.append("flow")
+        return shell("rm").result()
+
+    denied = policy(nodes={"default": "deny", "rules": [{"id": "own", "node": "flow", "decide": "allow"}]})
+    with watch() as runs:
+        govern(flow, denied).invoke(GIVEN)
+
+    assert ["flow"] == ran
+    assert runs[0].stopped is not None
+    assert "flow/shell" == runs[0].stopped.seen
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+async def test_prompts_given_to_a_completion_models_provider_method_are_calls_of_their_own(asynchronous: bool) -> None:
+    """One reservation for a list of prompts would let their answers pass a limit as often as there are prompts."""
+    seen = Seen()
+    model = Completing(seen=seen)
+
+    def node(state: MessagesState) -> dict[str, Any]:
+        return {"messages": [("ai", each[0].text) for each in model._generate(["a"] * 5).generations]}
+
+    async def anode(state: MessagesState) -> dict[str, Any]:
+        return {"messages": [("ai", each[0].text) for each in (await model._agenerate(["a"] * 5)).generations]}
+
+    with watch() as runs:
+        if asynchronous:
+            await govern(one_node(anode), policy(budgets=calls(3))).ainvoke(GIVEN)
+        else:
+            govern(one_node(node), policy(budgets=calls(3))).invoke(GIVEN)
+
+    assert 3 == seen.provider
+    assert runs[0].stopped is not None
 
 
 async def test_a_task_beside_a_governed_run_is_not_touched() -> None:
