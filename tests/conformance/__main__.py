@@ -76,17 +76,7 @@ def run(suite: Suite, way: str, folder: Path, args: argparse.Namespace, only: Se
         "PYTHONPATH": str(HERE),  # the plugin alone: the suite's own package is called `tests` as this project's is
         "PYTHONDONTWRITEBYTECODE": "1",
     }
-    options = [
-        "-p",
-        "governed_suite",
-        "-p",
-        "no:cacheprovider",
-        "-q",
-        "-o",
-        "addopts=",
-        "--timeout",
-        str(TEST_TIMEOUT_S),
-    ]
+    options = ["-p", "governed_suite", "-p", "no:cacheprovider", "-q", "-o", "addopts=", f"--timeout={TEST_TIMEOUT_S}"]
     options += ["-n", "0" if only else str(args.workers), "--dist", "loadfile"]
     options += ["-o", "asyncio_mode=auto"] if suite.asyncio else []
     options += ["-k", args.k] if args.k else []
