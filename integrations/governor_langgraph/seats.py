@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import threading
+from threading import get_ident
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
 __all__ = ["found", "seat"]
 
-_threads = threading.local()
-"""`step`: the step whose node this thread is running, for code that runs in an empty context."""
+_threads: dict[int, GovernedStep] = {}
+"""By thread, while it runs a node. A dictionary, since agents run each tool in a new thread, and a `threading.local` is set up in each."""
 _tasks: WeakKeyDictionary[asyncio.Task[Any], GovernedStep] = WeakKeyDictionary()
 """The same for tasks of an event loop, many of which share a thread."""
 
@@ -23,19 +23,19 @@ def _task() -> asyncio.Task[Any] | None:
 
 
 def found() -> GovernedStep | None:
-    """The step whose node is being run right here, whatever the context says."""
+    """The step whose node is being run right here."""
     task = _task()
-    return getattr(_threads, "step", None) if task is None else _tasks.get(task)
+    return _threads.get(get_ident()) if task is None else _tasks.get(task)
 
 
 def seat(step: GovernedStep | None) -> GovernedStep | None:
     """Make `step` the one whose node is run here; answers the one before."""
     task = _task()
-    if task is None:
-        before = getattr(_threads, "step", None)
-        _threads.step = step
+    before = _threads.pop(get_ident(), None) if task is None else _tasks.pop(task, None)
+    if step is None:
         return before
-    before = _tasks.pop(task, None)
-    if step is not None:
+    if task is None:
+        _threads[get_ident()] = step
+    else:
         _tasks[task] = step
     return before

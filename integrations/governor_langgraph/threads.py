@@ -37,8 +37,7 @@ def hooks() -> Iterator[tuple[Any, str, Callable[[Any], Any]]]:
 
 def _start(original: Callable[..., None]) -> Callable[..., None]:
     def start(self: threading.Thread) -> None:
-        current = held()
-        if current is not None and not _serves_many(self):
+        if not _serves_many(self) and (current := held()) is not None:
             self.run = partial(_run, self, current, self.run)
         original(self)
 
