@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from difflib import unified_diff
 from itertools import zip_longest
 from typing import Any
 
@@ -18,7 +19,7 @@ from tests.langgraph.generated.world import World
 
 STREAM_MODES = ["values", "updates", "custom", "messages", "checkpoints", "tasks", "debug"]
 _IDS = re.compile(
-    r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|\b[0-9a-f]{32}\b|\d{4}-\d\d-\d\dT[\d:.+]+|lc_run-+\S+|0x[0-9a-f]+"
+    r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|\b[0-9a-f]{32}\b|\d{4}-\d\d-\d\dT[\d:.+]+|lc_run-+\S+|\b0x[0-9a-f]{6,}"
 )
 ROUNDS = 6
 """Resumes after interrupts and errors before one is enough."""
@@ -34,7 +35,7 @@ def _shape(value: Any) -> Any:
         return value.model_dump(exclude={"id"})
     if isinstance(value, dict):
         return {
-            key: _shape(each)
+            key: sorted(map(repr, map(_shape, each))) if key == "interrupts" else _shape(each)
             for key, each in value.items()
             if key not in ("id", "run_id", "parent_run_id", "parent_ids")
         }
@@ -98,7 +99,13 @@ def _govern(app: Any) -> Any:
     return govern(app, OPEN)
 
 
-_WAYS: tuple[Callable[[Any], Any], Callable[[Any], Any]] = (lambda app: app, _govern)
+def _bare(app: Any) -> Any:
+    return app
+
+
+_WAYS: tuple[Callable[[Any], Any], Callable[[Any], Any]] = (_bare, _govern)
+BARE_TWICE: tuple[Callable[[Any], Any], Callable[[Any], Any]] = (_bare, _bare)
+"""What differs between two bare runs has no one way to go, and says nothing about governor."""
 
 
 def _compared(bare: Side, governed: Side) -> list[str]:
@@ -106,10 +113,16 @@ def _compared(bare: Side, governed: Side) -> list[str]:
         side.saw_parts("bodies that ran", side.world.bodies)
         side.saw_parts("models asked", [[each.text for each in asked] for _, asked, _ in side.world.model.calls.seen])
     return [
-        f"{(mine or theirs or ('', ''))[0]}:\n  bare     {mine and mine[1][:2000]}\n  governed {theirs and theirs[1][:2000]}"
+        _difference(mine or ("", ""), theirs or ("", ""))
         for mine, theirs in zip_longest(bare.seen, governed.seen)
         if mine != theirs
     ]
+
+
+def _difference(mine: tuple[str, str], theirs: tuple[str, str]) -> str:
+    """The lines that only one of the two has; - is bare, + is governed."""
+    lines = unified_diff(mine[1].split("\n"), theirs[1].split("\n"), n=0, lineterm="")
+    return "\n".join([f"{mine[0] or theirs[0]}:", *(line[:2000] for line in lines)])
 
 
 def _drawn(side: Side) -> None:
