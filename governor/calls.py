@@ -51,6 +51,13 @@ class RunRef:
     started_ms: int = 0
     """Store or driver clock at the start of the run, milliseconds since the epoch."""
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names under which an operator may halt it, widest first: `all`, `org=acme`, ..., `thread=...`, `run=...`."""
+        scopes = [f"{scope}={name}" for scope, name in self.scopes.items()]
+        thread = (f"thread={self.thread}",) if self.thread else ()
+        return ("all", *scopes, *thread, f"run={self.id}")
+
 
 @cheap
 @dataclass(frozen=True, slots=True, kw_only=True)

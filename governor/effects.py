@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
 from governor.calls import Meter, ModelRef, ModelRequest, ModelResponse, RunRef, StepRef, ToolCall, ToolResult
-from governor.ledger import Charge, Hold, Lease, Shortfall
+from governor.ledger import Charge, Hold, Lease, Refusal
 from governor.values import cheap
 
 if TYPE_CHECKING:
@@ -95,13 +95,19 @@ class Change(Effect[T]):
 
     run: RunRef
     apply: Callable[[RunState], tuple[RunState, T]]
+    later: bool = False
+    """Whether a store across a network may write it with the run's next operation (see `Store.change`)."""
 
 
 @cheap
 @dataclass(frozen=True, slots=True)
-class Reserve(Effect[Lease | Shortfall]):
-    """Take before spending: all holds or none. Whoever performs it gives the lease its id, new in all processes."""
+class Reserve(Effect[Lease | Refusal]):
+    """Take before spending: all holds or none. Without holds it only asks whether an operator halted the run."""
 
+    run: RunRef
+    key: str
+    """The call: its run, its node, its number in the run (allotted by the store) and its attempt. The lease's id, unless another call
+    has it: then whoever performs this adds an id that is new in all processes, so that no call is ever let through on another's lease."""
     holds: tuple[Hold, ...]
     ttl_ms: int
     now_ms: int

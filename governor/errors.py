@@ -5,6 +5,7 @@
     |   +-- PolicyErrors            several of them at once
     +-- ConfigurationError          the developer's mistake: not a graph, missing extra, no credentials
     +-- StoreError                  the store could not be read or written; hard limits refuse (fail closed)
+    |   +-- LeaseConflict           one id for two different calls
     +-- Refused                     a decision of the policy at run time; carries a `Reason`
         +-- CallDenied              this one call may not happen
         +-- RunStopped              the run must end: a loop, a limit, an exhausted budget
@@ -27,6 +28,7 @@ __all__ = [
     "CallDenied",
     "ConfigurationError",
     "GovernorError",
+    "LeaseConflict",
     "PolicyError",
     "PolicyErrors",
     "Refused",
@@ -93,6 +95,15 @@ class ConfigurationError(GovernorError):
 
 class StoreError(GovernorError):
     """The store did not answer or its content is unreadable. Under a hard limit nothing is dispatched."""
+
+
+class LeaseConflict(StoreError):
+    """A reservation repeats an id with another payload. Answering it with the first call's lease would let a second call through free."""
+
+    def __init__(self, lease: str) -> None:
+        """Name the id."""
+        self.lease = lease
+        super().__init__(f"the lease {lease} was reserved for another call. Give every call an id of its own.")
 
 
 class Refused(GovernorError):

@@ -1,19 +1,39 @@
 """Ledger values: holds, leases, charges. Amounts are integers: tokens, nano-USD, calls, milliseconds.
 
-Life of a lease: reserve -> DISPATCHED -> SETTLED (actual) | RELEASED (never billed) | FORFEIT (expired after dispatch: charged
-at the reserved worst case; a late settlement trues it up once).
+    (none) --reserve--> RESERVED --dispatch--> DISPATCHED --settle--> SETTLED (at what was used)
+    RESERVED --release or ttl--> RELEASED (nothing is charged)
+    DISPATCHED --release, on evidence that nothing was billed--> RELEASED
+    DISPATCHED --ttl--> FORFEIT (charged at the reserved worst case) --late settle, once--> SETTLED
+
+A call that starts at once is reserved and dispatched in one step; RESERVED is for work that waits.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
 
 from governor.values import cheap
 
-__all__ = ["WORDS", "Balance", "Charge", "Hold", "Lease", "LeaseState", "ReserveRequest", "Shortfall", "Unit", "shown"]
+__all__ = [
+    "WORDS",
+    "Adjustment",
+    "AdjustmentKind",
+    "Balance",
+    "Charge",
+    "Halted",
+    "Hold",
+    "Lease",
+    "LeaseRecord",
+    "LeaseState",
+    "Refusal",
+    "ReserveRequest",
+    "Shortfall",
+    "Unit",
+    "shown",
+]
 
 
 class Unit(StrEnum):
@@ -23,6 +43,8 @@ class Unit(StrEnum):
     INPUT_TOKENS = "input_tokens"
     OUTPUT_TOKENS = "output_tokens"
     NANO_USD = "nano_usd"
+    FEES = "fees"
+    """Nano-USD of fees alone: what tools and a provider's own tools cost beside tokens."""
     MODEL_CALLS = "model_calls"
     TOOL_CALLS = "tool_calls"
     CALLS = "calls"
@@ -33,7 +55,10 @@ class Unit(StrEnum):
 class LeaseState(StrEnum):
     """Where a lease stands."""
 
+    RESERVED = "reserved"
+    """Held, and its call has not begun."""
     DISPATCHED = "dispatched"
+    """Its call may have been billed."""
     SETTLED = "settled"
     RELEASED = "released"
     FORFEIT = "forfeit"
@@ -46,6 +71,10 @@ class Hold:
 
     ledger: str
     """Key of the ledger: budget id, scope value and window, so that a window rolls over by its key."""
+    earlier: tuple[str, ...] = ()
+    """For a rolling window: the ledgers of the slices before this one, whose amounts count against the limit too."""
+    per_ms: int | None = None
+    """For a rate: `limit` may flow in so many milliseconds, metered as a leaky bucket (the generic cell rate algorithm). None: a budget."""
     unit: Unit
     amount: int
     limit: int | None
@@ -70,8 +99,16 @@ class ReserveRequest:
     id: str
     holds: tuple[Hold, ...]
     ttl_ms: int
-    """A lease not settled by then is forfeit."""
+    """By then a lease that was dispatched is forfeit, one that was not is released."""
     now_ms: int
+    dispatched: bool = True
+    """Whether its call begins at once. If not, `Store.dispatch` says when."""
+    payload: str = ""
+    """Digest of what the call sends. The same id with another payload is a conflict, not a repetition."""
+    scopes: tuple[str, ...] = ()
+    """Names under which the call may have been halted: `all`, `tenant=acme`, `run=...`."""
+    run: str = ""
+    """The run whose call it is, for people who look at leases, and for a store that writes its pending state along."""
 
 
 @cheap
@@ -84,6 +121,10 @@ class Lease:
     state: LeaseState = LeaseState.DISPATCHED
     passed: tuple[Shortfall, ...] = ()
     """Soft and observed limits that this very reservation passed, with what their ledgers held before it."""
+    used_permille: int = field(default=0, compare=False)
+    """How far the tightest of its hard budgets was used before it: spent and reserved by others, in thousandths of the limit."""
+    tightest: str = field(default="", compare=False)
+    """Id of that budget; empty when none is hard."""
 
 
 @cheap
@@ -94,12 +135,32 @@ class Shortfall:
     hold: Hold
     spent: int
     reserved: int
+    granted: int = 0
+    """What operators added to the limit of this ledger."""
+    retry_ms: int | None = None
+    """For a rate: in how many milliseconds it would fit if nobody else came. None: waiting does not help."""
 
     @property
     def remaining(self) -> int:
         """What could still be reserved, in the hold's unit. Never negative."""
         limit = self.hold.limit if self.hold.limit is not None else self.hold.alert
-        return max(0, (limit or 0) - self.spent - self.reserved)
+        return max(0, (limit or 0) + self.granted - self.spent - self.reserved)
+
+
+@cheap
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Halted:
+    """A refused reservation: an operator stopped this scope (`governor halt`)."""
+
+    scope: str
+    """`all`, `tenant=acme`, `run=...`."""
+    who: str
+    why: str
+    at_ms: int
+
+
+Refusal = Shortfall | Halted
+"""What is answered instead of a lease."""
 
 
 @cheap
@@ -110,12 +171,14 @@ class Charge:
     lease: str
     amounts: tuple[int, ...]
     now_ms: int
+    run: str = ""
+    """The run whose call it was; as in `ReserveRequest`."""
 
 
 @cheap
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Balance:
-    """One ledger at one moment."""
+    """One ledger at one moment. Of a rate, `reserved` is what its bucket held when it was last touched."""
 
     ledger: str
     unit: Unit
@@ -124,6 +187,60 @@ class Balance:
     limit: int | None
     budget: str
     scope: str
+    granted: int = 0
+    """Added to the limit by operators."""
+    opened_ms: int = 0
+    """When it was first reserved on, and when last: what a forecast divides by."""
+    touched_ms: int = 0
+    per_ms: int | None = None
+    """Set for a rate."""
+
+    @property
+    def debt(self) -> int:
+        """How far it is beyond its limit, because a provider billed more than the clamp allowed. 0 when it is not."""
+        return max(0, self.spent + self.reserved - self.limit - self.granted) if self.limit is not None else 0
+
+
+@cheap
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeaseRecord:
+    """A lease as its store keeps it, for operators."""
+
+    id: str
+    state: LeaseState
+    run: str
+    holds: tuple[Hold, ...]
+    due_ms: int
+
+
+class AdjustmentKind(StrEnum):
+    """What an operator did."""
+
+    GRANT = "grant"
+    """Add `amount` to the limit of ledger `subject`."""
+    RESET = "reset"
+    """Take what ledger `subject` has spent as forgiven: its window begins anew. What is reserved stays."""
+    HALT = "halt"
+    """Refuse every further call under scope `subject`."""
+    RESUME = "resume"
+    """Take a halt back."""
+
+
+@cheap
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Adjustment:
+    """A change that a person made to a live store: never without who and why, and never forgotten."""
+
+    id: str
+    """Repeating it with the same id changes nothing."""
+    kind: AdjustmentKind
+    subject: str
+    """A ledger's key, or a scope for halts."""
+    amount: int = 0
+    """In the ledger's unit: what a grant adds (negative: takes back), what a reset forgave."""
+    who: str
+    why: str
+    at_ms: int
 
 
 WORDS: Mapping[Unit, str] = {
@@ -140,7 +257,7 @@ WORDS: Mapping[Unit, str] = {
 
 def shown(amount: int, unit: Unit) -> str:
     """An amount for people: `$0.48`, `1200 tokens`, `350 ms`."""
-    if unit is not Unit.NANO_USD:
+    if unit not in (Unit.NANO_USD, Unit.FEES):
         return f"{amount} {WORDS[unit]}"
     dollars = Decimal(amount).scaleb(-9)
     exact = f"{dollars.normalize():f}"

@@ -64,29 +64,32 @@ def model_call(call: ModelCall, controls: Controls) -> Flow[ModelResponse]:
 
     admission = controls.loop.admit_model(state, call, now)
     yield from admit(step, admission.decision)
-    routed = controls.route.choose(state, call)
+    routed, attempt = controls.route.choose(state, call), 0
     while True:
+        attempt += 1
         yield from admit(step, routed.decision)
         ratio = yield from ask(Calibration(routed.model))
         viewed = controls.compact.view(state, call, routed, now, ratio=ratio)
         yield from admit(step, viewed.decision)
         request = controls.order.arrange(state, call, routed, viewed, note=admission.note)
 
-        quote, lease = yield from reserve_model(request, routed, controls, now, ratio=ratio, grants=state.grants)
+        quote, lease = yield from reserve_model(
+            request, routed, controls, now, ratio=ratio, state=state, attempt=attempt
+        )
         meter = Meter()
         try:
             response = yield from ask(InvokeModel(quote.request, meter))
         except BaseException:
             ended = yield from ask(NOW)
             charged = controls.budget.broken(quote, meter, ended - now)
-            yield from release_or_settle(lease, charged, ended)
+            yield from release_or_settle(step, lease, charged, ended)
             yield from record_failed_model(quote, routed, viewed, billed=charged is not None)
             if not meter.again:
                 raise
             now = ended
             continue  # what the client would have retried by itself is another attempt, held and paid for like the first
         usage, ended = controls.budget.usage(quote, response, meter), (yield from ask(NOW))
-        yield from settle(lease, controls.budget.amounts(quote, usage, ended - now), ended, free=response.cached)
+        yield from settle(step, lease, controls.budget.amounts(quote, usage, ended - now), ended, free=response.cached)
 
         judged = controls.route.judge(state, quote.request, response)
         yield from record_model(quote, routed, viewed, usage, response, judged)
@@ -119,20 +122,20 @@ def tool_call(call: ToolCall, controls: Controls, judged: Decision | None = None
     if once and (refusal := (yield from use_approval(call, controls))) is not None:
         return refusal
 
-    quote, lease = yield from reserve_tool(call, controls, now, grants=state.grants)
+    quote, lease = yield from reserve_tool(call, controls, now, state=state)
     meter = Meter()
     try:
         result = yield from ask(InvokeTool(call, meter, once))
     except BaseException:
         ended = yield from ask(NOW)
         amounts = None if meter.rejected else controls.budget.tool_amounts(quote, ended - now)
-        yield from release_or_settle(lease, amounts, ended)
+        yield from release_or_settle(step, lease, amounts, ended)
         yield from record_failed_tool(call, quote, billed=amounts is not None)
         if once and meter.rejected:
             yield from ask(Change(step.run, lambda before: (controls.access.unused(before, call), None)))
         raise
     ended = yield from ask(NOW)
-    yield from settle(lease, controls.budget.tool_amounts(quote, ended - now), ended)
+    yield from settle(step, lease, controls.budget.tool_amounts(quote, ended - now), ended)
     yield from record_tool(call, result, quote)
     yield from ask(Change(step.run, after_tool(controls, call, result, ended)))
     return result

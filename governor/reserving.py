@@ -7,22 +7,23 @@ from typing import TYPE_CHECKING, NoReturn
 from governor.decisions import Decision, Reason, Verdict
 from governor.effects import Change, Decided, Flow, Release, Reserve, Settle, ask
 from governor.errors import CallDenied, RunStopped
-from governor.ledger import Charge, Lease, Shortfall
+from governor.ledger import Charge, Halted, Lease, Shortfall
 from governor.report import reason_of
 from governor.runs import Stopped
 from governor.values import maker, replace
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from governor.calls import ModelRequest, StepRef, ToolCall
     from governor.controls import Controls
-    from governor.ledger import Hold
+    from governor.ledger import Hold, Refusal
     from governor.plans import Quote, Routed, ToolQuote
     from governor.runs import RunState
 
 __all__ = [
     "admit",
+    "lease_key",
     "refuse",
     "refuse_again",
     "release_or_settle",
@@ -84,68 +85,69 @@ def refuse_again(step: StepRef, state: RunState) -> Flow[None]:
     raise RunStopped(reason, policy_hash=step.run.policy_hash)
 
 
+def lease_key(step: StepRef, state: RunState, attempt: int | None = None) -> str:
+    """What a call's lease is called: run, node, number of the model call (`attempt` is counted from 1) or of the tool call in the run."""
+    call = f"t{state.tool_calls}" if attempt is None else f"m{state.model_calls}.{attempt}"
+    return f"{step.run.id}/{step.path}/{call}"
+
+
 def reserve_model(
-    request: ModelRequest, routed: Routed, controls: Controls, now: int, *, ratio: int, grants: Mapping[str, int]
+    request: ModelRequest, routed: Routed, controls: Controls, now: int, *, ratio: int, state: RunState, attempt: int
 ) -> Flow[tuple[Quote, Lease]]:
     """Price the final request, put the clamp on it and take the money before it is spent. Raises RunStopped or CallDenied.
 
-    `ratio`: real tokens per 1,000 estimated ones. `grants`: what a person added to this run's limits.
+    `ratio`: real tokens per 1,000 estimated ones. `state`: the run's, with what a person added to its limits.
     """
     step = request.call.step
+    key = lease_key(step, state, attempt)
     quote = controls.budget.quote(request, routed, ratio, now)
     if isinstance(quote, Decision):
         return (yield from refuse(step, quote))
-    quote = controls.budget.with_grants(quote, grants)
-    lease = yield from _take(quote.holds, controls, now)
+    quote = controls.budget.with_grants(quote, state.grants)
+    lease = yield from _take(step, key, quote.holds, controls, now)
     if isinstance(lease, Shortfall):
         smaller = controls.budget.shrink(quote, lease)  # a shorter answer may still fit; once, never a search
         if smaller is not None:
             quote = smaller
-            lease = yield from _take(quote.holds, controls, now)
-    if isinstance(lease, Shortfall):
-        return (yield from refuse(step, controls.budget.refusal(lease)))
-    if lease.passed:
-        yield from _report(step, lease, controls)
-    return quote, lease
+            lease = yield from _take(step, key, quote.holds, controls, now)
+    return quote, (yield from _granted(step, lease, controls))
 
 
-def reserve_tool(
-    call: ToolCall, controls: Controls, now: int, *, grants: Mapping[str, int]
-) -> Flow[tuple[ToolQuote, Lease]]:
+def reserve_tool(call: ToolCall, controls: Controls, now: int, *, state: RunState) -> Flow[tuple[ToolQuote, Lease]]:
     """Hold the fee and the count of a tool call. Raises RunStopped or CallDenied."""
     quote = controls.budget.quote_tool(call, now)
     if isinstance(quote, Decision):
         return (yield from refuse(call.step, quote))
-    quote = controls.budget.with_grants(quote, grants)
-    lease = yield from _take(quote.holds, controls, now)
-    if isinstance(lease, Shortfall):
-        return (yield from refuse(call.step, controls.budget.refusal(lease)))
-    if lease.passed:
-        yield from _report(call.step, lease, controls)
-    return quote, lease
+    quote = controls.budget.with_grants(quote, state.grants)
+    lease = yield from _take(call.step, lease_key(call.step, state), quote.holds, controls, now)
+    return quote, (yield from _granted(call.step, lease, controls))
 
 
-def settle(lease: Lease, amounts: Sequence[int], now: int, *, free: bool = False) -> Flow[None]:
+def settle(step: StepRef, lease: Lease, amounts: Sequence[int], now: int, *, free: bool = False) -> Flow[None]:
     """Charge what was used; `free` gives the lease back whole (an answer from LangChain's own cache)."""
     if not lease.holds:
         return
     if free:
         yield from ask(Release(lease.id, now))
     else:
-        yield from ask(Settle(_charge(lease=lease.id, amounts=tuple(amounts), now_ms=now)))
+        yield from ask(Settle(_charge(lease=lease.id, amounts=tuple(amounts), now_ms=now, run=step.run.id)))
 
 
-def release_or_settle(lease: Lease, amounts: Sequence[int] | None, now: int) -> Flow[None]:
+def release_or_settle(step: StepRef, lease: Lease, amounts: Sequence[int] | None, now: int) -> Flow[None]:
     """After a failure: None means that nothing was billed; amounts are what was observed, or the worst case."""
-    yield from settle(lease, amounts or (), now, free=amounts is None)
+    yield from settle(step, lease, amounts or (), now, free=amounts is None)
 
 
-def _report(step: StepRef, lease: Lease, controls: Controls) -> Flow[None]:
-    for passed in lease.passed:
+def _granted(step: StepRef, answer: Lease | Refusal, controls: Controls) -> Flow[Lease]:
+    """The lease, with what it passes reported. Raises RunStopped when there is none."""
+    if isinstance(answer, Halted):
+        return (yield from refuse(step, controls.budget.halt(answer)))
+    if isinstance(answer, Shortfall):
+        return (yield from refuse(step, controls.budget.refusal(answer)))
+    for passed in answer.passed:
         yield from ask(Decided(step, controls.budget.alert(passed)))
+    return answer
 
 
-def _take(holds: tuple[Hold, ...], controls: Controls, now: int) -> Flow[Lease | Shortfall]:
-    if not holds:
-        return Lease(id="", holds=())
-    return (yield from ask(Reserve(holds, controls.budget.lease_ttl_ms, now)))
+def _take(step: StepRef, key: str, holds: tuple[Hold, ...], controls: Controls, now: int) -> Flow[Lease | Refusal]:
+    return (yield from ask(Reserve(step.run, key, holds, controls.budget.lease_ttl_ms, now)))

@@ -22,8 +22,9 @@ from governor.effects import (
     Reserve,
     Settle,
 )
+from governor.errors import LeaseConflict
 from governor.ids import Ids
-from governor.ledger import ReserveRequest
+from governor.ledger import Lease, ReserveRequest
 from governor.prices import PriceBook
 from governor.stores.memory import MemoryStore
 from governor.telemetry import Telemetry
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
     from opentelemetry.trace import Span
 
+    from governor.ledger import Refusal
     from governor.policy.load import LoadedPolicy
     from governor.stores.contract import Store
 
@@ -118,8 +120,41 @@ def _called(effect: Effect[Any]) -> InvokeModel | InvokeTool | Approve:
     raise TypeError(message)
 
 
-def _wanted(runtime: Runtime, effect: Reserve) -> ReserveRequest:
-    return _reservation(id=runtime.new_id(), holds=effect.holds, ttl_ms=effect.ttl_ms, now_ms=effect.now_ms)
+def _wanted(runtime: Runtime, effect: Reserve, key: str | None = None) -> ReserveRequest:
+    """The request. Its payload is new each time: what repeats an id with another one is not the same attempt sent twice."""
+    run = effect.run
+    return _reservation(
+        id=key or effect.key,
+        holds=effect.holds,
+        ttl_ms=effect.ttl_ms,
+        now_ms=effect.now_ms,
+        payload=runtime.new_id(),
+        scopes=run.names,
+        run=run.id,
+    )
+
+
+def _reserve(runtime: Runtime, effect: Reserve) -> Lease | Refusal:
+    store = runtime.store
+    if not effect.holds:
+        return store.halted(effect.run.names) or _NO_LEASE
+    try:
+        return store.reserve(_wanted(runtime, effect))
+    except LeaseConflict:  # the store forgot how far the run had counted, or two workers run one step
+        return store.reserve(_wanted(runtime, effect, f"{effect.key}+{runtime.new_id()}"))
+
+
+async def _areserve(runtime: Runtime, effect: Reserve) -> Lease | Refusal:
+    store = runtime.store
+    if not effect.holds:
+        return await store.ahalted(effect.run.names) or _NO_LEASE
+    try:
+        return await store.areserve(_wanted(runtime, effect))
+    except LeaseConflict:
+        return await store.areserve(_wanted(runtime, effect, f"{effect.key}+{runtime.new_id()}"))
+
+
+_NO_LEASE = Lease(id="", holds=())
 
 
 _HERE: Mapping[type[Effect[Any]], Callable[[Runtime, Any, Span], Any]] = {
@@ -130,16 +165,16 @@ _HERE: Mapping[type[Effect[Any]], Callable[[Runtime, Any, Span], Any]] = {
     ),
     Decided: lambda runtime, effect, span: runtime.telemetry.decided(span, effect.step, effect.decision),
     Measured: lambda runtime, effect, span: runtime.telemetry.measured(span, effect.attributes),
-    Change: lambda runtime, effect, span: runtime.store.change(effect.run.id, effect.apply),
-    Reserve: lambda runtime, effect, span: runtime.store.reserve(_wanted(runtime, effect)),
+    Change: lambda runtime, effect, span: runtime.store.change(effect.run.id, effect.apply, later=effect.later),
+    Reserve: lambda runtime, effect, span: _reserve(runtime, effect),
     Settle: lambda runtime, effect, span: runtime.store.settle(effect.charge),
     Release: lambda runtime, effect, span: runtime.store.release(effect.lease, effect.now_ms),
     Keep: lambda runtime, effect, span: runtime.store.keep(effect.run.id, effect.handle, effect.text),
 }
 """Effects that do not touch the graph."""
 _STORED_ASYNC: Mapping[type[Effect[Any]], Callable[[Runtime, Any], Awaitable[Any]]] = {
-    Change: lambda runtime, effect: runtime.store.achange(effect.run.id, effect.apply),
-    Reserve: lambda runtime, effect: runtime.store.areserve(_wanted(runtime, effect)),
+    Change: lambda runtime, effect: runtime.store.achange(effect.run.id, effect.apply, later=effect.later),
+    Reserve: _areserve,
     Settle: lambda runtime, effect: runtime.store.asettle(effect.charge),
     Release: lambda runtime, effect: runtime.store.arelease(effect.lease, effect.now_ms),
     Keep: lambda runtime, effect: runtime.store.akeep(effect.run.id, effect.handle, effect.text),

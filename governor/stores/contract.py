@@ -5,10 +5,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, TypeVar
 
+from governor.errors import StoreError
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from governor.ledger import Balance, Charge, Lease, ReserveRequest, Shortfall
+    from governor.ledger import Adjustment, Balance, Charge, Halted, Lease, LeaseRecord, Refusal, ReserveRequest
     from governor.runs import RunState
 
 __all__ = ["Store"]
@@ -25,12 +27,51 @@ class Store(ABC):
     """
 
     @abstractmethod
-    def change(self, run: str, apply: Callable[[RunState], tuple[RunState, T]]) -> T:
-        """Replace the state of `run` (a fresh `RunState` if there is none) by a pure function's result; answer its second part."""
+    def change(self, run: str, apply: Callable[[RunState], tuple[RunState, T]], *, later: bool = False) -> T:
+        """Replace the state of `run` (a fresh `RunState` if there is none) by a pure function's result; answer its second part.
+
+        `later`: a store across a network may write it together with the run's next operation, and may apply it to what it knows of the
+        run. For counters and memories whose loss with the process costs nothing; never for what must be decided once.
+        """
 
     @abstractmethod
-    def reserve(self, request: ReserveRequest) -> Lease | Shortfall:
-        """Hold all or nothing: refused by the first hold for which spent + reserved + amount > limit. Sweeps expired leases first."""
+    def reserve(self, request: ReserveRequest) -> Lease | Refusal:
+        """Hold all or nothing, in one atomic step: a repeated id is answered first, then halts, then the first hold that does not fit.
+
+        A budget does not fit when spent + reserved + amount > limit + granted over its window, a rate when its bucket would overflow.
+        Sweeps some expired leases first. Raises LeaseConflict for a known id with another payload.
+        """
+
+    def dispatch(self, lease: str, now_ms: int) -> bool:
+        """The call of a lease that waited begins now. False when the lease is over: reserve again. Idempotent."""
+        raise self._lacks("dispatch")
+
+    def extend(self, lease: str, ttl_ms: int, now_ms: int) -> bool:
+        """Heartbeat of a long call: the lease ends no earlier than `ttl_ms` from now. False when it is over already."""
+        raise self._lacks("extend")
+
+    def leases(self, run: str = "") -> Sequence[LeaseRecord]:
+        """Leases that are remembered and not settled or released, of one run or of all, oldest first."""
+        raise self._lacks("leases")
+
+    def adjust(self, adjustment: Adjustment) -> None:
+        """Make an operator's change and remember it. Idempotent by id. Raises StoreError for a grant or reset of an unknown ledger."""
+        raise self._lacks("adjust")
+
+    def audit(self, limit: int = 100) -> Sequence[Adjustment]:
+        """The latest changes that operators made, newest first."""
+        raise self._lacks("audit")
+
+    def halted(self, scopes: Sequence[str]) -> Halted | None:
+        """The halt of the first of these scopes that has one."""
+        raise self._lacks("halted")
+
+    def halts(self) -> Sequence[Halted]:
+        """Every halt in force, in order of their scopes."""
+        raise self._lacks("halts")
+
+    def _lacks(self, what: str) -> StoreError:
+        return StoreError(f"{type(self).__name__} has no {what}")
 
     @abstractmethod
     def settle(self, charge: Charge) -> None:
@@ -38,7 +79,7 @@ class Store(ABC):
 
     @abstractmethod
     def release(self, lease: str, now_ms: int) -> None:
-        """Give the lease's holds back. No effect on a lease that is settled, released or forfeit."""
+        """Give the lease's holds back: it was never dispatched, or the provider refused before any token. No effect on one that is over."""
 
     @abstractmethod
     def balances(self, prefix: str = "") -> Sequence[Balance]:
@@ -75,11 +116,23 @@ class Store(ABC):
         """Make a blocking call that uses the store, from async code; off the loop where the store may keep it waiting."""
         return call()
 
-    async def achange(self, run: str, apply: Callable[[RunState], tuple[RunState, T]]) -> T:
+    async def achange(self, run: str, apply: Callable[[RunState], tuple[RunState, T]], *, later: bool = False) -> T:
         """Async twin of `change`."""
-        return self.change(run, apply)
+        return self.change(run, apply, later=later)
 
-    async def areserve(self, request: ReserveRequest) -> Lease | Shortfall:
+    async def adispatch(self, lease: str, now_ms: int) -> bool:
+        """Async twin of `dispatch`."""
+        return self.dispatch(lease, now_ms)
+
+    async def aextend(self, lease: str, ttl_ms: int, now_ms: int) -> bool:
+        """Async twin of `extend`."""
+        return self.extend(lease, ttl_ms, now_ms)
+
+    async def ahalted(self, scopes: Sequence[str]) -> Halted | None:
+        """Async twin of `halted`."""
+        return self.halted(scopes)
+
+    async def areserve(self, request: ReserveRequest) -> Lease | Refusal:
         """Async twin of `reserve`."""
         return self.reserve(request)
 

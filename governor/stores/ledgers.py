@@ -2,16 +2,35 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from governor.errors import LeaseConflict
 from governor.ledger import LeaseState, Shortfall
+from governor.stores.rates import EMPTY, Bucket, drained, retry_ms
+from governor.values import cheap
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Mapping, Sequence
 
-    from governor.ledger import Hold
+    from governor.ledger import Halted, Hold, ReserveRequest
 
-__all__ = ["KEEP_MS", "SWEEP", "first_shortfall", "movement", "passed", "wanted"]
+__all__ = [
+    "KEEP_MS",
+    "MOST",
+    "NOTHING",
+    "SWEEP",
+    "Counted",
+    "checked",
+    "first_shortfall",
+    "granting",
+    "halt_among",
+    "movement",
+    "same_call",
+]
+
+MOST = 9_000_000_000_000_000
+"""Largest amount and limit: $9.0 M in nano-USD. Beyond 2**53 the numbers of a Redis script are no longer exact."""
 
 SWEEP = 64
 """Expired leases that one reserve looks after, so that no single call pays for all of them. Nothing is admitted wrongly
@@ -21,39 +40,73 @@ KEEP_MS = 24 * 3_600_000
 settled or released is remembered until its ttl is over: repetitions come within it."""
 
 
-def wanted(holds: Sequence[Hold]) -> dict[str, int]:
-    """Sum of the holds by ledger."""
-    sums: dict[str, int] = {}
-    for hold in holds:
-        sums[hold.ledger] = sums.get(hold.ledger, 0) + hold.amount
-    return sums
+@cheap
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """What counts against one hold: its ledger, with those of the earlier slices of its window."""
+
+    spent: int = 0
+    reserved: int = 0
+    granted: int = 0
+    bucket: Bucket = EMPTY
+    """For a rate, and then alone."""
 
 
-def first_shortfall(holds: Sequence[Hold], balance: Callable[[str], tuple[int, int]]) -> Shortfall | None:
-    """The first hold that does not fit its ledger, given (spent, reserved) by ledger. Raises ValueError for a negative hold."""
+NOTHING = Counted()
+
+
+def checked(hold: Hold) -> Hold:
+    """The hold. Raises ValueError for an amount that would give instead of take, or that not every store can count exactly."""
+    if not 0 <= hold.amount <= MOST:
+        message = f"a hold of {hold.amount} on {hold.ledger}: amounts are 0 to {MOST}"
+        raise ValueError(message)
+    return hold
+
+
+def first_shortfall(holds: Sequence[Hold], counts: Sequence[Counted], now_ms: int) -> Shortfall | None:
+    """The first hold that does not fit; `counts` has one entry for each. Raises ValueError as `checked` does."""
     taken: dict[str, int] = {}
-    for hold in holds:
-        if hold.amount < 0:
-            message = f"a hold of {hold.amount} on {hold.ledger} would give instead of take"
-            raise ValueError(message)
-        spent, reserved = balance(hold.ledger)
+    for hold, now in zip(holds, counts, strict=True):
+        checked(hold)
         before = taken.get(hold.ledger, 0)
-        reserved += before
-        if hold.limit is not None and spent + reserved + hold.amount > hold.limit:
-            return Shortfall(hold=hold, spent=spent, reserved=reserved)
+        if hold.per_ms:
+            short = _too_fast(hold, now.bucket, before, now_ms)
+            if short:
+                return short
+        elif hold.limit is not None and now.spent + now.reserved + before + hold.amount > hold.limit + now.granted:
+            return Shortfall(hold=hold, spent=now.spent, reserved=now.reserved + before, granted=now.granted)
         taken[hold.ledger] = before + hold.amount
     return None
 
 
-def passed(holds: Sequence[Hold], balance: Callable[[str], tuple[int, int]]) -> tuple[Shortfall, ...]:
-    """The soft limits that these holds take their ledgers past, each reported once: by the reservation that does it."""
-    found: list[Shortfall] = []
-    for hold in holds:
+def _too_fast(hold: Hold, bucket: Bucket, before: int, now_ms: int) -> Shortfall | None:
+    wait = retry_ms(bucket, hold, now_ms, before)
+    if wait == 0:
+        return None
+    held = -(-drained(bucket, hold.limit or 0, now_ms) // (hold.per_ms or 1))
+    return Shortfall(hold=hold, spent=0, reserved=held + before, retry_ms=wait)
+
+
+def granting(holds: Sequence[Hold], counts: Sequence[Counted]) -> tuple[tuple[Shortfall, ...], int, str]:
+    """What is said of a lease that is about to be granted.
+
+    The soft limits it passes (each is reported once, by the reservation that does it), how far the tightest hard budget was used
+    before it, in thousandths, and which that is.
+    """
+    alerts: list[Shortfall] = []
+    used, tightest = 0, ""
+    for hold, now in zip(holds, counts, strict=True):
+        if hold.per_ms:
+            continue
+        weight = now.spent + now.reserved
         if hold.alert is not None:
-            spent, reserved = balance(hold.ledger)
-            if spent + reserved <= hold.alert < spent + reserved + hold.amount:
-                found.append(Shortfall(hold=hold, spent=spent, reserved=reserved))
-    return tuple(found)
+            if weight <= hold.alert + now.granted < weight + hold.amount:
+                alerts.append(Shortfall(hold=hold, spent=now.spent, reserved=now.reserved, granted=now.granted))
+        elif hold.limit is not None:
+            permille = weight * 1_000 // max(1, hold.limit + now.granted)
+            if permille > used or not tightest:
+                used, tightest = permille, hold.budget
+    return tuple(alerts), used, tightest
 
 
 def movement(state: LeaseState, held: int, charged: int) -> tuple[int, int]:
@@ -62,3 +115,14 @@ def movement(state: LeaseState, held: int, charged: int) -> tuple[int, int]:
     A forfeit hold was charged at its worst case already, so that only the difference moves.
     """
     return (charged - held, 0) if state is LeaseState.FORFEIT else (charged, -held)
+
+
+def halt_among(scopes: Sequence[str], halts: Mapping[str, Halted]) -> Halted | None:
+    """The first of `scopes` that was halted."""
+    return next((halts[scope] for scope in scopes if scope in halts), None)
+
+
+def same_call(request: ReserveRequest, payload: str) -> None:
+    """Raises LeaseConflict when a known id comes back with another payload: somebody's key is not unique."""
+    if request.payload and payload and request.payload != payload:
+        raise LeaseConflict(request.id)

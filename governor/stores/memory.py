@@ -4,47 +4,22 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass, field
-from heapq import heappop, heappush
 from threading import Lock
 from typing import TYPE_CHECKING, TypeVar
 
-from governor.ledger import Balance, Lease, LeaseState
 from governor.runs import RunState, continued
 from governor.stores.contract import Store
-from governor.stores.ledgers import KEEP_MS, SWEEP, first_shortfall, movement, passed
-from governor.values import maker
+from governor.stores.counters import Counters
+from governor.stores.ledgers import halt_among
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from governor.ledger import Charge, Hold, ReserveRequest, Shortfall, Unit
+    from governor.ledger import Adjustment, Balance, Charge, Halted, Lease, LeaseRecord, Refusal, ReserveRequest
 
 __all__ = ["MemoryStore"]
 
-_lease = maker(Lease)
-
 T = TypeVar("T")
-
-
-@dataclass(slots=True)
-class _Ledger:
-    """Counters of one ledger. Mutable, and only touched under the store's lock."""
-
-    unit: Unit
-    budget: str
-    scope: str
-    limit: int | None
-    expires_ms: int | None
-    spent: int = 0
-    reserved: int = 0
-
-
-@dataclass(slots=True)
-class _Entry:
-    """A lease as kept: what it holds, where it stands."""
-
-    holds: tuple[Hold, ...]
-    state: LeaseState = LeaseState.DISPATCHED
 
 
 @dataclass(slots=True)
@@ -60,16 +35,14 @@ class MemoryStore(Store):
         """Start empty. Beyond `max_runs` the run that was used longest ago is forgotten."""
         self._max_runs = max_runs
         self._money = Lock()
-        self._ledgers: dict[str, _Ledger] = {}
-        self._leases: dict[str, _Entry] = {}
-        self._due: list[tuple[int, str]] = []
-        self._ends: list[tuple[int, str]] = []
+        self._counters = Counters()
         self._state = Lock()
         self._runs: OrderedDict[str, _Run] = OrderedDict()
         self._threads: OrderedDict[str, str] = OrderedDict()
 
-    def change(self, run: str, apply: Callable[[RunState], tuple[RunState, T]]) -> T:
-        """Replace the state of `run` under the lock; `apply` runs exactly once here and must not call the store."""
+    def change(self, run: str, apply: Callable[[RunState], tuple[RunState, T]], *, later: bool = False) -> T:
+        """Replace the state of `run` under the lock, now; `apply` runs exactly once here and must not call the store."""
+        del later
         with self._state:
             entry = self._runs.get(run)
             if entry is None:
@@ -79,67 +52,63 @@ class MemoryStore(Store):
             entry.state, answer = apply(entry.state)
         return answer
 
-    def reserve(self, request: ReserveRequest) -> Lease | Shortfall:
+    def reserve(self, request: ReserveRequest) -> Lease | Refusal:
         """Hold all or nothing; a repeated id answers the lease it got before, whatever the budgets say now."""
         with self._money:
-            self._sweep(request.now_ms)
-            known = self._leases.get(request.id)
-            if known is not None:
-                return Lease(id=request.id, holds=known.holds, state=known.state)
-            short = first_shortfall(request.holds, self._balance)
-            if short:
-                return short
-            alerts = passed(request.holds, self._balance)
-            for hold in request.holds:
-                self._open(hold).reserved += hold.amount
-            due = request.now_ms + request.ttl_ms
-            self._leases[request.id] = _Entry(request.holds)
-            heappush(self._due, (due, request.id))
-            return _lease(id=request.id, holds=request.holds, passed=alerts)
+            return self._counters.reserve(request)
+
+    def dispatch(self, lease: str, now_ms: int) -> bool:
+        """The call of a lease that waited begins now."""
+        with self._money:
+            return self._counters.dispatch(lease, now_ms)
+
+    def extend(self, lease: str, ttl_ms: int, now_ms: int) -> bool:
+        """Let a lease live at least `ttl_ms` from now."""
+        with self._money:
+            return self._counters.extend(lease, ttl_ms, now_ms)
 
     def settle(self, charge: Charge) -> None:
-        """Charge a lease once. A lease that nobody remembers was forfeit long ago: its worst case stands."""
+        """Charge a lease once."""
         with self._money:
-            entry = self._leases.get(charge.lease)
-            if entry is None or entry.state in (LeaseState.SETTLED, LeaseState.RELEASED):
-                return
-            pairs = list(zip(entry.holds, charge.amounts, strict=True))  # all or nothing, also when they do not match
-            for hold, amount in pairs:
-                ledger = self._ledgers.get(hold.ledger)
-                if ledger is None:  # its window is long over
-                    continue
-                spent, reserved = movement(entry.state, hold.amount, amount)
-                ledger.spent += spent
-                ledger.reserved += reserved
-            entry.state = LeaseState.SETTLED
+            self._counters.settle(charge)
 
     def release(self, lease: str, now_ms: int) -> None:
-        """Give a dispatched lease back whole."""
-        del now_ms
+        """Give a lease back whole."""
         with self._money:
-            entry = self._leases.get(lease)
-            if entry is None or entry.state is not LeaseState.DISPATCHED:
-                return
-            for hold in entry.holds:
-                self._ledgers[hold.ledger].reserved -= hold.amount
-            entry.state = LeaseState.RELEASED
+            self._counters.release(lease, now_ms)
 
     def balances(self, prefix: str = "") -> Sequence[Balance]:
         """Ledgers whose key begins with `prefix`, in key order."""
         with self._money:
-            return [
-                Balance(
-                    ledger=key,
-                    unit=ledger.unit,
-                    spent=ledger.spent,
-                    reserved=ledger.reserved,
-                    limit=ledger.limit,
-                    budget=ledger.budget,
-                    scope=ledger.scope,
-                )
-                for key, ledger in sorted(self._ledgers.items())
-                if key.startswith(prefix)
-            ]
+            return self._counters.balances(prefix)
+
+    def leases(self, run: str = "") -> Sequence[LeaseRecord]:
+        """Leases that are not settled or released."""
+        with self._money:
+            return self._counters.leases(run)
+
+    def adjust(self, adjustment: Adjustment) -> None:
+        """Make an operator's change."""
+        with self._money:
+            self._counters.adjust(adjustment)
+
+    def audit(self, limit: int = 100) -> Sequence[Adjustment]:
+        """The latest changes, newest first."""
+        with self._money:
+            return list(self._counters.adjustments.values())[: -limit - 1 : -1]
+
+    def halted(self, scopes: Sequence[str]) -> Halted | None:
+        """The halt of the first of these scopes that has one."""
+        halts = self._counters.halts
+        if not halts:  # read without the lock: every call asks
+            return None
+        with self._money:
+            return halt_among(scopes, halts)
+
+    def halts(self) -> Sequence[Halted]:
+        """Every halt in force."""
+        with self._money:
+            return [halt for _, halt in sorted(self._counters.halts.items())]
 
     def keep(self, run: str, handle: str, text: str) -> None:
         """Remember `text` for as long as the run is remembered."""
@@ -185,54 +154,3 @@ class MemoryStore(Store):
         else:
             self._runs.move_to_end(run)
         return entry
-
-    def _balance(self, key: str) -> tuple[int, int]:
-        ledger = self._ledgers.get(key)
-        return (ledger.spent, ledger.reserved) if ledger else (0, 0)
-
-    def _open(self, hold: Hold) -> _Ledger:
-        """The ledger of a hold, opened if need be; the latest limit and the latest expiry stand."""
-        ledger = self._ledgers.get(hold.ledger)
-        if ledger is None:
-            ledger = _Ledger(hold.unit, hold.budget, hold.scope, hold.limit, hold.expires_ms)
-            self._ledgers[hold.ledger] = ledger
-            if hold.expires_ms is not None:
-                heappush(self._ends, (hold.expires_ms, hold.ledger))
-        ledger.limit = hold.limit
-        if ledger.expires_ms is not None and hold.expires_ms is not None:
-            ledger.expires_ms = max(ledger.expires_ms, hold.expires_ms)
-        return ledger
-
-    def _sweep(self, now_ms: int) -> None:
-        """Forfeit what was dispatched and never settled, forget what is long finished; at most `SWEEP` of each."""
-        for _ in range(SWEEP):
-            if not self._due or self._due[0][0] > now_ms:
-                break
-            _, lease = heappop(self._due)
-            entry = self._leases[lease]
-            if entry.state is LeaseState.DISPATCHED:
-                self._forfeit(entry)
-                heappush(self._due, (now_ms + KEEP_MS, lease))
-            else:
-                del self._leases[lease]
-        for _ in range(SWEEP):
-            if not self._ends or self._ends[0][0] > now_ms:
-                break
-            _, key = heappop(self._ends)
-            self._end(key, now_ms)
-
-    def _forfeit(self, entry: _Entry) -> None:
-        for hold in entry.holds:
-            ledger = self._ledgers[hold.ledger]
-            ledger.reserved -= hold.amount
-            ledger.spent += hold.amount
-        entry.state = LeaseState.FORFEIT
-
-    def _end(self, key: str, now_ms: int) -> None:
-        """Forget a ledger whose time is over, unless a lease still holds on it or its time was extended."""
-        ledger = self._ledgers[key]
-        ends = ledger.expires_ms or 0
-        if ends > now_ms or ledger.reserved:
-            heappush(self._ends, (max(ends, now_ms + KEEP_MS), key))
-        else:
-            del self._ledgers[key]

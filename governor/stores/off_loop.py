@@ -11,7 +11,7 @@ from governor.stores.contract import Store
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from governor.ledger import Balance, Charge, Lease, ReserveRequest, Shortfall
+    from governor.ledger import Adjustment, Balance, Charge, Halted, Lease, LeaseRecord, Refusal, ReserveRequest
     from governor.runs import RunState
 
 __all__ = ["OffLoop"]
@@ -29,11 +29,11 @@ class OffLoop(Store):
         """`store` has to be safe for threads, as those of this package are."""
         self.store = store
 
-    def change(self, run: str, apply: Callable[[RunState], tuple[RunState, T]]) -> T:
+    def change(self, run: str, apply: Callable[[RunState], tuple[RunState, T]], *, later: bool = False) -> T:
         """As the store does."""
-        return self.store.change(run, apply)
+        return self.store.change(run, apply, later=later)
 
-    def reserve(self, request: ReserveRequest) -> Lease | Shortfall:
+    def reserve(self, request: ReserveRequest) -> Lease | Refusal:
         """As the store does."""
         return self.store.reserve(request)
 
@@ -44,6 +44,34 @@ class OffLoop(Store):
     def release(self, lease: str, now_ms: int) -> None:
         """As the store does."""
         self.store.release(lease, now_ms)
+
+    def dispatch(self, lease: str, now_ms: int) -> bool:
+        """As the store does."""
+        return self.store.dispatch(lease, now_ms)
+
+    def extend(self, lease: str, ttl_ms: int, now_ms: int) -> bool:
+        """As the store does."""
+        return self.store.extend(lease, ttl_ms, now_ms)
+
+    def leases(self, run: str = "") -> Sequence[LeaseRecord]:
+        """As the store does."""
+        return self.store.leases(run)
+
+    def adjust(self, adjustment: Adjustment) -> None:
+        """As the store does."""
+        self.store.adjust(adjustment)
+
+    def audit(self, limit: int = 100) -> Sequence[Adjustment]:
+        """As the store does."""
+        return self.store.audit(limit)
+
+    def halted(self, scopes: Sequence[str]) -> Halted | None:
+        """As the store does."""
+        return self.store.halted(scopes)
+
+    def halts(self) -> Sequence[Halted]:
+        """As the store does."""
+        return self.store.halts()
 
     def balances(self, prefix: str = "") -> Sequence[Balance]:
         """As the store does."""
@@ -91,11 +119,23 @@ class OffLoop(Store):
             task.cancel()
         return made.result()
 
-    async def achange(self, run: str, apply: Callable[[RunState], tuple[RunState, T]]) -> T:
+    async def achange(self, run: str, apply: Callable[[RunState], tuple[RunState, T]], *, later: bool = False) -> T:
         """`change`, aside."""
-        return await self.aside(partial(self.store.change, run, apply))
+        return await self.aside(partial(self.store.change, run, apply, later=later))
 
-    async def areserve(self, request: ReserveRequest) -> Lease | Shortfall:
+    async def adispatch(self, lease: str, now_ms: int) -> bool:
+        """`dispatch`, aside."""
+        return await self.aside(partial(self.store.dispatch, lease, now_ms))
+
+    async def aextend(self, lease: str, ttl_ms: int, now_ms: int) -> bool:
+        """`extend`, aside."""
+        return await self.aside(partial(self.store.extend, lease, ttl_ms, now_ms))
+
+    async def ahalted(self, scopes: Sequence[str]) -> Halted | None:
+        """`halted`, aside."""
+        return await self.aside(partial(self.store.halted, scopes))
+
+    async def areserve(self, request: ReserveRequest) -> Lease | Refusal:
         """`reserve`, aside."""
         return await self.aside(partial(self.store.reserve, request))
 

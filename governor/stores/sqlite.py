@@ -27,7 +27,7 @@ from governor.errors import StoreError
 from governor.ledger import Balance, Lease, LeaseState, Shortfall, Unit
 from governor.runs import RunState, continued, dump_state, parse_state
 from governor.stores.contract import Store
-from governor.stores.ledgers import KEEP_MS, SWEEP, first_shortfall, movement, passed, wanted
+from governor.stores.ledgers import KEEP_MS, SWEEP, Counted, first_shortfall, granting, movement
 from governor.stores.schema import check_schema, read_amounts, read_holds, write_holds
 
 if TYPE_CHECKING:
@@ -78,8 +78,9 @@ class SqliteStore(Store):
         """Whether both are the same file."""
         return isinstance(other, SqliteStore) and self._path.resolve() == other._path.resolve()  # noqa: SLF001 - of its own class
 
-    def change(self, run: str, apply: Callable[[RunState], tuple[RunState, T]]) -> T:
+    def change(self, run: str, apply: Callable[[RunState], tuple[RunState, T]], *, later: bool = False) -> T:
         """Replace the state of `run` in one transaction. `apply` runs once, while other writers wait: it must be quick."""
+        del later
         with self._transaction() as db:
             row = db.execute("SELECT version FROM runs WHERE id = ?", (run,)).fetchone()
             version: int = row[0] if row else 0
@@ -101,6 +102,9 @@ class SqliteStore(Store):
             self._states.popitem(last=False)
         return answer
 
+    def halted(self, scopes: Sequence[str]) -> None:
+        """No halts yet."""
+
     def reserve(self, request: ReserveRequest) -> Lease | Shortfall:
         """Hold all or nothing; a repeated id answers the lease it got before, whatever the budgets say now."""
         with self._transaction() as db:
@@ -109,15 +113,15 @@ class SqliteStore(Store):
             row = db.execute("SELECT state, holds FROM leases WHERE id = ?", (request.id,)).fetchone()
             if row:
                 return Lease(id=request.id, holds=read_holds(row[1]), state=LeaseState(row[0]))
-            sums = wanted(request.holds)
+            sums: dict[str, int] = {}
+            for hold in request.holds:
+                sums[hold.ledger] = sums.get(hold.ledger, 0) + hold.amount
             marks = ",".join("?" * len(sums))
             query = f"SELECT key, spent, reserved, lim, expires_ms FROM ledgers WHERE key IN ({marks})"  # noqa: S608 - only question marks
             rows = {row[0]: row[1:] for row in db.execute(query, tuple(sums))}
 
-            def balance(key: str) -> tuple[int, int]:
-                return rows[key][:2] if key in rows else (0, 0)
-
-            short = first_shortfall(request.holds, balance)
+            counts = [Counted(*rows.get(hold.ledger, (0, 0))[:2]) for hold in request.holds]
+            short = first_shortfall(request.holds, counts, request.now_ms)
             if short:
                 return short
             inserted = db.execute(
@@ -133,7 +137,8 @@ class SqliteStore(Store):
             db.executemany(
                 "UPDATE ledgers SET reserved = reserved + ? WHERE key = ?", [(sums[key], key) for key in sums]
             )
-        return Lease(id=request.id, holds=request.holds, passed=passed(request.holds, balance))
+        alerts, used, tightest = granting(request.holds, counts)
+        return Lease(id=request.id, holds=request.holds, passed=alerts, used_permille=used, tightest=tightest)
 
     def settle(self, charge: Charge) -> None:
         """Charge a lease once. A lease that nobody remembers was forfeit long ago: its worst case stands."""

@@ -17,6 +17,7 @@ from governor.ledger import Charge, Hold, Lease, LeaseState, ReserveRequest, Sho
 from governor.testing.fakes import START_MS
 
 if TYPE_CHECKING:
+    from governor.ledger import Refusal
     from governor.stores.contract import Store
 
 __all__ = ["LedgerConformance", "hold", "spent_and_reserved"]
@@ -67,7 +68,7 @@ class LedgerConformance:
         """Leave nothing open."""
         self.store.close()
 
-    def reserve(self, lease: str, *holds: Hold) -> Lease | Shortfall:
+    def reserve(self, lease: str, *holds: Hold) -> Lease | Refusal:
         """Reserve `holds` now."""
         return self.store.reserve(ReserveRequest(id=lease, holds=holds, ttl_ms=self.ttl_ms, now_ms=self.now_ms))
 
@@ -277,7 +278,7 @@ class LedgerConformance:
     # --- many at once
 
     def test_of_fifty_threads_exactly_the_ten_that_fit_are_admitted(self) -> None:
-        def one(number: int) -> Lease | Shortfall:
+        def one(number: int) -> Lease | Refusal:
             return self.reserve(f"l{number}", hold(amount=10, limit=100))
 
         with ThreadPoolExecutor(50) as pool:

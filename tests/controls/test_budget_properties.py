@@ -113,6 +113,7 @@ def test_any_run_of_calls_stays_within_its_limits_and_stops_only_when_they_are_s
             used = data.draw(usages(held))
             store.settle(Charge(lease=lease.id, amounts=budget.amounts(held, used), now_ms=START_MS))
         else:
+            assert isinstance(lease, Shortfall)
             assert lease.remaining < lease.hold.amount
         for balance in store.balances():
             limit = limits[balance.ledger]

@@ -43,14 +43,14 @@ class Watched(MemoryStore):
     stopped = False
     late = 0
 
-    def change(self, run: str, apply: Any) -> Any:
+    def change(self, run: str, apply: Any, *, later: bool = False) -> Any:
         def seen(state: RunState) -> Any:
             after, answer = apply(state)
             self.late += self.stopped and after.steps > state.steps
             self.stopped = self.stopped or after.stopped is not None
             return after, answer
 
-        return super().change(run, seen)
+        return super().change(run, seen, later=later)
 
 
 def model_for(body: str, stop: str, store: Watched, late: list[str]) -> Whole:

@@ -16,7 +16,7 @@ from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
-from governor.ledger import Charge, Hold, Lease, LeaseState, ReserveRequest, Shortfall
+from governor.ledger import Charge, Hold, Lease, LeaseState, Refusal, ReserveRequest, Shortfall
 from governor.stores.contract import Store
 from governor.stores.memory import MemoryStore
 from governor.stores.sqlite import SqliteStore
@@ -81,7 +81,7 @@ class Ledgers(RuleBasedStateMachine):
         holds = tuple(hold(ledger, amount, LIMITS[ledger]) for ledger in path)
         lease = f"l{len(self.model.leases)}"
         self.model.expire(self.now_ms)
-        expected: Lease | Shortfall = Lease(id=lease, holds=holds)
+        expected: Lease | Refusal = Lease(id=lease, holds=holds)
         taken: dict[str, int] = {}
         for each in holds:
             spent, reserved = self.model.balance(each.ledger)
@@ -195,8 +195,8 @@ def _no_limit(store: MemoryStore) -> None:
 def _forgets_ids(store: MemoryStore) -> None:
     real = store.reserve
 
-    def reserve(request: ReserveRequest) -> Lease | Shortfall:
-        store._leases.pop(request.id, None)
+    def reserve(request: ReserveRequest) -> Lease | Refusal:
+        store._counters.entries.pop(request.id, None)
         return real(request)
 
     store.reserve = reserve
@@ -206,7 +206,7 @@ def _settles_twice(store: MemoryStore) -> None:
     real = store.settle
 
     def settle(charge: Charge) -> None:
-        entry = store._leases.get(charge.lease)
+        entry = store._counters.entries.get(charge.lease)
         if entry and entry.state is LeaseState.SETTLED:
             entry.state = LeaseState.FORFEIT
         real(charge)
@@ -218,10 +218,10 @@ def _refunds_the_forfeit(store: MemoryStore) -> None:
     real = store.release
 
     def release(lease: str, now_ms: int) -> None:
-        entry = store._leases.get(lease)
+        entry = store._counters.entries.get(lease)
         if entry and entry.state is LeaseState.FORFEIT:
             for each in entry.holds:
-                store._ledgers[each.ledger].spent -= each.amount
+                store._counters.ledgers[each.ledger].spent -= each.amount
             entry.state = LeaseState.RELEASED
         real(lease, now_ms)
 
@@ -232,7 +232,7 @@ def _caps_the_charge(store: MemoryStore) -> None:
     real = store.settle
 
     def settle(charge: Charge) -> None:
-        entry = store._leases.get(charge.lease)
+        entry = store._counters.entries.get(charge.lease)
         held = (each.amount for each in entry.holds) if entry else charge.amounts
         capped = tuple(min(amount, most) for amount, most in zip(charge.amounts, held, strict=True))
         real(Charge(lease=charge.lease, amounts=capped, now_ms=charge.now_ms))
@@ -241,16 +241,16 @@ def _caps_the_charge(store: MemoryStore) -> None:
 
 
 def _never_expires(store: MemoryStore) -> None:
-    store._sweep = lambda now_ms: None
+    store._counters.sweep = lambda now_ms: None
 
 
 def _holds_in_part(store: MemoryStore) -> None:
     real = store.reserve
 
-    def reserve(request: ReserveRequest) -> Lease | Shortfall:
+    def reserve(request: ReserveRequest) -> Lease | Refusal:
         answer = real(request)
         if isinstance(answer, Shortfall) and request.holds:
-            store._open(request.holds[0]).reserved += request.holds[0].amount
+            store._counters._take(request.holds[0], request.now_ms)
         return answer
 
     store.reserve = reserve

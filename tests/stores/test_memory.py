@@ -99,4 +99,4 @@ def test_a_busy_store_keeps_only_what_may_still_be_asked_for() -> None:
         store.reserve(at(now, f"l{number}"))
         store.settle(Charge(lease=f"l{number}", amounts=(0,), now_ms=now))
 
-    assert len(store._leases) == len(store._due) == 100
+    assert len(store._counters.entries) == len(store._counters._due) == 100

@@ -6,7 +6,7 @@ import asyncio
 import threading
 from pathlib import Path
 
-from governor.ledger import Lease, ReserveRequest, Shortfall
+from governor.ledger import Lease, Refusal, ReserveRequest
 from governor.stores.contract import Store
 from governor.stores.memory import MemoryStore
 from governor.stores.off_loop import OffLoop
@@ -29,7 +29,7 @@ class Waiting(MemoryStore):
         self.asked, self.go = threading.Event(), threading.Event()
         self.thread = 0
 
-    def reserve(self, request: ReserveRequest) -> Lease | Shortfall:
+    def reserve(self, request: ReserveRequest) -> Lease | Refusal:
         self.thread = threading.get_ident()
         self.asked.set()
         assert self.go.wait(30)
@@ -39,7 +39,7 @@ class Waiting(MemoryStore):
 def test_the_loop_goes_on_while_the_store_works() -> None:
     waiting = Waiting()
 
-    async def reserve() -> Lease | Shortfall:
+    async def reserve() -> Lease | Refusal:
         task = asyncio.ensure_future(OffLoop(waiting).areserve(REQUEST))
         await asyncio.to_thread(waiting.asked.wait, 30)
         waiting.go.set()  # by the loop, which would never come here if the store had it

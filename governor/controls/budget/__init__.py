@@ -12,7 +12,7 @@ from governor.calls import ModelRequest
 from governor.controls.budget.blanks import Blanks
 from governor.controls.budget.grants import granted, raised
 from governor.controls.budget.lines import MissingScope, ledgers_of, lines
-from governor.controls.budget.texts import alerted, exhausted, missing_scope, unknown_price
+from governor.controls.budget.texts import alerted, exhausted, missing_scope, stopped_by_operator, unknown_price
 from governor.decisions import Decision
 from governor.ledger import Hold, Unit
 from governor.models import facts
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from governor.calls import Meter, ModelResponse, RunRef, ToolCall
     from governor.controls.budget.lines import Line
-    from governor.ledger import Shortfall
+    from governor.ledger import Halted, Shortfall
     from governor.plans import Routed
     from governor.policy.pricing import ErrorAt
     from governor.policy.schema import Policy
@@ -138,6 +138,10 @@ class BudgetControl:
     def refusal(self, shortfall: Shortfall) -> Decision:
         """The stop that a reservation which did not fit becomes."""
         return exhausted(shortfall)
+
+    def halt(self, halted: Halted) -> Decision:
+        """The stop of a call whose run, tenant or fleet an operator halted."""
+        return stopped_by_operator(halted)
 
     def alert(self, passed: Shortfall) -> Decision:
         """What is reported when a reservation passes a soft or observed limit: nobody is stopped."""

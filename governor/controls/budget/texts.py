@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from governor.decisions import Decision, Reason, Verdict
@@ -11,9 +12,9 @@ from governor.values import replace
 if TYPE_CHECKING:
     from governor.calls import ModelRef
     from governor.controls.budget.lines import Line
-    from governor.ledger import Shortfall
+    from governor.ledger import Halted, Shortfall
 
-__all__ = ["alerted", "exhausted", "missing_scope", "unknown_price"]
+__all__ = ["alerted", "exhausted", "missing_scope", "stopped_by_operator", "unknown_price"]
 
 
 def exhausted(shortfall: Shortfall) -> Decision:
@@ -51,6 +52,21 @@ def alerted(shortfall: Shortfall) -> Decision:
         return decision
     told = replace(reason, code="budget.passed", text=f"{reason.text} It is not enforced: the call goes on.")
     return replace(decision, reason=told, observed=True)
+
+
+def stopped_by_operator(halted: Halted) -> Decision:
+    """The refusal of a call under a scope that an operator halted."""
+    since = datetime.fromtimestamp(halted.at_ms / 1_000, UTC)
+    return _stop(
+        Reason(
+            code="halted",
+            rule=halted.scope,
+            text=f"{halted.who} halted {halted.scope} at {since:%Y-%m-%d %H:%M:%S} UTC: {halted.why}",
+            seen=halted.scope,
+            remedy=f"When the cause is mended: `governor resume {halted.scope}`, then resume the thread.",
+            evidence={"scope": halted.scope, "who": halted.who, "at_ms": halted.at_ms},
+        )
+    )
 
 
 def unknown_price(line: Line, model: ModelRef) -> Decision:
