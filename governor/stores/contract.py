@@ -39,7 +39,7 @@ class Store(ABC):
         """Hold all or nothing, in one atomic step: a repeated id is answered first, then halts, then the first hold that does not fit.
 
         A budget does not fit when spent + reserved + amount > limit + granted over its window, a rate when its bucket would overflow.
-        Sweeps some expired leases first. Raises LeaseConflict for a known id with another payload.
+        Sweeps some expired leases first, and all of them before it refuses. Raises LeaseConflict for a known id with another payload.
         """
 
     def dispatch(self, lease: str, now_ms: int) -> bool:
@@ -155,3 +155,19 @@ class Store(ABC):
     async def abalances(self, prefix: str = "") -> Sequence[Balance]:
         """Async twin of `balances`."""
         return self.balances(prefix)
+
+    async def aleases(self, run: str = "") -> Sequence[LeaseRecord]:
+        """Async twin of `leases`."""
+        return self.leases(run)
+
+    async def aadjust(self, adjustment: Adjustment) -> None:
+        """Async twin of `adjust`."""
+        self.adjust(adjustment)
+
+    async def aaudit(self, limit: int = 100) -> Sequence[Adjustment]:
+        """Async twin of `audit`."""
+        return self.audit(limit)
+
+    async def ahalts(self) -> Sequence[Halted]:
+        """Async twin of `halts`."""
+        return self.halts()

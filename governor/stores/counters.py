@@ -89,6 +89,10 @@ class Counters:
         holds = request.holds
         counts = [self._counted(hold) for hold in holds]
         short = first_shortfall(holds, counts, now)
+        while short and self._due and self._due[0][0] <= now:  # nobody is turned away for what has expired
+            self.sweep(now)
+            counts = [self._counted(hold) for hold in holds]
+            short = first_shortfall(holds, counts, now)
         if short:
             return short
         alerts, used, tightest = granting(holds, counts)

@@ -158,3 +158,19 @@ class OffLoop(Store):
     async def abalances(self, prefix: str = "") -> Sequence[Balance]:
         """`balances`, aside."""
         return await self.aside(partial(self.store.balances, prefix))
+
+    async def aleases(self, run: str = "") -> Sequence[LeaseRecord]:
+        """`leases`, aside."""
+        return await self.aside(partial(self.store.leases, run))
+
+    async def aadjust(self, adjustment: Adjustment) -> None:
+        """`adjust`, aside."""
+        await self.aside(partial(self.store.adjust, adjustment))
+
+    async def aaudit(self, limit: int = 100) -> Sequence[Adjustment]:
+        """`audit`, aside."""
+        return await self.aside(partial(self.store.audit, limit))
+
+    async def ahalts(self) -> Sequence[Halted]:
+        """`halts`, aside."""
+        return await self.aside(self.store.halts)

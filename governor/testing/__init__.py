@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from governor.testing.base import hold, rate, spent_and_reserved
 from governor.testing.fakes import START_MS, FakeClock, FakeIds
-from governor.testing.ledgers import hold, spent_and_reserved
 from governor.testing.stores import StoreConformance
 
-__all__ = ["START_MS", "FakeClock", "FakeIds", "StoreConformance", "hold", "spent_and_reserved"]
+__all__ = ["START_MS", "FakeClock", "FakeIds", "StoreConformance", "hold", "rate", "spent_and_reserved"]

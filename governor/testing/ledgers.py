@@ -1,9 +1,4 @@
-"""For tests of policies, stores and integrations: a clock that stands still, predictable ids, and what every store must pass.
-
-class TestMyStore(StoreConformance):
-    def make_store(self) -> Store:
-        return MyStore(...)
-"""
+"""What every store must do with reservations."""
 
 # ruff: noqa: S101, D102, SIM300 - these are tests: they assert, expected first, and their names are their sentences
 
@@ -13,76 +8,17 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from governor.ledger import Charge, Hold, Lease, LeaseState, ReserveRequest, Shortfall, Unit
-from governor.testing.fakes import START_MS
+from governor.ledger import Lease, LeaseState, Shortfall, Unit
+from governor.testing.base import StoreTests, hold
 
 if TYPE_CHECKING:
     from governor.ledger import Refusal
-    from governor.stores.contract import Store
 
-__all__ = ["LedgerConformance", "hold", "spent_and_reserved"]
-
-
-def hold(ledger: str = "run/a", amount: int = 10, limit: int | None = 100, *, expires_ms: int | None = None) -> Hold:
-    """A hold in nano-USD with plausible words around it."""
-    return Hold(
-        ledger=ledger,
-        unit=Unit.NANO_USD,
-        amount=amount,
-        limit=limit,
-        budget=ledger.split("/", maxsplit=1)[0],
-        scope="run=a",
-        written=str(limit),
-        expires_ms=expires_ms,
-    )
+__all__ = ["LedgerConformance"]
 
 
-def spent_and_reserved(store: Store) -> dict[str, tuple[int, int]]:
-    """(spent, reserved) of every ledger that holds anything."""
-    return {
-        balance.ledger: (balance.spent, balance.reserved)
-        for balance in store.balances()
-        if balance.spent or balance.reserved
-    }
-
-
-class LedgerConformance:
-    """What every store must do with reservations. `StoreConformance` has it all."""
-
-    ttl_ms = 50
-    now_ms = START_MS
-
-    def make_store(self) -> Store:
-        """An empty store. Each test calls it once, through `store`."""
-        raise NotImplementedError
-
-    def elapse(self, ms: int) -> None:
-        """Let time pass. A store with a clock of its own has to wait for real."""
-        self.now_ms += ms
-
-    def setup_method(self) -> None:
-        """Start from an empty store."""
-        self.store = self.make_store()
-
-    def teardown_method(self) -> None:
-        """Leave nothing open."""
-        self.store.close()
-
-    def reserve(self, lease: str, *holds: Hold) -> Lease | Refusal:
-        """Reserve `holds` now."""
-        return self.store.reserve(ReserveRequest(id=lease, holds=holds, ttl_ms=self.ttl_ms, now_ms=self.now_ms))
-
-    def settle(self, lease: str, *amounts: int) -> None:
-        """Settle at `amounts` now."""
-        self.store.settle(Charge(lease=lease, amounts=amounts, now_ms=self.now_ms))
-
-    def release(self, lease: str) -> None:
-        """Release now."""
-        self.store.release(lease, self.now_ms)
-
-    def balances(self) -> dict[str, tuple[int, int]]:
-        """(spent, reserved) by ledger."""
-        return spent_and_reserved(self.store)
+class LedgerConformance(StoreTests):
+    """Holds and ends of leases. `StoreConformance` has it all."""
 
     # --- reserve
 

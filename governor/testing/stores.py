@@ -14,15 +14,19 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 
-from governor.ledger import Charge, Lease, ReserveRequest
+from governor.ledger import Charge, Lease, LeaseState, ReserveRequest
 from governor.runs import Cut, Lane, LoopState, Question, RouteState, RunState, Stopped
+from governor.testing.base import hold
 from governor.testing.fakes import START_MS
-from governor.testing.ledgers import LedgerConformance, hold
+from governor.testing.leases import LeaseConformance
+from governor.testing.ledgers import LedgerConformance
+from governor.testing.operations import OperationsConformance, halted
+from governor.testing.windows import WindowConformance
 
 __all__ = ["FULL_STATE", "StoreConformance"]
 
 
-class StoreConformance(LedgerConformance):
+class StoreConformance(LedgerConformance, LeaseConformance, WindowConformance, OperationsConformance):
     """What every store must do. Subclass it, say how to make an empty store, and let pytest find it."""
 
     # --- run state
@@ -114,6 +118,15 @@ class StoreConformance(LedgerConformance):
         assert (Lease(id="l1", holds=(hold(amount=30),)), 0, "text") == asyncio.run(use())
         assert {"run/a": (7, 0)} == self.balances()
         assert 4 == self.read("r").steps
+
+    def test_the_async_twins_of_waiting_calls_do_the_same(self) -> None:
+        waiting = Lease(id="l", holds=(hold(amount=30),), state=LeaseState.RESERVED)
+        assert (waiting, (True, True), ["l"], False, []) == asyncio.run(self.waiting_async())
+        assert {"run/a": (7, 0)} == self.balances()
+
+    def test_the_async_twins_of_operations_do_the_same(self) -> None:
+        halts = [halted("all"), halted("tenant=t")]
+        assert (halts[1], halts, ["all", "halt/tenant=t/0"], 1) == asyncio.run(self.operating_async())
 
     def test_threads_that_change_one_run_lose_no_change(self) -> None:
         with ThreadPoolExecutor(8) as pool:
