@@ -1,8 +1,7 @@
 """The store of one host: a SQLite file in WAL mode that many processes share and every process may be killed over.
 
 One connection per process, behind a lock: SQLite admits one writer at a time anyhow, and threads that queue on a lock wake in
-turn, where connections of their own would retry against each other. Other processes are waited for with a short spin instead
-of SQLite's own back-off, whose sleeps are a hundred times longer than a transaction here.
+turn, where connections of their own would retry against each other. Other processes are waited for with sleeps that double.
 
 `synchronous=NORMAL`: a killed process loses nothing; a power failure may lose the last few transactions, never the
 consistency of the file. `durable=True` waits for the disk at each commit, at about five times the cost.
@@ -24,16 +23,17 @@ from weakref import finalize
 from pydantic import ValidationError
 
 from governor.errors import StoreError
-from governor.ledger import Balance, Lease, LeaseState, Shortfall, Unit
+from governor.ledger import Adjustment, AdjustmentKind
 from governor.runs import RunState, continued, dump_state, parse_state
 from governor.stores.contract import Store
-from governor.stores.ledgers import KEEP_MS, SWEEP, Counted, first_shortfall, granting, movement
-from governor.stores.schema import check_schema, read_amounts, read_holds, write_holds
+from governor.stores.ledgers import halt_among
+from governor.stores.schema import balance_of, check_schema
+from governor.stores.tables import Tables
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
 
-    from governor.ledger import Charge, Hold, ReserveRequest
+    from governor.ledger import Balance, Charge, Halted, Lease, LeaseRecord, Refusal, ReserveRequest
 
 __all__ = ["SqliteStore"]
 
@@ -41,9 +41,8 @@ T = TypeVar("T")
 
 WAIT_S = 10.0
 """How long another process's transaction is waited for. One takes well under a millisecond: longer means that it hangs."""
+_PAUSE_S, _LONGEST_PAUSE_S = 0.001, 0.025
 _CACHED_RUNS = 512
-_TIDY_MS = 3_600_000
-"""How often a process looks through everything for what is long over."""
 _CHECKPOINT_PAGES = 4_000
 """Size of the log at which a commit copies it into the file, and waits for the disk: 16 MB, four times SQLite's default."""
 
@@ -72,7 +71,7 @@ class SqliteStore(Store):
         self._inherited: list[sqlite3.Connection] = []
         self._shut: Callable[[], object] = bool
         self._states: OrderedDict[str, tuple[int, RunState]] = OrderedDict()
-        self._swept = self._next_due_ms = self._tidied_ms = 0
+        self._tables = Tables()
 
     def same_as(self, other: Store) -> bool:
         """Whether both are the same file."""
@@ -102,86 +101,70 @@ class SqliteStore(Store):
             self._states.popitem(last=False)
         return answer
 
-    def halted(self, scopes: Sequence[str]) -> None:
-        """No halts yet."""
-
-    def reserve(self, request: ReserveRequest) -> Lease | Shortfall:
+    def reserve(self, request: ReserveRequest) -> Lease | Refusal:
         """Hold all or nothing; a repeated id answers the lease it got before, whatever the budgets say now."""
         with self._transaction() as db:
-            if request.now_ms >= self._next_due_ms:
-                self._sweep(db, request.now_ms)
-            row = db.execute("SELECT state, holds FROM leases WHERE id = ?", (request.id,)).fetchone()
-            if row:
-                return Lease(id=request.id, holds=read_holds(row[1]), state=LeaseState(row[0]))
-            sums: dict[str, int] = {}
-            for hold in request.holds:
-                sums[hold.ledger] = sums.get(hold.ledger, 0) + hold.amount
-            marks = ",".join("?" * len(sums))
-            query = f"SELECT key, spent, reserved, lim, expires_ms FROM ledgers WHERE key IN ({marks})"  # noqa: S608 - only question marks
-            rows = {row[0]: row[1:] for row in db.execute(query, tuple(sums))}
+            return self._tables.reserve(db, request)
 
-            counts = [Counted(*rows.get(hold.ledger, (0, 0))[:2]) for hold in request.holds]
-            short = first_shortfall(request.holds, counts, request.now_ms)
-            if short:
-                return short
-            inserted = db.execute(
-                "INSERT INTO leases (id, state, due_ms, holds) VALUES (?, 'dispatched', ?, ?)",
-                (request.id, request.now_ms + request.ttl_ms, write_holds(request.holds)),
-            )
-            if (inserted.lastrowid or 0) <= self._swept:  # all leases were gone, and numbers began anew
-                self._rescan()
-            for hold in request.holds:
-                known = rows.get(hold.ledger)
-                if known is None or known[2:] != (hold.limit, hold.expires_ms):
-                    self._open_ledger(db, hold)
-            db.executemany(
-                "UPDATE ledgers SET reserved = reserved + ? WHERE key = ?", [(sums[key], key) for key in sums]
-            )
-        alerts, used, tightest = granting(request.holds, counts)
-        return Lease(id=request.id, holds=request.holds, passed=alerts, used_permille=used, tightest=tightest)
+    def dispatch(self, lease: str, now_ms: int) -> bool:
+        """The call of a lease that waited begins now."""
+        with self._transaction() as db:
+            return self._tables.dispatch(db, lease, now_ms)
+
+    def extend(self, lease: str, ttl_ms: int, now_ms: int) -> bool:
+        """Let a lease live at least `ttl_ms` from now."""
+        with self._transaction() as db:
+            return self._tables.extend(db, lease, ttl_ms, now_ms)
 
     def settle(self, charge: Charge) -> None:
-        """Charge a lease once. A lease that nobody remembers was forfeit long ago: its worst case stands."""
+        """Charge a lease once."""
         with self._transaction() as db:
-            row = db.execute("SELECT state, holds FROM leases WHERE id = ?", (charge.lease,)).fetchone()
-            if not row or row[0] in (LeaseState.SETTLED, LeaseState.RELEASED):
-                return
-            state = LeaseState(row[0])
-            moves = [
-                (*movement(state, held, amount), ledger)
-                for (ledger, held), amount in zip(read_amounts(row[1]), charge.amounts, strict=True)
-            ]
-            self._end(db, charge.lease, LeaseState.SETTLED, moves)
+            self._tables.settle(db, charge)
 
     def release(self, lease: str, now_ms: int) -> None:
-        """Give a dispatched lease back whole."""
-        del now_ms
+        """Give a lease back whole."""
         with self._transaction() as db:
-            row = db.execute("SELECT state, holds FROM leases WHERE id = ?", (lease,)).fetchone()
-            if row and row[0] == LeaseState.DISPATCHED:
-                moves = [(0, -held, ledger) for ledger, held in read_amounts(row[1])]
-                self._end(db, lease, LeaseState.RELEASED, moves)
+            self._tables.release(db, lease, now_ms)
 
     def balances(self, prefix: str = "") -> Sequence[Balance]:
         """Ledgers whose key begins with `prefix`, in key order."""
-        with self._transaction() as db:
+        with self._reading() as db:
             rows = db.execute(
-                "SELECT key, unit, spent, reserved, lim, budget, scope FROM ledgers"
-                " WHERE substr(key, 1, ?) = ? ORDER BY key",
+                "SELECT key, unit, spent, reserved, lim, budget, scope, granted, opened_ms, touched_ms, per_ms, bucket"
+                " FROM ledgers WHERE substr(key, 1, ?) = ? ORDER BY key",
                 (len(prefix), prefix),
             ).fetchall()
+        return [balance_of(row) for row in rows]
+
+    def leases(self, run: str = "") -> Sequence[LeaseRecord]:
+        """Leases that are not settled or released."""
+        with self._reading() as db:
+            return self._tables.leases(db, run)
+
+    def adjust(self, adjustment: Adjustment) -> None:
+        """Make an operator's change, or none of it."""
+        with self._transaction() as db:
+            self._tables.adjust(db, adjustment)
+
+    def audit(self, limit: int = 100) -> Sequence[Adjustment]:
+        """The latest changes, newest first."""
+        query = "SELECT id, kind, subject, amount, who, why, at_ms FROM adjustments ORDER BY seq DESC LIMIT ?"
+        with self._reading() as db:
+            rows = db.execute(query, (limit,)).fetchall()
         return [
-            Balance(
-                ledger=key,
-                unit=Unit(unit),
-                spent=spent,
-                reserved=reserved,
-                limit=limit,
-                budget=budget,
-                scope=scope,
-            )
-            for key, unit, spent, reserved, limit, budget, scope in rows
+            Adjustment(id=key, kind=AdjustmentKind(kind), subject=subject, amount=amount, who=who, why=why, at_ms=at_ms)
+            for key, kind, subject, amount, who, why, at_ms in rows
         ]
+
+    def halted(self, scopes: Sequence[str]) -> Halted | None:
+        """The halt of the first of these scopes that has one."""
+        with self._reading() as db:
+            return halt_among(scopes, self._tables.halts(db))
+
+    def halts(self) -> Sequence[Halted]:
+        """Every halt in force."""
+        with self._reading() as db:
+            return list(self._tables.halts(db).values())
 
     def keep(self, run: str, handle: str, text: str) -> None:
         """Store `text` for as long as the run is remembered."""
@@ -225,6 +208,17 @@ class SqliteStore(Store):
         return row[0] if row else None
 
     @contextmanager
+    def _reading(self) -> Generator[sqlite3.Connection]:
+        """What is committed, without waiting for a writer."""
+        if self._pid != os.getpid():
+            self._forked()
+        with self._lock:
+            try:
+                yield self._connection or self._open()
+            except sqlite3.Error as error:
+                raise self._unanswered(error) from error
+
+    @contextmanager
     def _transaction(self) -> Generator[sqlite3.Connection]:
         """One writing transaction: committed when the block ends, undone when it raises, whatever it raises."""
         if self._pid != os.getpid():
@@ -237,7 +231,7 @@ class SqliteStore(Store):
                     yield db
                     self._patiently(lambda: db.execute("COMMIT"))
                 except BaseException:
-                    self._rescan()  # what this transaction swept, it did not
+                    self._tables.rescan()  # what this transaction swept, it did not
                     if db.in_transaction:
                         db.execute("ROLLBACK")
                     raise
@@ -273,16 +267,21 @@ class SqliteStore(Store):
         return db
 
     def _patiently(self, attempt: Callable[[], T]) -> T:
-        """Repeat `attempt` while another process holds the file: yield first, then sleep a little longer each time."""
-        deadline, pause = time.monotonic() + WAIT_S, 0.0
+        """Repeat `attempt` while another process holds the file, after a sleep that doubles each time.
+
+        Sleeps that are long beside a transaction let the process that has the file do many before it is asked for again. Measured with
+        four processes that do nothing else on two processors: at 1 to 25 ms the 99th percentile of reserve and settle together is below
+        1 ms, at 0.02 to 2 ms it is 6 ms and everything takes twice as long.
+        """
+        deadline, pause = time.monotonic() + WAIT_S, _PAUSE_S
         while True:
             try:
                 return attempt()
             except sqlite3.OperationalError as error:
                 if error.sqlite_errorcode & 0xFF not in _BUSY or time.monotonic() > deadline:
                     raise
-            time.sleep(pause * random.random())  # noqa: S311 - jitter, not secrecy
-            pause = min(pause * 1.5 + 0.000_02, 0.002)
+            time.sleep(pause * (0.5 + random.random() / 2))  # noqa: S311 - jitter, not secrecy
+            pause = min(pause * 2, _LONGEST_PAUSE_S)
 
     def _unanswered(self, error: sqlite3.Error) -> StoreError:
         """The store's error for SQLite's, with what to do."""
@@ -317,53 +316,3 @@ class SqliteStore(Store):
         old = db.execute("DELETE FROM runs WHERE seq <= ? RETURNING id", (latest - self._max_runs,)).fetchall()
         db.executemany("DELETE FROM kept WHERE run = ?", old)
         db.executemany("DELETE FROM threads WHERE run = ?", old)
-
-    def _sweep(self, db: sqlite3.Connection, now_ms: int) -> None:
-        """Take leases past their ttl in the order they were made: forfeit the dispatched, forget the ended; at most `SWEEP`.
-
-        It stops at the first that is not yet due, so that no index by time is needed, which every reservation would pay for. A
-        lease with a shorter ttl than its elders' waits for them; until then it is reserved instead of spent, which weighs the same.
-        """
-        rows = db.execute(
-            "SELECT seq, due_ms, id, state, holds FROM leases WHERE seq > ? ORDER BY seq LIMIT ?", (self._swept, SWEEP)
-        )
-        due: list[tuple[int, int, str, str, str]] = []
-        for row in rows:
-            if row[1] > now_ms:
-                # Nothing can be due before: this one stays the first until then.
-                self._next_due_ms = min(row[1], self._tidied_ms + _TIDY_MS)
-                break
-            due.append(row)
-        for seq, _, lease, state, holds in due:
-            if state == LeaseState.DISPATCHED:
-                moves = [(held, -held, ledger) for ledger, held in read_amounts(holds)]
-                self._end(db, lease, LeaseState.FORFEIT, moves)
-            elif state != LeaseState.FORFEIT:
-                db.execute("DELETE FROM leases WHERE seq = ?", (seq,))
-            self._swept = seq
-        if now_ms - self._tidied_ms >= _TIDY_MS:
-            self._tidied_ms = now_ms
-            self._rescan()
-            db.execute("DELETE FROM ledgers WHERE expires_ms <= ? AND reserved = 0", (now_ms,))
-            db.execute(
-                "DELETE FROM leases WHERE due_ms <= CASE state WHEN 'forfeit' THEN ? ELSE ? END"
-                " AND state != 'dispatched'",
-                (now_ms - KEEP_MS, now_ms),
-            )
-
-    def _rescan(self) -> None:
-        """Let the next sweep begin at the first lease again."""
-        self._swept = self._next_due_ms = 0
-
-    def _open_ledger(self, db: sqlite3.Connection, hold: Hold) -> None:
-        """Make the ledger of a hold, or note its newest limit and latest expiry."""
-        db.execute(
-            "INSERT INTO ledgers (key, unit, budget, scope, lim, expires_ms) VALUES (?, ?, ?, ?, ?, ?)"
-            " ON CONFLICT (key) DO UPDATE SET lim = excluded.lim, expires_ms = max(expires_ms, excluded.expires_ms)",
-            (hold.ledger, hold.unit.value, hold.budget, hold.scope, hold.limit, hold.expires_ms),
-        )
-
-    def _end(self, db: sqlite3.Connection, lease: str, state: LeaseState, moves: list[tuple[int, int, str]]) -> None:
-        """Move (spent, reserved) of each ledger and note where the lease stands now."""
-        db.executemany("UPDATE ledgers SET spent = spent + ?, reserved = reserved + ? WHERE key = ?", moves)
-        db.execute("UPDATE leases SET state = ? WHERE id = ?", (state.value, lease))

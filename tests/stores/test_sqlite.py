@@ -1,5 +1,6 @@
 """The SQLite store keeps the contract, survives its process, and says what is wrong with a file it cannot use."""
 
+import json
 import multiprocessing
 import os
 import sqlite3
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from governor.errors import StoreError
-from governor.ledger import Charge, Lease, LeaseState, ReserveRequest
+from governor.ledger import Adjustment, AdjustmentKind, Charge, Lease, LeaseState, ReserveRequest
 from governor.runs import RunState
 from governor.stores.contract import Store
 from governor.stores.ledgers import KEEP_MS
@@ -230,7 +231,50 @@ def test_a_file_of_another_format_is_refused_not_guessed_at(path: Path) -> None:
     db.commit()
     db.close()
 
-    assert "store format 99, this governor reads 1" in refusal_of(path)
+    assert "store format 99, this governor reads 2" in refusal_of(path)
+
+
+def test_a_file_of_the_first_format_is_brought_up_to_date_with_all_that_is_in_it(path: Path) -> None:
+    db = sqlite3.connect(path)
+    for statement in FIRST_FORMAT:
+        db.execute(statement)
+    held = [["run/a", "nano_usd", 30, 100, "run", "run=a", "100", None]]
+    db.execute("INSERT INTO leases VALUES (1, 'l', 'dispatched', ?, ?)", (START_MS + 50, json.dumps(held)))
+    db.execute("INSERT INTO ledgers VALUES ('run/a', 'nano_usd', 'run', 'run=a', 5, 30, 100, NULL)")
+    db.commit()
+    db.close()
+
+    store = SqliteStore(path)
+    assert {"run/a": (5, 30)} == spent_and_reserved(store)
+    assert [("l", LeaseState.DISPATCHED, (hold(amount=30),))] == [
+        (lease.id, lease.state, lease.holds) for lease in store.leases()
+    ]
+    store.settle(Charge(lease="l", amounts=(12,), now_ms=START_MS))
+    store.adjust(
+        Adjustment(id="1", kind=AdjustmentKind.GRANT, subject="run/a", amount=50, who="a", why="b", at_ms=START_MS)
+    )
+    assert [(17, 0, 50)] == [(each.spent, each.reserved, each.granted) for each in store.balances()]
+    store.close()
+
+
+FIRST_FORMAT = (
+    "CREATE TABLE governor_schema (version INTEGER NOT NULL)",
+    "INSERT INTO governor_schema VALUES (1)",
+    """CREATE TABLE ledgers (
+        key TEXT PRIMARY KEY, unit TEXT NOT NULL, budget TEXT NOT NULL, scope TEXT NOT NULL,
+        spent INTEGER NOT NULL DEFAULT 0, reserved INTEGER NOT NULL DEFAULT 0, lim INTEGER, expires_ms INTEGER
+    ) STRICT, WITHOUT ROWID""",
+    """CREATE TABLE leases (
+        seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, state TEXT NOT NULL, due_ms INTEGER NOT NULL, holds TEXT NOT NULL
+    ) STRICT""",
+    """CREATE TABLE runs (
+        seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, version INTEGER NOT NULL, state BLOB NOT NULL
+    ) STRICT""",
+    """CREATE TABLE kept (
+        run TEXT NOT NULL, handle TEXT NOT NULL, text TEXT NOT NULL, PRIMARY KEY (run, handle)
+    ) STRICT, WITHOUT ROWID""",
+    "CREATE TABLE threads (thread TEXT PRIMARY KEY, run TEXT NOT NULL) STRICT, WITHOUT ROWID",
+)
 
 
 def test_an_unreadable_run_state_is_an_error_that_names_the_run(path: Path) -> None:
