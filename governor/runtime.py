@@ -27,6 +27,7 @@ from governor.ids import Ids
 from governor.ledger import Lease, ReserveRequest
 from governor.prices import PriceBook
 from governor.stores.memory import MemoryStore
+from governor.stores.opening import address_of, open_store
 from governor.telemetry import Telemetry
 from governor.tokens import Calibrations
 from governor.values import maker
@@ -49,6 +50,13 @@ def _wall_clock_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
+def _opened(store: Store | str | None) -> Store:
+    if store is not None and not isinstance(store, str):
+        return store
+    address = address_of(store)
+    return MemoryStore() if address is None else open_store(address)
+
+
 class Runtime:
     """Performs effects. Holds no per-run state: that is in the store."""
 
@@ -56,7 +64,7 @@ class Runtime:
         self,
         policy: LoadedPolicy,
         *,
-        store: Store | None = None,
+        store: Store | str | None = None,
         prices: PriceBook | None = None,
         telemetry: Telemetry | None = None,
         clock: Callable[[], int] = _wall_clock_ms,
@@ -64,12 +72,14 @@ class Runtime:
     ) -> None:
         """Set up from a loaded policy. `clock` gives milliseconds since the epoch, `new_id` an id that no process gives twice.
 
-        Raises PolicyError when a money limit meets a tier without a known price.
+        `store`: a store or the address of one; absent, the address in the environment (`GOVERNOR_STORE`), or else one in memory, for this
+        process alone. Raises PolicyError when a money limit meets a tier without a known price, ConfigurationError for an address that
+        nobody serves.
         """
         self.policy = policy
         self.prices = prices or PriceBook(policy.policy)
         self.controls = Controls.of(policy.policy, self.prices, policy.error_at)
-        self.store = store or MemoryStore()
+        self.store = _opened(store)
         self.telemetry = telemetry or Telemetry(policy)
         self.clock = clock
         self.new_id = new_id or Ids()

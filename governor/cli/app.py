@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import typer
 
-from governor.cli import demo, policy, version
+from governor.cli import budget, demo, halts, policy, version
 from governor.cli.deferred import CommandGroup
 from governor.cli.output import errors
 
@@ -25,6 +25,12 @@ def build() -> typer.Typer:
         rich_markup_mode="rich",
     )
     app.add_typer(policy.app, name="policy")
+    app.add_typer(budget.app, name="budget")
+    app.command("leases")(halts.leases)
+    app.command("halt")(halts.halt)
+    app.command("resume")(halts.resume)
+    app.command("halts")(halts.halts)
+    app.command("audit")(halts.audit)
     app.command("demo", context_settings=demo.PASS_THROUGH)(demo.demo)
     app.command("version")(version.version)
     return app

@@ -61,7 +61,7 @@ class _Governing(Protocol):
 def governed(
     policy: str | PathLike[str] | Mapping[str, Any] | LoadedPolicy | Governor,
     *,
-    store: Store | None = None,
+    store: Store | str | None = None,
     runtime: Runtime | None = None,
     on_report: Callable[[GovernorReport], None] | None = None,
     clients: Mapping[str, BaseChatModel] | None = None,

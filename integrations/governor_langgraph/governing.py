@@ -56,7 +56,7 @@ class Governor:
         self,
         policy: str | PathLike[str] | Mapping[str, Any] | LoadedPolicy,
         *,
-        store: Store | None = None,
+        store: Store | str | None = None,
         runtime: Runtime | None = None,
         name: str = "graph",
         on_report: Callable[[GovernorReport], None] | None = None,
@@ -295,7 +295,7 @@ class Governor:
 def ready(
     policy: str | PathLike[str] | Mapping[str, Any] | LoadedPolicy | Governor,
     *,
-    store: Store | None = None,
+    store: Store | str | None = None,
     runtime: Runtime | None = None,
     name: str = "graph",
     on_report: Callable[[GovernorReport], None] | None = None,

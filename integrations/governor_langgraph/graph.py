@@ -40,7 +40,7 @@ def govern(
     graph: GraphT,
     policy: str | PathLike[str] | Mapping[str, Any] | LoadedPolicy | Governor,
     *,
-    store: Store | None = None,
+    store: Store | str | None = None,
     runtime: Runtime | None = None,
     on_report: Callable[[GovernorReport], None] | None = None,
     clients: Mapping[str, BaseChatModel] | None = None,
@@ -52,7 +52,7 @@ def govern(
     graph: StateGraph[StateT, ContextT, InputT, OutputT],
     policy: str | PathLike[str] | Mapping[str, Any] | LoadedPolicy | Governor,
     *,
-    store: Store | None = None,
+    store: Store | str | None = None,
     runtime: Runtime | None = None,
     on_report: Callable[[GovernorReport], None] | None = None,
     clients: Mapping[str, BaseChatModel] | None = None,
@@ -63,7 +63,7 @@ def govern(
     graph: Any,
     policy: str | PathLike[str] | Mapping[str, Any] | LoadedPolicy | Governor,
     *,
-    store: Store | None = None,
+    store: Store | str | None = None,
     runtime: Runtime | None = None,
     on_report: Callable[[GovernorReport], None] | None = None,
     clients: Mapping[str, BaseChatModel] | None = None,
@@ -75,7 +75,8 @@ def govern(
             `StateGraph`, which is compiled first.
         policy: A policy file, the name of a bundled policy, the policy as a mapping, a loaded one, or the `Governor` of another graph
             with which this one shares its ledgers.
-        store: Where ledgers and run state live. Absent: in memory, for this process alone.
+        store: Where ledgers and run state live, or its address (`sqlite:///governor.db`). Absent: the address in `GOVERNOR_STORE`, else in
+            memory, for this process alone.
         runtime: Clock, prices, telemetry and store in one; replaces `policy` and `store`.
         on_report: Called at the end of every run with what became of it; `watch` does the same for a block of code.
         clients: Ready-made clients of tiers, by tier name. Absent: built from the policy when first needed.

@@ -45,7 +45,7 @@ class GovernorMiddleware(AgentMiddleware[Any, Any, Any]):
         self,
         policy: str | PathLike[str] | Mapping[str, Any] | LoadedPolicy | Governor,
         *,
-        store: Store | None = None,
+        store: Store | str | None = None,
         runtime: Runtime | None = None,
         clients: Mapping[str, BaseChatModel] | None = None,
         agent: str = "agent",

@@ -142,7 +142,7 @@ def wrap_model(
     model: BaseChatModel,
     policy: str | PathLike[str] | Mapping[str, Any] | LoadedPolicy | Governor,
     *,
-    store: Store | None = None,
+    store: Store | str | None = None,
     runtime: Runtime | None = None,
     clients: Mapping[str, BaseChatModel] | None = None,
     name: str = "model",

@@ -63,7 +63,7 @@ def stopped_by_operator(halted: Halted) -> Decision:
             rule=halted.scope,
             text=f"{halted.who} halted {halted.scope} at {since:%Y-%m-%d %H:%M:%S} UTC: {halted.why}",
             seen=halted.scope,
-            remedy=f"When the cause is mended: `governor resume {halted.scope}`, then resume the thread.",
+            remedy=f"When the cause is mended: `governor resume {halted.scope} --why ...`, then resume the thread.",
             evidence={"scope": halted.scope, "who": halted.who, "at_ms": halted.at_ms},
         )
     )
