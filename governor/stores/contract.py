@@ -5,8 +5,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, TypeVar
 
-from governor.errors import StoreError
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -42,36 +40,33 @@ class Store(ABC):
         Sweeps some expired leases first, and all of them before it refuses. Raises LeaseConflict for a known id with another payload.
         """
 
+    @abstractmethod
     def dispatch(self, lease: str, now_ms: int) -> bool:
         """The call of a lease that waited begins now. False when the lease is over: reserve again. Idempotent."""
-        raise self._lacks("dispatch")
 
+    @abstractmethod
     def extend(self, lease: str, ttl_ms: int, now_ms: int) -> bool:
         """Heartbeat of a long call: the lease ends no earlier than `ttl_ms` from now. False when it is over already."""
-        raise self._lacks("extend")
 
+    @abstractmethod
     def leases(self, run: str = "") -> Sequence[LeaseRecord]:
         """Leases that are remembered and not settled or released, of one run or of all, oldest first."""
-        raise self._lacks("leases")
 
+    @abstractmethod
     def adjust(self, adjustment: Adjustment) -> None:
         """Make an operator's change and remember it. Idempotent by id. Raises StoreError for a grant or reset of an unknown ledger."""
-        raise self._lacks("adjust")
 
+    @abstractmethod
     def audit(self, limit: int = 100) -> Sequence[Adjustment]:
         """The latest changes that operators made, newest first."""
-        raise self._lacks("audit")
 
+    @abstractmethod
     def halted(self, scopes: Sequence[str]) -> Halted | None:
         """The halt of the first of these scopes that has one."""
-        raise self._lacks("halted")
 
+    @abstractmethod
     def halts(self) -> Sequence[Halted]:
         """Every halt in force, in order of their scopes."""
-        raise self._lacks("halts")
-
-    def _lacks(self, what: str) -> StoreError:
-        return StoreError(f"{type(self).__name__} has no {what}")
 
     @abstractmethod
     def settle(self, charge: Charge) -> None:

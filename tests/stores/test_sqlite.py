@@ -230,7 +230,7 @@ def test_a_file_of_another_format_is_refused_not_guessed_at(path: Path) -> None:
     db.commit()
     db.close()
 
-    assert "store format 99, this governor reads 1" in refusal_of(path)
+    assert "store format 99, this governor reads 2" in refusal_of(path)
 
 
 def test_an_unreadable_run_state_is_an_error_that_names_the_run(path: Path) -> None:
@@ -265,7 +265,7 @@ def test_a_process_that_hangs_in_a_transaction_is_waited_for_and_then_named(
     store.balances()
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
-    monkeypatch.setattr("governor.stores.sqlite.WAIT_S", 0.05)
+    monkeypatch.setattr("governor.stores.sqlite_file.WAIT_S", 0.05)
 
     with pytest.raises(StoreError, match="Another process holds it"):
         store.reserve(request("l"))
