@@ -80,6 +80,12 @@ class RedisServer:
         if self._process:
             self._end(signal.SIGTERM)
 
+    def flush(self) -> None:
+        """Forget everything, as between two tests. Scripts stay known."""
+        with socket.create_connection(("127.0.0.1", self.port)) as talk:
+            talk.sendall(b"FLUSHALL\r\n")
+            assert talk.recv(5) == b"+OK\r\n"
+
     def wipe(self) -> None:
         """Remove its files, while it does not run: the next start is the empty server of a failed failover."""
         assert self._process is None, "the server runs"
