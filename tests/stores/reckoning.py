@@ -50,7 +50,7 @@ class Reckoning:
 def crew(job: Job, workers: int, *, kills: int = 0) -> int:
     """Do `job.calls` calls in each of so many workers, replacing those that die. How many were killed from outside.
 
-    `kills`: so many times one of them, at a random moment.
+    `kills`: so many times one of them at a random moment, and then whoever is left: give them more calls than they can make by then.
     """
     random_ = random.Random(job.seed)
     left = dict.fromkeys(range(workers), job.calls)
@@ -64,13 +64,15 @@ def crew(job: Job, workers: int, *, kills: int = 0) -> int:
         left = {}
         slot = random_.choice(list(running))
         process, its = running[slot]
-        if killed < kills:
+        if kills:
             process.join(random_.uniform(0.005, 0.08))  # a moment that neither side chooses
             if process.is_alive():
                 process.kill()
                 killed += 1
         process.join(120)
         del running[slot]
+        if kills and killed >= kills:
+            continue
         rest = its.calls - _begun(job.folder, its.name) if process.exitcode else 0
         if rest > 0:  # the call that it died in is not made again: nobody knows what became of it
             left[slot] = rest

@@ -106,12 +106,12 @@ def test_a_lease_that_waits_costs_nothing_until_it_is_dispatched(
 def test_workers_killed_at_any_moment_leave_ledgers_that_cover_the_bill_and_hold_nothing(
     place: str, store: Store, tmp_path: Path
 ) -> None:
-    killed = crew(job(place, tmp_path, calls=40 * KILLS), 4, kills=KILLS)
+    killed = crew(job(place, tmp_path, calls=1_000_000), 4, kills=KILLS)
 
     found = reckoned(store, tmp_path, later(), patience_s=TTL_MS / 500)
 
-    assert KILLS == killed
-    assert found.calls > 10 * KILLS
+    assert KILLS <= killed <= KILLS + 3
+    assert found.calls > KILLS
     assert [] == [level for level in LEVELS if not found.true <= found.spent[level] <= found.true + WORST * killed]
     assert 1 == len(set(found.spent.values()))
     assert dict.fromkeys(LEVELS, 0) == found.reserved
