@@ -28,27 +28,27 @@ PYTEST = $(PY) -m pytest -n $(WORKERS) --dist loadfile --inline-snapshot=disable
 
 comma := ,
 
-.PHONY: demo test versions check soak bench conformance clean
+.PHONY: demo test versions check soak bench conformance redis clean
 .DEFAULT_GOAL := check
 
 demo: $(BASE)
 	$(VENV)/bin/governor demo
 
-test: $(READY)
+test: $(READY) redis
 	$(PYTEST) $(ARGS)
 	$(if $(ARGS),,$(PY) scripts/versions.py --quick)
 
-versions: $(READY)
+versions: $(READY) redis
 	$(PY) scripts/versions.py
 
-check: $(READY)
+check: $(READY) redis
 	$(PY) -m ruff format --check .
 	$(PY) -m ruff check .
 	$(VENV)/bin/pyright --pythonpath $(PY)
 	$(VENV)/bin/lint-imports
 	$(PYTEST) $(ARGS)
 
-soak: $(READY)
+soak: $(READY) redis
 	KILLS=200 HYPOTHESIS_PROFILE=soak $(PYTEST) $(or $(ARGS),tests/langgraph/test_kill.py tests/stores)
 	$(if $(ARGS),,$(PY) -m tests.soak.generated)
 
@@ -59,6 +59,10 @@ bench: $(READY)
 conformance:
 	@test -n "$(PYTHON)" || { echo "no Python 3.11 or newer with the venv module found: make PYTHON=/path/to/python3 conformance" >&2; exit 1; }
 	$(PYTHON) -m tests.conformance $(if $(JSON),--json "$(JSON)") $(ARGS)
+
+# Tests on a real Redis are skipped without one.
+redis:
+	@scripts/redis-server
 
 $(BASE): pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "governor needs Python 3.11, 3.12 or 3.13 with the venv module: none found. Install one, or: make PYTHON=/path/to/python3" >&2; exit 1; }

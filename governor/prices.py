@@ -73,6 +73,8 @@ class Rates:
     above: tuple[tuple[int, Rates], ...] = ()
     """Long-context prices: (threshold, rates), rising. A prompt of more tokens than the threshold pays these rates for *all* its
     tokens, output included: the cliff that every provider with such a tier uses (genai-prices, `TieredPrices`)."""
+    served: tuple[tuple[str, Rates], ...] = ()
+    """(class of service, its rates), for those that the price list names: what an answer of that class costs, whatever was asked for."""
 
     def at(self, prompt_tokens: int) -> Rates:
         """The rates that a prompt of this size pays."""
@@ -84,7 +86,8 @@ class Rates:
 
     def cost(self, usage: Usage) -> int:
         """Nano-USD of one call's tokens, rounded up once, in total: at most 1 nano-USD above the exact price. Without `usage.fees`."""
-        rates = self.at(usage.prompt)
+        rates = next((rates for name, rates in self.served if name == usage.tier), self) if usage.tier else self
+        rates = rates.at(usage.prompt)
         parts = (
             usage.input * rates.input
             + usage.cache_read * rates.cache_read
@@ -106,6 +109,7 @@ class Rates:
             cache_write_1h=_ceil(self.cache_write_1h * percent, 100),
             request=_ceil(self.request * percent, 100),
             above=tuple((threshold, rates.scaled(percent)) for threshold, rates in self.above),
+            served=self.served,
         )
 
     def dearest_input(self, *, ttl: Literal["5m", "1h"] = "1h") -> int:
@@ -195,7 +199,11 @@ def _listed(model: ModelRef, on: datetime) -> Rates | None:
         return None
     found = [_from_listing(price) for price in _possible(info, on)]
     known = [rates for rates in found if rates is not None]
-    return _dearest(known) if known and len(known) == len(found) else None
+    if not known or len(known) != len(found):
+        return None
+    names = {str(variant.when.get("service_tier", "")) for variant in info.price_variants or ()} - {"", "default"}
+    served = [(name, _from_listing(info.get_prices(on, {"service_tier": name}))) for name in sorted(names)]
+    return replace(_dearest(known), served=tuple((name, rates) for name, rates in served if rates is not None))
 
 
 def _reference(name: str) -> str:

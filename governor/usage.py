@@ -24,6 +24,8 @@ class Usage:
     output: int = 0
     reasoning: int = 0
     fees: int = 0
+    tier: str = ""
+    """Class of service that answered, where the answer says so and it has a price of its own: `flex`, `priority`."""
     estimated: bool = False
     """True when the provider reported nothing (aborted stream, some proxies) and the numbers are governor's own."""
 
@@ -47,6 +49,7 @@ class Usage:
             output=self.output + other.output,
             reasoning=self.reasoning + other.reasoning,
             fees=self.fees + other.fees,
+            tier=self.tier if self.tier == other.tier else "",
             estimated=self.estimated or other.estimated,
         )
 

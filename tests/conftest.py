@@ -6,10 +6,13 @@ is shuffled. What is here is the rest of the isolation, and the options that mor
 
 import os
 import resource
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from tests.redis_server import RedisServer, private
 
 _PROVIDER_PREFIXES = (
     "ANTHROPIC_",
@@ -67,6 +70,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def anyio_backend() -> str:
     """Async tests run on asyncio, the only loop LangGraph runs on."""
     return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """A real Redis, shared by the session. A test takes keys or a database of its own, and never kills this one."""
+    with private(tmp_path_factory.mktemp("redis")) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

@@ -26,6 +26,10 @@ CACHE_INSIDE_INPUT = frozenset(
 """Providers whose LangChain client counts cached tokens as part of `input_tokens` (read in the clients' sources)."""
 
 
+TIERS = ("flex", "priority")
+"""Classes of service by which OpenAI's client counts the tokens that were not cached; it names no other."""
+
+
 def usage_of(message: BaseMessage | None, provider: str = "") -> Usage | None:
     """The usage a message reports, or None when it reports none (a broken-off stream, some proxies): never zero.
 
@@ -53,6 +57,7 @@ def usage_of(message: BaseMessage | None, provider: str = "") -> Usage | None:
         cache_write_1h=write_1h,
         output=answered + unaccounted,
         reasoning=min(reasoning, answered + unaccounted),
+        tier=next((tier for tier in TIERS if tier in inside or tier in outside), ""),
     )
 
 

@@ -45,9 +45,9 @@ _TRACING_NAMES = {"azure": "azure_openai"}
 
 _LIMITS = ("max_completion_tokens", "max_output_tokens", "max_tokens")
 
-TIER_PERCENT = {"priority": 200, "fast": 250}
-"""Percent of the listed price by `service_tier` (OpenAI's price list: priority costs 1.67 to 2 times, by model). Flex and batch cost less
-and are held and charged in full: a provider may serve such a request as an ordinary one."""
+TIER_PERCENT = {"priority": 250, "fast": 250}
+"""Percent of the listed price by `service_tier` (OpenAI's price list: priority costs 1.67 to 2.5 times, by model). Flex costs less and is
+held in full: a provider may serve such a request as an ordinary one. What the answer says that it was served as is what is charged."""
 
 
 def is_mine(model: BaseChatModel) -> bool:

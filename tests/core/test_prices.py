@@ -316,3 +316,20 @@ def test_rates_at_a_percentage_are_never_below_it_and_at_most_a_nano_dollar_a_mi
 
     assert -100 - percent <= scaled - exact <= 100 * (2 + (prompt + output) // 1_000_000)
     assert found is found.scaled(100)
+
+
+def test_what_is_held_for_a_class_of_service_covers_what_the_price_list_says_that_it_costs() -> None:
+    usage = Usage(input=1_003, cache_read=17_001, cache_write_5m=801, output=299)
+    held = {"flex": 100, "priority": 250, "fast": 250}  # governor_openai.models.TIER_PERCENT; flex is held in full
+    compared, since = (
+        0,
+        PriceBook(Policy.model_validate({"governor": 1, "name": "p"}), on=datetime(2026, 11, 1, tzinfo=UTC)),
+    )
+    for info in next(each for each in get_snapshot().providers if each.id == "openai").models:
+        found = since.rates(ModelRef(provider="openai", model=info.id))
+        for tier, _ in found.served if found else ():
+            assert found is not None
+            assert found.cost(replace(usage, tier=tier)) <= found.scaled(held[tier]).cost(usage), (info.id, tier)
+            compared += 1
+
+    assert compared > 20

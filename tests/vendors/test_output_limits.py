@@ -216,10 +216,10 @@ def test_a_money_limit_is_not_passed_by_a_limit_in_another_place(
 @pytest.mark.parametrize(
     ("family", "settings", "kwargs", "percent"),
     [
-        (OPENAI, {"service_tier": "priority"}, {}, 200),
-        (OPENAI, {}, {"service_tier": "priority"}, 200),
+        (OPENAI, {"service_tier": "priority"}, {}, 250),
+        (OPENAI, {}, {"service_tier": "priority"}, 250),
         (OPENAI, {"service_tier": "priority"}, {"service_tier": "default"}, 100),
-        (OPENAI, {"extra_body": {"service_tier": "priority"}}, {}, 200),
+        (OPENAI, {"extra_body": {"service_tier": "priority"}}, {}, 250),
         (OPENAI, {"service_tier": "flex"}, {}, 100),
         (BEDROCK, {"service_tier": "priority"}, {}, 175),
         (BEDROCK, {}, {"serviceTier": "priority"}, 175),

@@ -79,7 +79,7 @@ def reported(**metadata: Any) -> AIMessage:
                 "input_token_details": {"flex": 976, "flex_cache_read": 1024, "flex_cache_creation": 128},
                 "output_token_details": {"flex": 20, "flex_reasoning": 60},
             },
-            Usage(input=848, cache_read=1024, cache_write_5m=128, output=80, reasoning=60),
+            Usage(input=848, cache_read=1024, cache_write_5m=128, output=80, reasoning=60, tier="flex"),
             id="openai flex tier",
         ),
         pytest.param(
@@ -88,7 +88,7 @@ def reported(**metadata: Any) -> AIMessage:
                 "output_tokens": 80,
                 "input_token_details": {"priority": 976, "priority_cache_read": 1024},
             },
-            Usage(input=976, cache_read=1024, output=80),
+            Usage(input=976, cache_read=1024, output=80, tier="priority"),
             id="openai priority tier",
         ),
         pytest.param(
