@@ -266,6 +266,8 @@ class ModelRequest:
     """Set on the request: it is what was reserved. None only for a model with no limit known and no budget."""
     input_tokens: int = 0
     """Upper bound of the input that was reserved."""
+    final: bool = False
+    """The last answer of a run whose budget is used up: tools are not to be called, where the provider can be told so."""
 
 
 @cheap

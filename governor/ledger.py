@@ -79,6 +79,8 @@ class Hold:
     amount: int
     limit: int | None
     """None records without refusing (soft and observed budgets)."""
+    kept: int = field(default=0, compare=False)
+    """The part of `limit` that this call may not touch: the ladder keeps it for a last answer."""
     alert: int | None = None
     """For such a budget: its limit, whose passing is reported and stops nobody."""
     budget: str
@@ -142,9 +144,9 @@ class Shortfall:
 
     @property
     def remaining(self) -> int:
-        """What could still be reserved, in the hold's unit. Never negative."""
+        """What this call could still reserve, in the hold's unit. Never negative."""
         limit = self.hold.limit if self.hold.limit is not None else self.hold.alert
-        return max(0, (limit or 0) + self.granted - self.spent - self.reserved)
+        return max(0, (limit or 0) + self.granted - self.hold.kept - self.spent - self.reserved)
 
 
 @cheap

@@ -11,7 +11,10 @@ from typing import TYPE_CHECKING
 
 from governor.approving import access, by_a_person, use_approval
 from governor.calls import Meter
+from governor.degrading import refuse_tool
 from governor.effects import NOW, Calibration, Change, Flow, InvokeModel, InvokeTool, Keep, ask
+from governor.ledger import Shortfall
+from governor.plans import Rung
 from governor.record import (
     after_model,
     after_tool,
@@ -22,7 +25,7 @@ from governor.record import (
     record_model,
     record_tool,
 )
-from governor.reserving import admit, refuse_again, release_or_settle, reserve_model, reserve_tool, settle
+from governor.reserving import admit, refuse, refuse_again, release_or_settle, reserve_model, reserve_tool, settle
 
 if TYPE_CHECKING:
     from governor.calls import ModelCall, ModelResponse, StepRef, ToolCall, ToolResult
@@ -39,7 +42,9 @@ def step_entry(step: StepRef, controls: Controls) -> Flow[None]:
     """
     yield from admit(step, controls.nodes.decide(step))
     now = yield from ask(NOW)
-    decision = yield from ask(Change(step.run, lambda state: controls.limits.enter(state, step, now)))
+    decision = yield from ask(
+        Change(step.run, lambda state: controls.limits.enter(state, step, now, fan_out=controls.ladder.fan_out(state)))
+    )
     yield from admit(step, decision)
 
 
@@ -64,18 +69,26 @@ def model_call(call: ModelCall, controls: Controls) -> Flow[ModelResponse]:
 
     admission = controls.loop.admit_model(state, call, now)
     yield from admit(step, admission.decision)
-    routed, attempt = controls.route.choose(state, call), 0
+    ended = controls.ladder.finished(state, call)
+    if ended is not None:
+        yield from refuse(step, ended)
+    chosen, rung, attempt = controls.route.choose(state, call), controls.ladder.rung(state), 0
     while True:
         attempt += 1
+        routed = controls.route.lowered(state, call, chosen, rung.lower) if rung.lower else chosen
         yield from admit(step, routed.decision)
         ratio = yield from ask(Calibration(routed.model))
-        viewed = controls.compact.view(state, call, routed, now, ratio=ratio)
+        viewed = controls.compact.view(state, call, routed, now, ratio=ratio, harder=rung.compact)
         yield from admit(step, viewed.decision)
-        request = controls.order.arrange(state, call, routed, viewed, note=admission.note)
+        request = controls.order.arrange(state, call, routed, viewed, note=admission.note, rung=rung)
 
-        quote, lease = yield from reserve_model(
-            request, routed, controls, now, ratio=ratio, state=state, attempt=attempt
+        reserved = yield from reserve_model(
+            request, routed, controls, now, ratio=ratio, state=state, attempt=attempt, rung=rung
         )
+        if isinstance(reserved, Rung):
+            rung = reserved
+            continue
+        quote, lease = reserved
         meter = Meter()
         try:
             response = yield from ask(InvokeModel(quote.request, meter))
@@ -94,11 +107,11 @@ def model_call(call: ModelCall, controls: Controls) -> Flow[ModelResponse]:
         judged = controls.route.judge(state, quote.request, response)
         yield from record_model(quote, routed, viewed, usage, response, judged)
         state = yield from ask(
-            Change(step.run, after_model(controls, quote.request, viewed, usage, response, judged, now))
+            Change(step.run, after_model(controls, (quote, lease, rung), viewed, usage, response, judged, now))
         )
         if judged.again is None:
             return response
-        routed, now = judged.again, ended
+        chosen, now = judged.again, ended
 
 
 def tool_call(call: ToolCall, controls: Controls, judged: Decision | None = None) -> Flow[ToolResult]:
@@ -114,6 +127,8 @@ def tool_call(call: ToolCall, controls: Controls, judged: Decision | None = None
     decision = judged or (yield from access(state, call, controls, now))
     if (yield from admit(step, decision, deny=False)):
         return controls.access.answer(call, decision)
+    if controls.ladder.refuses(state, call):
+        return (yield from refuse_tool(call, state, controls, None))
     admission = controls.loop.admit_tool(state, call, now)
     if (yield from admit(step, admission.decision, deny=False)):
         yield from ask(Change(step.run, lambda before: (controls.loop.observe_block(before, call, admission), None)))
@@ -122,7 +137,10 @@ def tool_call(call: ToolCall, controls: Controls, judged: Decision | None = None
     if once and (refusal := (yield from use_approval(call, controls))) is not None:
         return refusal
 
-    quote, lease = yield from reserve_tool(call, controls, now, state=state)
+    reserved = yield from reserve_tool(call, controls, now, state=state)
+    if isinstance(reserved, Shortfall):
+        return (yield from refuse_tool(call, state, controls, reserved))
+    quote, lease = reserved
     meter = Meter()
     try:
         result = yield from ask(InvokeTool(call, meter, once))

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from governor.prices import Rates
     from governor.runs import Lane
 
-__all__ = ["Admission", "Judgement", "Quote", "Routed", "ToolQuote", "Viewed"]
+__all__ = ["NO_RUNG", "Admission", "Judgement", "Quote", "Routed", "Rung", "ToolQuote", "Viewed"]
 
 
 @cheap
@@ -88,3 +88,26 @@ class ToolQuote:
 
     holds: tuple[Hold, ...]
     fee: int
+
+
+@cheap
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rung:
+    """How far one call is degraded: all that the rungs of the ladder up to this one ask of it."""
+
+    level: int = 0
+    """Rungs that the call goes by; 0 is none."""
+    base: int = 0
+    """Rungs that its run goes by from here on, whatever the call's share says."""
+    compact: bool = False
+    lower: int = 0
+    """Tiers to go down."""
+    max_output_tokens: int | None = None
+    last: bool = False
+    """The last call of its node: it may use what is kept for it."""
+    note: str | None = None
+    """What the model is told, at the tail of the prompt."""
+
+
+NO_RUNG = Rung()
+"""The call as it is."""

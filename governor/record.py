@@ -13,10 +13,11 @@ from governor.values import copier, replace
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from governor.calls import ModelRequest, ModelResponse, ToolCall, ToolResult
+    from governor.calls import ModelResponse, ToolCall, ToolResult
     from governor.controls import Controls
     from governor.effects import Value
-    from governor.plans import Judgement, Quote, Routed, ToolQuote, Viewed
+    from governor.ledger import Lease
+    from governor.plans import Judgement, Quote, Routed, Rung, ToolQuote, Viewed
 
 __all__ = [
     "LANES",
@@ -53,14 +54,16 @@ def begin_tool(state: RunState) -> tuple[RunState, RunState]:
 
 def after_model(
     controls: Controls,
-    request: ModelRequest,
+    reserved: tuple[Quote, Lease, Rung],
     viewed: Viewed,
     usage: Usage,
     response: ModelResponse,
     judged: Judgement,
     now: int,
 ) -> Callable[[RunState], tuple[RunState, RunState]]:
-    """The change that a finished model call makes: loop state, routing signals, and the lane with what is cached now."""
+    """The change that a finished model call makes: loop state, routing signals, its rung, and the lane with what is cached now."""
+    quote, lease, rung = reserved
+    request = quote.request
     lane = _left(
         viewed.lane,
         last_at_ms=now,
@@ -72,6 +75,7 @@ def after_model(
     def apply(state: RunState) -> tuple[RunState, RunState]:
         state = controls.loop.observe_model(state, request.call, response, now)
         state = controls.route.observe_model(state, request, judged)
+        state = controls.ladder.observe(state, request.call, rung, lease, quote, response)
         lanes = {key: kept for key, kept in state.lanes.items() if key != request.call.lane}
         lanes[request.call.lane] = lane
         if len(lanes) > LANES:

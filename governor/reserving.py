@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NoReturn
 
 from governor.decisions import Decision, Reason, Verdict
+from governor.degrading import rung_after
 from governor.effects import Change, Decided, Flow, Release, Reserve, Settle, ask
 from governor.errors import CallDenied, RunStopped
 from governor.ledger import Charge, Halted, Lease, Shortfall
+from governor.plans import NO_RUNG
 from governor.report import reason_of
 from governor.runs import Stopped
 from governor.values import maker, replace
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
     from governor.calls import ModelRequest, StepRef, ToolCall
     from governor.controls import Controls
     from governor.ledger import Hold, Refusal
-    from governor.plans import Quote, Routed, ToolQuote
+    from governor.plans import Quote, Routed, Rung, ToolQuote
     from governor.runs import RunState
 
 __all__ = [
@@ -92,11 +94,20 @@ def lease_key(step: StepRef, state: RunState, attempt: int | None = None) -> str
 
 
 def reserve_model(
-    request: ModelRequest, routed: Routed, controls: Controls, now: int, *, ratio: int, state: RunState, attempt: int
-) -> Flow[tuple[Quote, Lease]]:
+    request: ModelRequest,
+    routed: Routed,
+    controls: Controls,
+    now: int,
+    *,
+    ratio: int,
+    state: RunState,
+    attempt: int,
+    rung: Rung = NO_RUNG,
+) -> Flow[tuple[Quote, Lease] | Rung]:
     """Price the final request, put the clamp on it and take the money before it is spent. Raises RunStopped or CallDenied.
 
-    `ratio`: real tokens per 1,000 estimated ones. `state`: the run's, with what a person added to its limits.
+    `ratio`: real tokens per 1,000 estimated ones. `state`: the run's, with what a person added to its limits. Answers the rung of the
+    ladder at which the call has to be prepared anew, when it does not fit as it is or its run has used more than it was prepared for.
     """
     step = request.call.step
     key = lease_key(step, state, attempt)
@@ -104,7 +115,12 @@ def reserve_model(
     if isinstance(quote, Decision):
         return (yield from refuse(step, quote))
     quote = controls.budget.with_grants(quote, state.grants)
+    if controls.ladder.keeps and not rung.last:
+        quote = controls.budget.keeping(quote, controls.ladder.final_output)
     lease = yield from _take(step, key, quote.holds, controls, now)
+    further = yield from rung_after(step, state, rung, lease, quote, controls, now)
+    if further is not None:
+        return further
     if isinstance(lease, Shortfall):
         smaller = controls.budget.shrink(quote, lease)  # a shorter answer may still fit; once, never a search
         if smaller is not None:
@@ -113,13 +129,22 @@ def reserve_model(
     return quote, (yield from _granted(step, lease, controls))
 
 
-def reserve_tool(call: ToolCall, controls: Controls, now: int, *, state: RunState) -> Flow[tuple[ToolQuote, Lease]]:
-    """Hold the fee and the count of a tool call. Raises RunStopped or CallDenied."""
+def reserve_tool(
+    call: ToolCall, controls: Controls, now: int, *, state: RunState
+) -> Flow[tuple[ToolQuote, Lease] | Shortfall]:
+    """Hold the fee and the count of a tool call. Raises RunStopped or CallDenied.
+
+    Answers the shortfall when the ladder ends in a last call: the tool is then not called, and the run ends with an answer.
+    """
     quote = controls.budget.quote_tool(call, now)
     if isinstance(quote, Decision):
         return (yield from refuse(call.step, quote))
     quote = controls.budget.with_grants(quote, state.grants)
+    if controls.ladder.keeps:
+        quote = controls.budget.keeping(quote, 0)
     lease = yield from _take(call.step, lease_key(call.step, state), quote.holds, controls, now)
+    if controls.ladder.keeps and isinstance(lease, Shortfall):
+        return lease
     return quote, (yield from _granted(call.step, lease, controls))
 
 

@@ -14,6 +14,7 @@ from governor.values import cheap
 
 __all__ = [
     "Cut",
+    "LadderState",
     "Lane",
     "LoopState",
     "Question",
@@ -133,6 +134,29 @@ class RouteState:
 
 @cheap
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LadderState:
+    """Where a run stands on the degrade ladder, and what became of its last calls."""
+
+    rung: int = 0
+    """How many rungs are in force."""
+    due: bool = False
+    """A tool call did not fit any more: the next model call is the last one, however much is left for model calls."""
+    tries: Mapping[str, int] = field(default_factory=dict[str, int])
+    """Path of a node to how many last calls it has made."""
+    answered: tuple[str, ...] = ()
+    """Paths of nodes that have given their last answer."""
+    asked: tuple[str, ...] = ()
+    """Ids of the tool calls that a last call asked for all the same. They are not made."""
+    used: str = ""
+    """What the model and people are told: `93%`."""
+    budget: str = ""
+    """Id of the tightest budget when the rung was taken, with its limit as written and its ledger."""
+    written: str = ""
+    ledger: str = ""
+
+
+@cheap
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Stopped:
     """Why a run was stopped: the durable part of its `Reason`."""
 
@@ -170,6 +194,7 @@ class RunState:
 
     loop: LoopState = field(default_factory=LoopState)
     route: RouteState = field(default_factory=RouteState)
+    ladder: LadderState = field(default_factory=LadderState)
     lanes: Mapping[str, Lane] = field(default_factory=dict[str, Lane])
     """By node path."""
     steps: int = 0

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from governor.controls.access import Access, NodeAccess
 from governor.controls.budget import BudgetControl
 from governor.controls.compact import Compact
+from governor.controls.ladder import Ladder
 from governor.controls.limits import Limits
 from governor.controls.loop import Loop
 from governor.controls.order import Order
@@ -33,6 +34,7 @@ class Controls:
     compact: Compact
     order: Order
     budget: BudgetControl
+    ladder: Ladder
 
     @classmethod
     def of(cls, policy: Policy, prices: PriceBook, error_at: ErrorAt | None = None) -> Controls:
@@ -49,4 +51,5 @@ class Controls:
             compact=Compact(policy),
             order=Order(policy),
             budget=BudgetControl(policy, prices, error_at),
+            ladder=Ladder(policy),
         )

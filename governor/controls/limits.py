@@ -32,10 +32,14 @@ class Limits:
         """Read the limits. One that is absent bounds nothing; steps are counted all the same."""
         self._limits = policy.limits
         self._observed = policy.mode == "observe"
+        self._watches_fans = any(getattr(rung.do, "fan_out", None) is not None for rung in policy.ladder)
 
-    def enter(self, state: RunState, step: StepRef, now: int) -> tuple[RunState, Decision]:
+    def enter(
+        self, state: RunState, step: StepRef, now: int, *, fan_out: int | None = None
+    ) -> tuple[RunState, Decision]:
         """Count a step that is about to run and hold the run against its limits. `now` is milliseconds since the epoch.
 
+        `fan_out`: how many branches the ladder allows where the run stands, if that is fewer.
         A retry, or a resume after an interrupt, keeps its namespace and is the step it was. A refused step is not counted.
         """
         started = state.started_ms or step.run.started_ms or now
@@ -45,9 +49,9 @@ class Limits:
             )  # here, because a change of its own would cost every run one more
         again = step.ns in state.open_steps
         counted = replace(state, started_ms=started) if again else _counted(state, step, started)
-        if self._limits.fan_out is not None and not again:
+        if (self._limits.fan_out is not None or self._watches_fans) and not again:
             counted = _fanned(counted, step)
-        reason = next(self._passed(counted, step, now, again=again), None)
+        reason = next(self._passed(counted, step, now, again=again, fewer=fan_out), None)
         if reason is None:
             return counted, ALLOWED
         decision = Decision(control="limits", verdict=Verdict.STOP, reason=reason, observed=self._observed)
@@ -62,17 +66,20 @@ class Limits:
         fans = fans if len(fans) < len(state.fans) else state.fans
         return _changed(state, open_steps=tuple([ns for ns in state.open_steps if ns != step.ns]), used=used, fans=fans)
 
-    def _passed(self, state: RunState, step: StepRef, now: int, *, again: bool) -> Iterator[Reason]:
+    def _passed(self, state: RunState, step: StepRef, now: int, *, again: bool, fewer: int | None) -> Iterator[Reason]:
         """The limits that are passed, each with the number seen."""
         limits = self._limits
         if limits.steps is not None and state.steps > limits.steps and not again:
             yield _reason("steps", limits.steps.written, str(state.steps), f"{state.steps} node executions")
         if limits.depth is not None and step.depth > limits.depth:
             yield _reason("depth", limits.depth.written, str(step.depth), f"graphs nested {step.depth} deep")
-        if limits.fan_out is not None and not again:
+        if (limits.fan_out is not None or fewer is not None) and not again:
             branches = _branches(state, step)
-            if branches > limits.fan_out:
+            if limits.fan_out is not None and branches > limits.fan_out:
                 yield _reason("fan_out", limits.fan_out.written, str(branches), f"{branches} branches at once")
+            elif fewer is not None and branches > max(1, fewer):
+                fact = f"{branches} branches at once, with its budget nearly used up"
+                yield _reason("fan_out", str(fewer), str(branches), fact, rule="ladder")
         if limits.time is not None and now - state.started_ms > limits.time:
             seconds = _seconds(now - state.started_ms)
             yield _reason("time", limits.time.written, seconds, f"{seconds} since the run began")
@@ -127,10 +134,11 @@ def _seconds(milliseconds: int) -> str:
     return f"{whole}.{rest // 100}s" if rest >= 100 else f"{whole}s"
 
 
-def _reason(limit: str, written: str, seen: str, fact: str) -> Reason:
-    rule = f"limits.{limit}"
+def _reason(limit: str, written: str, seen: str, fact: str, *, rule: str | None = None) -> Reason:
+    code = f"limits.{limit}"
+    rule = rule or code
     return Reason(
-        code=rule,
+        code=code,
         rule=rule,
         text=f"The run was stopped: {fact}, and {rule} is {written}.",
         limit=written,

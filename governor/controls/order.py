@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal
 
 from governor.calls import Breakpoint, CachePlan, ModelRequest
 from governor.models import facts
+from governor.plans import NO_RUNG
 from governor.values import cheap, maker, replace
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     from governor.calls import Message, ModelCall, ToolSpec, View
     from governor.models import ModelFacts
-    from governor.plans import Routed, Viewed
+    from governor.plans import Routed, Rung, Viewed
     from governor.policy.schema import Policy
     from governor.runs import RunState
 
@@ -105,12 +106,24 @@ class Order:
         return tuple(sorted(range(len(tools)), key=lambda index: tools[index].name))
 
     def arrange(
-        self, state: RunState, call: ModelCall, routed: Routed, viewed: Viewed, *, note: str | None
+        self,
+        state: RunState,
+        call: ModelCall,
+        routed: Routed,
+        viewed: Viewed,
+        *,
+        note: str | None,
+        rung: Rung = NO_RUNG,
     ) -> ModelRequest:
-        """The request as it will be sent, but for the clamp. `note` is the loop control's word to the model; notes go last."""
+        """The request as it will be sent, but for the clamp. `note` is the loop control's word to the model; notes go last.
+
+        `rung`: what the degrade ladder asks of the call.
+        """
         del state  # what was sent before is in the lane
-        view = viewed.view if note is None else replace(viewed.view, notes=(*viewed.view.notes, note))
-        bounds = [bound for bound in (call.max_output_tokens, routed.max_output_tokens) if bound is not None]
+        notes = tuple(each for each in (note, rung.note) if each is not None)
+        view = replace(viewed.view, notes=(*viewed.view.notes, *notes)) if notes else viewed.view
+        limits = (call.max_output_tokens, routed.max_output_tokens, rung.max_output_tokens)
+        bounds = [bound for bound in limits if bound is not None]
         bound = min(bounds) if bounds else None
         return _request(
             call=call,
@@ -119,6 +132,7 @@ class Order:
             view=view,
             cache=self._cache(call, routed, view, viewed.lane.previous_last),
             max_output_tokens=bound,
+            final=rung.last,
         )
 
     def _cache(self, call: ModelCall, routed: Routed, view: View, previous: str | None) -> CachePlan:

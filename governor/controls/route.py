@@ -90,6 +90,21 @@ class Route:
         reason = Reason(code=base.code, rule=base.rule, text=base.text, evidence=base.evidence)
         return self._routed(call, base.tier, reason)
 
+    def lowered(self, state: RunState, call: ModelCall, routed: Routed, by: int) -> Routed:
+        """The tier `by` steps below the one chosen, or the lowest that can read the call; the same where nothing may lower it."""
+        if not by or routed.tier is None or self._base(state, call).locked or call.locked:
+            return routed
+        at = self._names.index(routed.tier)
+        below = [name for name in self._names[at + 1 : at + 1 + by] if self._fits(name, call)]
+        if not below:
+            return routed
+        reason = Reason(
+            code="route.lowered",
+            rule="ladder",
+            text=f"{below[-1]} answers instead of {routed.tier}: a budget runs out.",
+        )
+        return self._routed(call, below[-1], reason)
+
     def _untiered(self, state: RunState, call: ModelCall) -> Routed:
         """The graph's own model, when the policy names no tiers."""
         known = self._own.get(call.model)

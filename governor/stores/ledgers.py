@@ -73,7 +73,9 @@ def first_shortfall(holds: Sequence[Hold], counts: Sequence[Counted], now_ms: in
             short = _too_fast(hold, now.bucket, before, now_ms)
             if short:
                 return short
-        elif hold.limit is not None and now.spent + now.reserved + before + hold.amount > hold.limit + now.granted:
+        elif hold.limit is not None and (
+            now.spent + now.reserved + before + hold.amount > hold.limit + now.granted - hold.kept
+        ):
             return Shortfall(hold=hold, spent=now.spent, reserved=now.reserved + before, granted=now.granted)
         taken[hold.ledger] = before + hold.amount
     return None

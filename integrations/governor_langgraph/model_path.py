@@ -21,7 +21,7 @@ from governor_langgraph.context import current_span, model_taken, second_line
 from governor_langgraph.messages import convert, render, shown, text_of, tool_uses_of
 from governor_langgraph.offer import offer_of
 from governor_langgraph.stops import GovernorStop, stop
-from governor_langgraph.toolspec import carry_over
+from governor_langgraph.toolspec import carry_over, without_tool_use
 from governor_langgraph.usage import usage_of
 from governor_langgraph.vendors import vendor_of
 
@@ -89,6 +89,8 @@ class Prepared:
             counts or request.max_output_tokens != self._own_maximum(request)
         ):
             kwargs = vendor.with_max_output(model, kwargs, request.max_output_tokens)
+        if request.final:
+            kwargs = without_tool_use(kwargs, vendor.FAMILY)
         if request.cache != NO_CACHE:
             messages, kwargs = vendor.mark(model, messages, kwargs, request.cache)
         messages += [HumanMessage(content=note) for note in request.view.notes]

@@ -17,6 +17,7 @@ from governor.policy.scalars import ScalarError
 from governor.report import reason_of
 from governor.reserving import stopped_by
 from governor.resuming import adopted, answered, changed, given_more, moved, unavailable
+from governor.runs import LadderState
 from governor.values import cheap, replace
 from governor_langgraph.approval import is_yes
 
@@ -81,6 +82,11 @@ class _Answer:
         return Command(graph=given.graph, update=given.update, resume=others, goto=given.goto)
 
 
+def _unmarked(state: RunState) -> RunState:
+    """The state without why the run was stopped, and with its last call to be made anew."""
+    return replace(state, stopped=None, question=None, ladder=LadderState(rung=state.ladder.rung))
+
+
 def take_up(governor: Governor, run: str, given: Any) -> Taken:
     """Go on with the run `run`, given the graph's input.
 
@@ -102,7 +108,7 @@ def _going_on(governor: Governor, run: str, state: RunState, answer: _Answer | N
         taken = _with_more(taken, run, state, answer)
         if taken.held is not None:
             return taken
-    governor.runtime.store.change(run, lambda before: (replace(before, stopped=None, question=None), None))
+    governor.runtime.store.change(run, lambda before: (_unmarked(before), None))
     return taken
 
 

@@ -18,7 +18,16 @@ if TYPE_CHECKING:
 
     from langchain_core.language_models import BaseChatModel
 
-__all__ = ["CannotCarry", "NeutralTool", "ToolChoice", "carry_over", "choice_of", "neutral", "openai_tool"]
+__all__ = [
+    "CannotCarry",
+    "NeutralTool",
+    "ToolChoice",
+    "carry_over",
+    "choice_of",
+    "neutral",
+    "openai_tool",
+    "without_tool_use",
+]
 
 TOOLS = frozenset({"tools", "tool_choice", "parallel_tool_calls", "strict"})
 CONFIGS = frozenset({"toolConfig", "tool_config"})
@@ -159,3 +168,17 @@ def _schema_in(given: dict[str, Any]) -> dict[str, Any] | None:
         return None
     fields = cast("dict[str, Any]", spec)
     return {**fields, "schema": json.loads(fields["schema"]) if isinstance(fields["schema"], str) else fields["schema"]}
+
+
+def without_tool_use(kwargs: Mapping[str, Any], family: str) -> dict[str, Any]:
+    """Call arguments under which the model answers in words. The tools stay: the cached prefix has them, and so has the history.
+
+    A tool that user code forces is the form of the answer it wants, and stays forced. Amazon Bedrock has no such choice.
+    """
+    changed = dict(kwargs)
+    if not changed.get("tools") or changed.get("tool_choice") not in (None, "auto", {"type": "auto"}):
+        return changed
+    none = {"anthropic": {"type": "none"}, "openai": "none"}.get(family)
+    if none is not None:
+        changed["tool_choice"] = none
+    return changed

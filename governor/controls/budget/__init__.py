@@ -118,6 +118,26 @@ class BudgetControl:
         """The quote under limits that a person raised for this run."""
         return replace(quote, holds=raised(quote.holds, grants)) if grants else quote
 
+    def keeping(self, quote: Q, final_output: int) -> Q:
+        """The quote, under limits that keep something for a last answer.
+
+        That is 5% of the limit, or the worst case of such an answer on half as much history again as this call has, if that is more;
+        never more than half.
+        """
+        request = quote.request if isinstance(quote, Quote) else None
+        needed: dict[Unit, int] = {}
+        if request is not None and isinstance(quote, Quote):
+            bound = request.input_tokens * 3 // 2
+            cost = quote.rates.worst(bound, final_output, ttl=self._ttl) if quote.rates else 0
+            needed = _needed(bound, final_output, cost)
+        holds = [
+            hold
+            if hold.limit is None or hold.per_ms or hold.unit is Unit.TOOL_CALLS
+            else _of(hold, kept=min(hold.limit // 2, max(hold.limit // 20, needed.get(hold.unit, 1))))
+            for hold in quote.holds
+        ]
+        return replace(quote, holds=tuple(holds))
+
     def more(self, rule: str, ledger: str, answer: object) -> dict[str, int]:
         """What a person's answer adds to the limits of budget `rule`, by ledger. Raises ScalarError when it grants nothing."""
         budget = self._budgets.get(rule)

@@ -64,6 +64,7 @@ class _Now:
     tokens: int
     """Tokens of that view with the tools."""
     limit: Limit | None
+    harder: bool = False
 
     @property
     def forced(self) -> bool:
@@ -115,10 +116,14 @@ class Compact:
         """One page of a kept text for the recall tool: `size` tokens, at most 2,000, from character `offset` on."""
         return page(text, offset, min(max(size, _SHORTEST_PAGE), _PAGE))
 
-    def view(self, state: RunState, call: ModelCall, routed: Routed, now: int, *, ratio: int = 1_000) -> Viewed:
+    def view(
+        self, state: RunState, call: ModelCall, routed: Routed, now: int, *, ratio: int = 1_000, harder: bool = False
+    ) -> Viewed:
         """What the model sees in this call, and the lane after it. `now` is milliseconds since the epoch.
 
         `ratio` is the upper bound of real tokens per 1,000 estimated ones, by which the prompt is held against its limits.
+
+        `harder`: a budget runs out, so that a cut is made for half the tail and without waiting until it pays for itself.
 
         Between cuts the work grows with what is new, not with the history; a cut reads what it removes once.
         """
@@ -136,6 +141,7 @@ class Compact:
             tools=tools,
             tokens=view.tokens + tools,
             limit=self._limit(call, routed, ratio),
+            harder=harder,
         )
         return self._stay(moment, 0) if self._off else self._choose(moment)
 
@@ -145,6 +151,11 @@ class Compact:
             room = now.limit.force - now.tools
             plan = fitting(history, now.standing, keep=self._keep, ledger=self._ledger, room=room)
             return self._cut(now, plan, now.limit.rule, self._price(now, plan)) if plan else self._stay(now, 0)
+        if now.harder:
+            short = plan_cut(history, now.standing, keep=self._keep // 2, ledger=self._ledger)
+            saved = now.view.tokens - short.tokens if short else 0
+            if short and saved >= self._keep // 2 and not has_open_call(history):
+                return self._cut(now, short, "a budget runs out", self._price(now, short))
         plan = plan_cut(history, now.standing, keep=self._keep, ledger=self._ledger, exact=False)
         if plan is None:
             return self._stay(now, 0)
