@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from governor.policy.document import Path
     from governor.policy.load import LoadedPolicy
     from governor.policy.schema import Budget, Policy, Test, ToolRule, When
+    from governor.policy.sections import LadderRung
 
 __all__ = ["Sentence", "as_text", "explain"]
 
@@ -288,8 +289,20 @@ def _about_limits(policy: Policy) -> Iterator[_Spoken]:
         text = f"When a hard budget is spent, {ends[policy.on_exhausted]}."
         yield "budgets", ("on_exhausted",), None, text
     for index, rung in enumerate(policy.ladder):
-        what = rung.do if isinstance(rung.do, str) else "smaller limits"
-        yield "budgets", ("ladder", index), None, f"At {rung.at.written} of a budget: {what.replace('_', ' ')}."
+        text = f"From {rung.at.written} of the tightest hard budget on, {_rung(rung)}."
+        yield "budgets", ("ladder", index), None, text
+
+
+def _rung(rung: LadderRung) -> str:
+    if isinstance(rung.do, str):
+        return {
+            "compact": "old history is cut harder and without waiting until that pays",
+            "lower_tier": "the next cheaper tier answers, where no rule locks the tier",
+            "last_call": "a run makes one last model call, without tools, for which a part of each limit is kept",
+        }[rung.do]
+    limits = (("max_output_tokens", "answers have at most {} tokens"), ("fan_out", "at most {} branches run at once"))
+    said = [text.format(amount.written) for name, text in limits if (amount := getattr(rung.do, name)) is not None]
+    return " and ".join(said) or "nothing changes"
 
 
 def _budget(budget: Budget, policy: Policy) -> str:

@@ -30,7 +30,6 @@ def test_what_is_not_enforced_yet_is_read_as_such() -> None:
 
     pending = {sentence.text for sentence in sentences if not sentence.enforced}
     assert "A rising `state.todo_done` counts as progress." in pending
-    assert "At 60% of a budget: compact." in pending
     assert "`frontier` takes at most 400k tokens and 100 calls a minute." in pending
     assert "A run takes at most 200 steps." not in pending
 
