@@ -1,0 +1,180 @@
+-- KEYS: META, ledgers, leases, due, ends, names, index, [run]. ARGV: epoch, process, numbers, id, payload, run, holds, expected, version, state,
+-- then the scopes that may be halted, then for each hold its ledger and the earlier ones of its window.
+-- numbers: own, loss_ms, state_ttl_ms, ttl_ms, dispatched, scopes, holds; for each hold amount, limit, end, period, count of earlier ledgers.
+local DUE, ENDS, NAMES, INDEX = KEYS[4], KEYS[5], KEYS[6], KEYS[7]
+local SWEEP = 64
+local known_own, loss_ms, state_ttl_ms, ttl_ms, dispatched, scopes, holds = struct.unpack('<ddddddd', ARGV[3])
+local id, payload = ARGV[4], ARGV[5]
+
+local asked = {'e', PROCESS, 'z', 's', 'q'}
+for each = 1, scopes do asked[5 + each] = 'h:' .. ARGV[10 + each] end
+local facts = redis.call('HMGET', META, unpack(asked))
+if lost(facts, known_own, loss_ms) then return answer(6, struct.pack('<d', now + loss_ms)) end
+local next_sweep = tonumber(facts[4] or MOST)
+
+local function expire(lease, raw)
+  local state, due, number = string.sub(raw, 1, 1), struct.unpack('<dd', raw, 2)
+  if (state == 'R' or state == 'D') and due > now then return due end
+  if state == 'D' then
+    local body = unpacked(raw)
+    local keys = {}
+    for at = 4, #body, 5 do keys[#keys + 1] = body[at] end
+    fetch(keys)
+    for at = 4, #body, 5 do
+      local ledger = cache[body[at]]
+      if ledger and body[at + 3] == 0 then
+        ledger[1], ledger[2] = ledger[1] + body[at + 1], ledger[2] - body[at + 1]
+        dirty[body[at]] = true
+      end
+    end
+    redis.call('HSET', LEASES, lease, 'F' .. struct.pack('<dd', now + KEEP_MS, number) .. string.sub(raw, 18))
+    return now + KEEP_MS
+  end
+  if state == 'R' then end_lease(unpacked(raw), 'R', nil) end
+  redis.call('HDEL', LEASES, lease)
+end
+
+local function forget(key)
+  local ledger = cache[key]
+  if not ledger then return nil end
+  if ledger[5] > now or ledger[2] ~= 0 then return math.max(ledger[5], now + KEEP_MS) end
+  cache[key], dirty[key] = false, nil
+  redis.call('HDEL', LEDGERS, key)
+  redis.call('HDEL', NAMES, key)
+  redis.call('ZREM', INDEX, key)
+end
+
+-- At most SWEEP of those in `queue` whose time has come; `each` answers when it has to be looked at again, or nil. The time of the next.
+local function look_after(queue, load, each)
+  local due = redis.call('ZRANGEBYSCORE', queue, '-inf', now, 'LIMIT', 0, SWEEP)
+  if #due > 0 then
+    local raws, gone, later = load(due), {}, {}
+    for at, name in ipairs(due) do
+      local again = raws[at] and each(name, raws[at])
+      if again then
+        later[#later + 1] = again
+        later[#later + 1] = name
+      else
+        gone[#gone + 1] = name
+      end
+    end
+    if #gone > 0 then redis.call('ZREM', queue, unpack(gone)) end
+    if #later > 0 then redis.call('ZADD', queue, unpack(later)) end
+  end
+  if #due == SWEEP then return now end
+  local first = redis.call('ZRANGE', queue, 0, 0, 'WITHSCORES')
+  return first[2] and math.max(tonumber(first[2]), now + 1) or MOST
+end
+
+local function tidy()
+  local all = redis.call('HGETALL', META)
+  for at = 1, #all, 2 do
+    if string.sub(all[at], 1, 2) == 'p:' and tonumber(all[at + 1]) < (now - KEEP_MS) * 1000 then redis.call('HDEL', META, all[at]) end
+  end
+end
+
+local function sweep()
+  local leases = look_after(DUE, function(due) return redis.call('HMGET', LEASES, unpack(due)) end, expire)
+  local ledgers = look_after(ENDS, function(due) fetch(due) return due end, forget)
+  flush()
+  if math.fmod(tonumber(clock[2]), 997) == 0 then tidy() end
+  return math.min(leases, ledgers)
+end
+
+if next_sweep <= now then
+  next_sweep = sweep()
+  redis.call('HSET', META, 's', next_sweep)
+end
+
+local wrote = write_state(KEYS[8], ARGV[8], ARGV[9], ARGV[10], state_ttl_ms)
+local function says(code, ...)
+  redis.call('HSET', META, PROCESS, next_own())
+  return answer(code, wrote, ...)
+end
+
+local before = redis.call('HGET', LEASES, id)
+if before then
+  local body = unpacked(before)
+  if payload ~= '' and body[1] ~= '' and payload ~= body[1] then return says(5) end
+  return says(2, string.sub(before, 1, 1), body[3])
+end
+for each = 1, scopes do
+  if facts[5 + each] then return says(3, facts[5 + each]) end
+end
+
+-- What each hold asks for, and which ledgers count for it.
+local wanted, all, argument, number = {}, {}, 11 + scopes, 57
+for each = 1, holds do
+  local amount, limit, ends, per, earlier = struct.unpack('<ddddd', ARGV[3], number)
+  wanted[each] = {ledger = ARGV[argument], amount = amount, limit = limit, ends = ends, per = per, first = argument, last = argument + earlier}
+  for at = argument, argument + earlier do all[#all + 1] = ARGV[at] end
+  argument, number = argument + earlier + 1, number + 40
+end
+fetch(all)
+
+local frozen = tonumber(facts[3] or 0)
+local taken, counts = {}, {}
+for each, hold in ipairs(wanted) do
+  local spent, reserved, granted = 0, 0, 0
+  for at = hold.first, hold.last do
+    local ledger = cache[ARGV[at]]
+    if ledger then spent, reserved, granted = spent + ledger[1], reserved + ledger[2], granted + ledger[3] end
+  end
+  local already = taken[hold.ledger] or 0
+  if hold.per > 0 then
+    local bucket = cache[hold.ledger] and bucket_of(cache[hold.ledger], hold.per) or {0, 0, 0, 0, {}}
+    local units, rest = drained(bucket, hold.limit, hold.per)
+    local more = already + hold.amount
+    local over = units + more - hold.limit
+    if hold.limit ~= NONE and (more > hold.limit or over > 0 or (over == 0 and rest > 0)) then
+      return says(4, struct.pack('<ddddd', each - 1, already, units, rest, now))
+    end
+  else
+    local weight = spent + reserved + already + hold.amount
+    if hold.limit ~= NONE then
+      if frozen > now then return says(6, struct.pack('<d', frozen)) end
+      if weight > hold.limit + granted then
+        return says(4, struct.pack('<ddddd', each - 1, already, spent, reserved, granted))
+      end
+    end
+    if weight > MOST then return says(7, hold.ledger) end
+  end
+  taken[hold.ledger] = already + hold.amount
+  counts[each] = struct.pack('<ddd', spent, reserved, granted)
+end
+
+-- Open a ledger: its words are in the holds as the client wrote them.
+local words
+local function open(hold, each)
+  words = words or cjson.decode(ARGV[7])
+  local word = words[each]
+  redis.call('HSET', NAMES, hold.ledger, cjson.encode({word[2], word[3], word[4]}))
+  redis.call('ZADD', INDEX, 0, hold.ledger)
+  if hold.ends ~= NONE then
+    redis.call('ZADD', ENDS, hold.ends, hold.ledger)
+    next_sweep = math.min(next_sweep, hold.ends)
+  end
+  cache[hold.ledger] = {0, 0, 0, hold.limit, hold.ends, hold.per, now, now}
+end
+
+local body = {payload, ARGV[6], ARGV[7]}
+for each, hold in ipairs(wanted) do
+  if not cache[hold.ledger] then open(hold, each) end
+  local ledger, number_in_bucket = cache[hold.ledger], 0
+  ledger[4], ledger[8] = hold.limit, math.max(ledger[8], now)
+  if ledger[5] ~= NONE then ledger[5] = math.max(ledger[5], hold.ends) end
+  if hold.per > 0 then
+    number_in_bucket = add(bucket_of(ledger, hold.per), hold.amount, hold.limit, hold.per)
+  else
+    ledger[2] = ledger[2] + hold.amount
+  end
+  dirty[hold.ledger] = true
+  local at = #body
+  body[at + 1], body[at + 2], body[at + 3], body[at + 4], body[at + 5] = hold.ledger, hold.amount, number_in_bucket, hold.per, hold.limit
+end
+flush()
+local due, sequence = now + ttl_ms, tonumber(facts[5] or 0) + 1
+redis.call('HSET', LEASES, id, (dispatched == 1 and 'D' or 'R') .. struct.pack('<dd', due, sequence) .. cmsgpack.pack(body))
+redis.call('ZADD', DUE, due, id)
+redis.call('HSET', META, PROCESS, next_own(), 's', math.min(next_sweep, due), 'q', sequence)
+return answer(1, wrote, table.concat(counts))

@@ -1,0 +1,324 @@
+"""The store of a fleet, in Redis. What an operation is, is in `flows`; here it is driven, blocking or on an event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from concurrent.futures import Future
+from threading import Lock
+from typing import TYPE_CHECKING, Any, TypeVar
+from weakref import WeakKeyDictionary
+
+from governor.errors import StoreError
+from governor.ledger import Adjustment, AdjustmentKind, Lease
+from governor.stores.contract import Store
+from governor.stores.off_loop import OffLoop
+from governor_redis.flows import Flow, Flows
+from governor_redis.lanes import Lane, Sent
+from governor_redis.packing import read_adjustment, read_balance, read_halt, read_lease
+from governor_redis.server import Call, Server
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import redis
+
+    from governor.ledger import Balance, Charge, Halted, LeaseRecord, Refusal, ReserveRequest
+    from governor.runs import RunState
+
+__all__ = ["RedisStore"]
+
+T = TypeVar("T")
+PAGE = 1_000
+DAY_MS = 24 * 3_600_000
+
+
+class RedisStore(Store):
+    """Ledgers and run state of a fleet. Safe for threads, tasks and forks; nothing is opened before the first call.
+
+    Time is the server's: `now_ms` of requests is ignored.
+    """
+
+    def __init__(
+        self,
+        client: str | redis.Redis,
+        *,
+        namespace: str = "default",
+        timeout_s: float = 2.0,
+        connections: int = 16,
+        loss_ms: int | None = None,
+        state_ttl_ms: int = 30 * DAY_MS,
+    ) -> None:
+        """A URL (`redis://`, `rediss://`, `unix://`) or a client of redis-py, whose connections are made anew or, of a cluster, used.
+
+        `namespace`: stores of one namespace are one store. `timeout_s`: after which a command that is not answered is sent again, twice
+        at most. `loss_ms`: how long hard budgets refuse after the server lost data; None: the longest lease that was asked for.
+        `state_ttl_ms`: how long a run that nobody touches is remembered. Raises ValueError for a namespace with a brace.
+        """
+        if not namespace or set(namespace) & set("{}"):
+            message = f"namespace {namespace!r}: needs a name without braces, which tell a cluster where its keys are"
+            raise ValueError(message)
+        self._server = Server(client, timeout_s=timeout_s, connections=connections)
+        self._flows = Flows(namespace, loss_ms=loss_ms, state_ttl_ms=state_ttl_ms)
+        self._lanes: WeakKeyDictionary[asyncio.AbstractEventLoop, Lane] = WeakKeyDictionary()
+        self._lock, self._pid = Lock(), os.getpid()
+        self._off_loop = OffLoop(self)
+        self._detached: set[asyncio.Task[None]] = set()
+
+    # --- blocking
+
+    def change(self, run: str, apply: Callable[[RunState], tuple[RunState, T]], *, later: bool = False) -> T:
+        """Compare and swap; `apply` runs again when somebody else wrote. `later`: on what this process knows, written along."""
+        return self._drive(self._here().change(run, apply, later=later))
+
+    def reserve(self, request: ReserveRequest) -> Lease | Refusal:
+        """One script call."""
+        return self._drive(self._here().reserve(request))[0]
+
+    def dispatch(self, lease: str, now_ms: int) -> bool:
+        """One script call."""
+        del now_ms
+        return self._drive(self._here().prolong(lease, None))
+
+    def extend(self, lease: str, ttl_ms: int, now_ms: int) -> bool:
+        """One script call."""
+        del now_ms
+        return self._drive(self._here().prolong(lease, ttl_ms))
+
+    def settle(self, charge: Charge) -> None:
+        """One script call."""
+        self._drive(self._here().settle(charge))
+
+    def release(self, lease: str, now_ms: int) -> None:
+        """One script call."""
+        del now_ms
+        self._drive(self._here().release(lease))
+
+    def adjust(self, adjustment: Adjustment) -> None:
+        """One script call. A resume of `store` accepts a loss."""
+        self._drive(self._here().adjust(adjustment))
+
+    def accept_loss(self, *, who: str, why: str, at_ms: int) -> None:
+        """Go on with what a server has that lost data, before the leases of before have run out. An audited change like any other."""
+        self.adjust(
+            Adjustment(id=self._flows.new_id(), kind=AdjustmentKind.RESUME, subject="store", who=who, why=why, at_ms=at_ms)
+        )
+
+    def balances(self, prefix: str = "") -> Sequence[Balance]:
+        """Ledgers by the index of their keys, a page at a time: each page is of one moment."""
+        flows, found = self._here(), list["Balance"]()
+        start = b"[" + prefix.encode() if prefix else b"-"
+        end = b"[" + prefix.encode() + b"\xff" if prefix else b"+"
+        while True:
+            call = Call("balances", (flows.ledgers, flows.names, flows.index), (start, end, PAGE))
+            keys, raws, names = self._server.call(call)
+            found += [read_balance(*each) for each in zip(keys, raws, names, strict=True) if each[1]]
+            if len(keys) < PAGE:
+                return found
+            start = b"(" + keys[-1]
+
+    def leases(self, run: str = "") -> Sequence[LeaseRecord]:
+        """Leases in the order they were made, looked through some hundred at a time."""
+        flows, found, cursor = self._here(), dict[str, "tuple[int, LeaseRecord]"](), b"0"
+        while True:
+            cursor, page = self._server.call(Call("leases", (flows.leases,), (cursor, run)))
+            for each in page:
+                number, record = read_lease(each)
+                found[record.id] = number, record
+            if cursor == b"0":
+                return [record for _, record in sorted(found.values(), key=lambda pair: pair[0])]
+
+    def audit(self, limit: int = 100) -> Sequence[Adjustment]:
+        """The latest changes, newest first."""
+        flows = self._here()
+        ids: list[bytes] = self._server.command("LRANGE", flows.order, -limit, -1) if limit > 0 else []
+        changes = self._server.command("HMGET", flows.audit, *reversed(ids)) if ids else []
+        return [read_adjustment(each) for each in changes]
+
+    def halted(self, scopes: Sequence[str]) -> Halted | None:
+        """The halt of the first of these scopes that has one."""
+        if not scopes:
+            return None
+        found = self._server.command("HMGET", self._here().meta, *[f"h:{scope}" for scope in scopes])
+        return next((read_halt(each) for each in found if each), None)
+
+    def halts(self) -> Sequence[Halted]:
+        """Every halt in force."""
+        facts: Any = self._server.command("HGETALL", self._here().meta)
+        pairs = facts.items() if isinstance(facts, dict) else zip(facts[::2], facts[1::2], strict=True)
+        return [read_halt(value) for key, value in sorted(pairs) if key.startswith(b"h:")]
+
+    def keep(self, run: str, handle: str, text: str) -> None:
+        """Keep a text for as long as the run is remembered."""
+        self._drive(self._here().keep(run, handle, text))
+
+    def recall(self, run: str, handle: str) -> str | None:
+        """The text under `handle`, or None."""
+        text: bytes | None = self._server.command("HGET", self._here().run_key(run), f"k:{handle}")
+        return None if text is None else text.decode()
+
+    def open_run(self, thread: str | None, fresh: str, *, resume: bool) -> str:
+        """`fresh`, or on a resume the run that the thread had last. Begins again when another process opens one at the same moment."""
+        if thread is None:
+            return fresh
+        while True:
+            before = self.latest_run(thread) or ""
+            wanted = before if resume and before else fresh
+            if self._drive(self._here().open_run(thread, wanted, before)) == wanted:
+                return wanted
+
+    def latest_run(self, thread: str) -> str | None:
+        """The run that the thread had last."""
+        run: bytes | None = self._server.command("GET", self._here().thread_key(thread))
+        return None if run is None else run.decode()
+
+    def close(self) -> None:
+        """Write what waits and close the connections; a later call opens them again."""
+        flows = self._here()
+        try:
+            for run in flows.runs.pending():
+                self._drive(flows.flush(run))
+        finally:
+            self._server.close()
+            for lane in list(self._lanes.values()):
+                if not lane.loop.is_closed():
+                    asyncio.run_coroutine_threadsafe(lane.close(), lane.loop)
+
+    def same_as(self, other: Store) -> bool:
+        """Whether both are one namespace of one server."""
+        return isinstance(other, RedisStore) and (self._server.where, self._flows.prefix) == (
+            other._server.where,
+            other._flows.prefix,
+        )
+
+    # --- on an event loop
+
+    async def aside(self, call: Callable[[], T]) -> T:
+        """In a thread: the server may keep it waiting."""
+        return await self._off_loop.aside(call)
+
+    async def achange(self, run: str, apply: Callable[[RunState], tuple[RunState, T]], *, later: bool = False) -> T:
+        """Async twin of `change`."""
+        return await self._adrive(self._here().change(run, apply, later=later))
+
+    async def areserve(self, request: ReserveRequest) -> Lease | Refusal:
+        """Async twin of `reserve`. Cancelled before it was sent, it is not; cancelled later, its lease is given back."""
+        return (await self._adrive(self._here().reserve(request), droppable=True))[0]
+
+    async def adispatch(self, lease: str, now_ms: int) -> bool:
+        """Async twin of `dispatch`."""
+        del now_ms
+        return await self._adrive(self._here().prolong(lease, None))
+
+    async def aextend(self, lease: str, ttl_ms: int, now_ms: int) -> bool:
+        """Async twin of `extend`."""
+        del now_ms
+        return await self._adrive(self._here().prolong(lease, ttl_ms))
+
+    async def asettle(self, charge: Charge) -> None:
+        """Async twin of `settle`."""
+        await self._adrive(self._here().settle(charge))
+
+    async def arelease(self, lease: str, now_ms: int) -> None:
+        """Async twin of `release`."""
+        del now_ms
+        await self._adrive(self._here().release(lease))
+
+    async def akeep(self, run: str, handle: str, text: str) -> None:
+        """Async twin of `keep`."""
+        await self._adrive(self._here().keep(run, handle, text))
+
+    async def arecall(self, run: str, handle: str) -> str | None:
+        """Async twin of `recall`."""
+        return await self.aside(lambda: self.recall(run, handle))
+
+    async def ahalted(self, scopes: Sequence[str]) -> Halted | None:
+        """Async twin of `halted`."""
+        return await self.aside(lambda: self.halted(scopes))
+
+    async def abalances(self, prefix: str = "") -> Sequence[Balance]:
+        """Async twin of `balances`."""
+        return await self.aside(lambda: self.balances(prefix))
+
+    # --- driving
+
+    def _here(self) -> Flows:
+        """The operations, of this process: a forked child begins anew."""
+        if self._pid != os.getpid():
+            self._lock, self._pid = Lock(), os.getpid()
+            self._lanes = WeakKeyDictionary()
+            self._detached = set()
+            self._flows.forked()
+        return self._flows
+
+    def _drive(self, flow: Flow[T]) -> T:
+        try:
+            step = next(flow)
+            while True:
+                try:
+                    reply = step.result(self._server.timeout_s * 4) if isinstance(step, Future) else self._server.call(step)
+                except BaseException as error:  # noqa: BLE001 - the flow frees what it holds, whatever ended it
+                    step = flow.throw(error)
+                else:
+                    step = flow.send(reply)
+        except StopIteration as end:
+            return end.value
+
+    async def _adrive(self, flow: Flow[T], *, droppable: bool = False) -> T:
+        if self._server.connections is None:
+            return await self.aside(lambda: self._drive(flow))
+        try:
+            return await self._go_on(flow, next(flow), droppable=droppable)
+        except StopIteration as end:  # nothing had to be asked
+            return end.value
+
+    async def _go_on(self, flow: Flow[T], step: Call | Future[None], *, droppable: bool = False) -> T:
+        """Perform `step` and what follows. When it is cancelled after something was sent, the rest goes on without it."""
+        while True:
+            sent: Sent | None = None
+            try:
+                if isinstance(step, Future):
+                    reply: Any = await asyncio.shield(asyncio.wrap_future(step))
+                else:
+                    sent = self._lane().submit(step, droppable=droppable)
+                    reply = await sent.answer
+            except asyncio.CancelledError:
+                if sent is None or (droppable and not sent.sent):
+                    flow.close()
+                else:
+                    sent.abandoned = lambda reply, error: self._detach(flow, reply, error)
+                raise
+            except StoreError as error:
+                failure: StoreError | None = error
+            else:
+                failure = None
+            try:
+                step = flow.throw(failure) if failure else flow.send(reply)
+            except StopIteration as end:
+                return end.value
+
+    def _detach(self, flow: Flow[Any], reply: Any, failure: StoreError | None) -> None:
+        """Go on with a flow whose task was cancelled; a lease that nobody will learn of is given back."""
+
+        async def rest() -> None:
+            try:
+                step = flow.throw(failure) if failure else flow.send(reply)
+                answer = await self._go_on(flow, step)
+            except StopIteration as end:
+                answer = end.value
+            except (StoreError, ValueError):
+                return  # nobody waits for it, and its lease ends by itself
+            if isinstance(answer, tuple) and answer[1] and isinstance(answer[0], Lease):
+                await self._adrive(self._flows.release(answer[0].id))
+
+        task = asyncio.get_running_loop().create_task(rest())
+        self._detached.add(task)
+        task.add_done_callback(self._detached.discard)
+
+    def _lane(self) -> Lane:
+        loop = asyncio.get_running_loop()
+        lane = self._lanes.get(loop)
+        if lane is None:
+            with self._lock:
+                lane = self._lanes[loop] = Lane(self._server)
+        return lane
