@@ -17,7 +17,7 @@ from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 from governor.errors import StoreError
 from governor_redis.packing import script
-from governor_redis.server import RETRIES, Call, refused_version, sha, unanswered
+from governor_redis.server import RETRIES, Call, packed, sha, unanswered
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -118,7 +118,7 @@ class Lane:
 
     async def _round(self, connection: Any, calls: list[Sent]) -> list[Sent]:
         """One way there and back. Takes the answered ones out of `calls`; answers those whose script has to be sent in full."""
-        await connection.send_packed_command(b"".join([_packed(connection, each) for each in calls]), check_health=False)
+        await connection.send_packed_command(b"".join([_packed(each) for each in calls]), check_health=False)
         unknown: list[Sent] = []
         while calls:
             each = calls[0]
@@ -144,7 +144,7 @@ class Lane:
         try:
             await connection.connect()
             await connection.send_command("INFO", "server")
-            await self._check(await connection.read_response())
+            self._server.check_info(await connection.read_response(disable_decoding=True))
         except BaseException:
             await connection.disconnect(nowait=True)
             raise
@@ -154,12 +154,6 @@ class Lane:
             await anext(self._ends)
         return connection
 
-    async def _check(self, info: Any) -> None:
-        facts = dict(line.split(":", 1) for line in bytes(info).decode().splitlines() if ":" in line)
-        refusal = refused_version(facts.get("redis_version", ""), self._server.where)
-        if refusal:
-            raise refusal
-
     async def _until_the_loop_ends(self) -> AsyncGenerator[None, None]:
         """A loop closes the asynchronous generators that are left when it ends: the one hook that every runner calls."""
         try:
@@ -168,7 +162,7 @@ class Lane:
             await self.close()
 
 
-def _packed(connection: Any, sent: Sent) -> bytes:
+def _packed(sent: Sent) -> bytes:
     call = sent.call
     how: Sequence[Any] = ("EVAL", script(call.name)) if sent.unknown else ("EVALSHA", sha(call.name))
-    return b"".join(connection.pack_command(*how, len(call.keys), *call.keys, *call.args))
+    return packed((*how, len(call.keys), *call.keys, *call.args))

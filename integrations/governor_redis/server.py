@@ -5,21 +5,22 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 from hashlib import sha1
+from threading import BoundedSemaphore
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import redis
-from redis.backoff import ExponentialBackoff
+from redis.backoff import NoBackoff
 from redis.connection import parse_url
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import NoScriptError, RedisError, ResponseError
 from redis.retry import Retry
 
 from governor.errors import StoreError
 from governor_redis.packing import script
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-__all__ = ["RETRIES", "Call", "Seen", "Server", "pool_of", "refused_version", "sha", "unanswered"]
+__all__ = ["RETRIES", "Call", "Seen", "Server", "packed", "pool_of", "sha", "unanswered"]
 
 RETRIES = 2
 """How often a command is sent again after its connection broke or its answer did not come. Every script may run more than once."""
@@ -85,7 +86,7 @@ def unanswered(error: BaseException, where: str) -> StoreError:
     return StoreError(f"Redis at {where}: {text or type(error).__name__}. {remedy}")
 
 
-def refused_version(version: str, where: str) -> StoreError | None:
+def _refused_version(version: str, where: str) -> StoreError | None:
     """The error for a server that is too old."""
     try:
         known = tuple(int(part) for part in version.split(".")[:2])
@@ -115,53 +116,129 @@ class Server:
     """The blocking side of one store."""
 
     def __init__(self, client: str | redis.Redis, *, timeout_s: float, connections: int) -> None:
-        """Connects to nothing yet. `timeout_s`: for a connection, for a command, and for a free connection of `connections`."""
+        """Connects to nothing yet. `timeout_s`: for a connection, for a command, and for a free one of so many `connections`."""
         options = {"socket_timeout": timeout_s, "socket_connect_timeout": timeout_s}
         self.connections = pool_of(client, options)
-        self.timeout_s = timeout_s
+        self.timeout_s, self._most = timeout_s, connections
+        self._client = client
         if self.connections:
-            kind, arguments = self.connections
-            retry = Retry(ExponentialBackoff(cap=0.1, base=0.01), RETRIES)
-            pool = redis.BlockingConnectionPool(
-                max_connections=connections, timeout=timeout_s, connection_class=kind, retry=retry, **arguments
-            )
-            self.client: Any = redis.Redis(connection_pool=pool)
+            _, arguments = self.connections
             self.where = str(arguments.get("path") or f"{arguments.get('host', 'localhost')}:{arguments.get('port', 6379)}")
         else:
-            self.client, self.where = client, type(client).__name__
+            self.where = type(client).__name__
         self._checked = False
+        self.forked()
+
+    def forked(self) -> None:
+        """In a forked child: leave the parent's connections alone."""
+        self._idle: list[Any] = []
+        self._free = BoundedSemaphore(self._most)
 
     def call(self, call: Call) -> Any:
         """Make one script call. Raises StoreError."""
         try:
-            if not self._checked:
-                self._check()
-            try:
-                return self.client.execute_command("EVALSHA", sha(call.name), len(call.keys), *call.keys, *call.args)
-            except NoScriptError:
-                return self.client.execute_command("EVAL", script(call.name), len(call.keys), *call.keys, *call.args)
-        except (RedisError, OSError) as error:
-            raise unanswered(error, self.where) from error
+            return self._answer("EVALSHA", sha(call.name), len(call.keys), *call.keys, *call.args)
+        except NoScriptError:
+            return self.command("EVAL", script(call.name), len(call.keys), *call.keys, *call.args)
 
     def command(self, *parts: Any) -> Any:
         """Make one plain command. Raises StoreError."""
         try:
-            if not self._checked:
-                self._check()
-            return self.client.execute_command(*parts)
-        except (RedisError, OSError) as error:
+            return self._answer(*parts)
+        except NoScriptError as error:
             raise unanswered(error, self.where) from error
 
     def close(self) -> None:
         """Close the connections that this store made."""
-        if self.connections:
-            self.client.connection_pool.disconnect()
+        while self._idle:
+            self._idle.pop().disconnect()
 
-    def _check(self) -> None:
-        info = self.client.info("server")
-        facts = info if "redis_version" in info else next(iter(info.values()))  # of a cluster: one of its nodes
-        refusal = refused_version(str(facts["redis_version"]), self.where)
+    def _answer(self, *parts: Any) -> Any:
+        try:
+            if self.connections is None:
+                return self._through_client(parts)
+            return self._through_own(packed(parts))
+        except NoScriptError:
+            raise
+        except (RedisError, OSError) as error:
+            raise unanswered(error, self.where) from error
+
+    def _through_client(self, parts: Sequence[Any]) -> Any:
+        client: Any = self._client
+        if not self._checked:
+            info = client.info("server")
+            facts = info if "redis_version" in info else next(iter(info.values()))  # of a cluster: one of its nodes
+            self._check(str(facts["redis_version"]))
+        return client.execute_command(*parts)
+
+    def _through_own(self, command: bytes) -> Any:
+        """Send and read on a connection that is nobody else's meanwhile; again on a new one when it breaks. Callers wait for a free one."""
+        if not self._free.acquire(timeout=self.timeout_s):
+            raise StoreError(f"Redis at {self.where}: none of {self._most} connections got free. Allow for more `connections`.")
+        try:
+            for attempt in range(RETRIES + 1):
+                try:
+                    return self._once(command)
+                except (redis.ConnectionError, redis.TimeoutError):
+                    if attempt == RETRIES:
+                        raise
+            raise AssertionError  # the loop above returns or raises
+        finally:
+            self._free.release()
+
+    def _once(self, command: bytes) -> Any:
+        connection: Any = self._idle.pop() if self._idle else self._connected()
+        try:
+            connection.send_packed_command([command], check_health=False)
+            reply = connection.read_response(disable_decoding=True)
+        except ResponseError:
+            self._idle.append(connection)
+            raise
+        except BaseException:  # an answer may still come: it must not be taken for the next one's
+            connection.disconnect()
+            raise
+        self._idle.append(connection)
+        return reply
+
+    def _connected(self) -> Any:
+        kind, arguments = self.connections or (redis.Connection, {})
+        connection = kind(retry=Retry(NoBackoff(), 0), **arguments)
+        connection.connect()
+        if not self._checked:
+            connection.send_command("INFO", "server")
+            try:
+                self.check_info(connection.read_response(disable_decoding=True))
+            except BaseException:
+                connection.disconnect()
+                raise
+        return connection
+
+    def check_info(self, info: bytes) -> None:
+        """Raises StoreError for a server that is too old."""
+        facts = dict(line.split(":", 1) for line in bytes(info).decode().splitlines() if ":" in line)
+        self._check(facts.get("redis_version", ""))
+
+    def _check(self, version: str) -> None:
+        refusal = _refused_version(version, self.where)
         if refusal:
             raise refusal
         self._checked = True
 
+
+def _packed_by_hand(parts: Sequence[Any]) -> bytes:
+    pieces = [f"*{len(parts)}\r\n".encode()]
+    for part in parts:
+        data = part if isinstance(part, bytes) else str(part).encode()
+        pieces.append(b"$%d\r\n%b\r\n" % (len(data), data))
+    return b"".join(pieces)
+
+
+try:
+    from hiredis import pack_command
+except ImportError:
+    packed: Callable[[Sequence[Any]], bytes] = _packed_by_hand
+else:
+
+    def packed(parts: Sequence[Any]) -> bytes:
+        """A command on the wire."""
+        return pack_command(tuple(parts))

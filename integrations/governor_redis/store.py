@@ -248,6 +248,7 @@ class RedisStore(Store):
             self._lock, self._pid = Lock(), os.getpid()
             self._lanes = WeakKeyDictionary()
             self._detached = set()
+            self._server.forked()
             self._flows.forked()
         return self._flows
 

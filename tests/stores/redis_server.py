@@ -26,6 +26,7 @@ class RedisServer:
             self.port = probe.getsockname()[1]
         self.folder, self.options = folder, options
         self.url = f"redis://127.0.0.1:{self.port}/0"
+        self.client = redis.Redis(port=self.port, retry=None)
         self.start()
 
     def start(self) -> None:
@@ -33,15 +34,15 @@ class RedisServer:
         command = [str(PROGRAM), "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--dir", str(self.folder)]
         self.process = subprocess.Popen([*command, *self.options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         deadline = time.monotonic() + 20
-        with redis.Redis(port=self.port, retry=None) as client:
-            while time.monotonic() < deadline:
-                with suppress(redis.ConnectionError, redis.exceptions.BusyLoadingError):
-                    if client.ping():
-                        return
-                self.process.poll()
+        while time.monotonic() < deadline:
+            with suppress(redis.ConnectionError, redis.exceptions.BusyLoadingError):
+                if self.client.ping():
+                    return
+            self.process.poll()
         raise TimeoutError(self.port)
 
     def kill(self) -> None:
         """As a crash would."""
+        self.client.close()
         self.process.kill()
         self.process.wait()
