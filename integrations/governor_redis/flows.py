@@ -53,7 +53,7 @@ class Flows:
         self.meta, self.ledgers, self.leases, self.due, self.ends, self.names, self.index, self.audit, self.order = (
             f"{self.prefix}{name}" for name in ("meta", "ledgers", "leases", "due", "ends", "names", "index", "audit", "order")
         )
-        self._reserving = (self.meta, self.ledgers, self.leases, self.due, self.ends, self.names, self.index)
+        self._sweeping = (self.meta, self.ledgers, self.leases, self.due, self.ends, self.names, self.index)
         self._settling = (self.meta, self.ledgers, self.leases)
 
     def forked(self) -> None:
@@ -78,7 +78,7 @@ class Flows:
         ledgers = [key for hold in request.holds for key in (hold.ledger, *hold.earlier)]
         fixed = (numbers, request.id, request.payload, request.run, write_holds(request.holds))
         reply = yield from self._along(
-            request.run, "reserve", self._reserving, fixed, (*request.scopes, *ledgers)
+            request.run, "reserve", self._sweeping, fixed, (*request.scopes, *ledgers)
         )
         code = reply[0]
         if code == GRANTED:
@@ -117,8 +117,7 @@ class Flows:
         """Extend a lease, or dispatch it when `ttl_ms` is None."""
         self._longest_ms = max(self._longest_ms, ttl_ms or 0)
         numbers = struct.pack("<3d", self.seen.known(), self._loss(), -1 if ttl_ms is None else ttl_ms)
-        keys = (self.meta, self.ledgers, self.leases, self.due)
-        reply = yield self._call("prolong", keys, (numbers, lease))
+        reply = yield self._call("prolong", self._sweeping, (numbers, lease))
         return self._learned(reply)[0] == 1
 
     def adjust(self, change: Adjustment) -> Flow[None]:

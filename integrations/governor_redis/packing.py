@@ -46,10 +46,10 @@ STATES = {
 }
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 _PARTS = {
-    "reserve": ("common", "ledgers", "reserve"),
+    "reserve": ("common", "ledgers", "sweep", "reserve"),
     "settle": ("common", "ledgers", "settle"),
     "adjust": ("common", "ledgers", "adjust"),
-    "prolong": ("common", "prolong"),
+    "prolong": ("common", "ledgers", "sweep", "prolong"),
     "state": ("common", "state"),
     "thread": ("thread",),
     "balances": ("balances",),

@@ -1,8 +1,6 @@
 -- KEYS: META, ledgers, leases, due, ends, names, index, [run]. ARGV: epoch, process, numbers, id, payload, run, holds, expected, version, state,
 -- then the scopes that may be halted, then for each hold its ledger and the earlier ones of its window.
 -- numbers: own, loss_ms, state_ttl_ms, ttl_ms, dispatched, scopes, holds; for each hold amount, limit, end, period, count of earlier ledgers.
-local DUE, ENDS, NAMES, INDEX = KEYS[4], KEYS[5], KEYS[6], KEYS[7]
-local SWEEP = 64
 local known_own, loss_ms, state_ttl_ms, ttl_ms, dispatched, scopes, holds = struct.unpack('<ddddddd', ARGV[3])
 local id, payload = ARGV[4], ARGV[5]
 
@@ -10,82 +8,7 @@ local asked = {'e', PROCESS, 'z', 's', 'q'}
 for each = 1, scopes do asked[5 + each] = 'h:' .. ARGV[10 + each] end
 local facts = redis.call('HMGET', META, unpack(asked))
 if lost(facts, known_own, loss_ms) then return answer(6, struct.pack('<d', now + loss_ms)) end
-local next_sweep = tonumber(facts[4] or MOST)
-
--- Most calls have nothing to look after: the functions for it are made only when something is due.
-if next_sweep <= now then
-  local function expire(lease, raw)
-    local state, due, number = string.sub(raw, 1, 1), struct.unpack('<dd', raw, 2)
-    if (state == 'R' or state == 'D') and due > now then return due end
-    if state == 'D' then
-      local body = unpacked(raw)
-      local keys = {}
-      for at = 4, #body, 5 do keys[#keys + 1] = body[at] end
-      fetch(keys)
-      for at = 4, #body, 5 do
-        local ledger = cache[body[at]]
-        if ledger and body[at + 3] == 0 then
-          ledger[1], ledger[2] = ledger[1] + body[at + 1], ledger[2] - body[at + 1]
-          dirty[body[at]] = true
-        end
-      end
-      redis.call('HSET', LEASES, lease, 'F' .. struct.pack('<dd', now + KEEP_MS, number) .. string.sub(raw, 18))
-      return now + KEEP_MS
-    end
-    if state == 'R' then end_lease(unpacked(raw), 'R', nil) end
-    redis.call('HDEL', LEASES, lease)
-  end
-
-  local function forget(key)
-    local ledger = cache[key]
-    if not ledger then return nil end
-    if ledger[5] > now or ledger[2] ~= 0 then return math.max(ledger[5], now + KEEP_MS) end
-    cache[key], dirty[key] = false, nil
-    redis.call('HDEL', LEDGERS, key)
-    redis.call('HDEL', NAMES, key)
-    redis.call('ZREM', INDEX, key)
-  end
-
-  -- At most SWEEP of those in `queue` whose time has come; `each` answers when it has to be looked at again, or nil. The time of the next.
-  local function look_after(queue, load, each)
-    local due = redis.call('ZRANGEBYSCORE', queue, '-inf', now, 'LIMIT', 0, SWEEP)
-    if #due > 0 then
-      local raws, gone, later = load(due), {}, {}
-      for at, name in ipairs(due) do
-        local again = raws[at] and each(name, raws[at])
-        if again then
-          later[#later + 1] = again
-          later[#later + 1] = name
-        else
-          gone[#gone + 1] = name
-        end
-      end
-      if #gone > 0 then redis.call('ZREM', queue, unpack(gone)) end
-      if #later > 0 then redis.call('ZADD', queue, unpack(later)) end
-    end
-    if #due == SWEEP then return now end
-    local first = redis.call('ZRANGE', queue, 0, 0, 'WITHSCORES')
-    return first[2] and math.max(tonumber(first[2]), now + 1) or MOST
-  end
-
-  local function tidy()
-    local all = redis.call('HGETALL', META)
-    for at = 1, #all, 2 do
-      if string.sub(all[at], 1, 2) == 'p:' and tonumber(all[at + 1]) < (now - KEEP_MS) * 1000 then redis.call('HDEL', META, all[at]) end
-    end
-  end
-
-  local function sweep()
-    local leases = look_after(DUE, function(due) return redis.call('HMGET', LEASES, unpack(due)) end, expire)
-    local ledgers = look_after(ENDS, function(due) fetch(due) return due end, forget)
-    flush()
-    if math.fmod(tonumber(clock[2]), 997) == 0 then tidy() end
-    return math.min(leases, ledgers)
-  end
-
-  next_sweep = sweep()
-  redis.call('HSET', META, 's', next_sweep)
-end
+local next_sweep = swept(tonumber(facts[4] or MOST))
 
 local wrote = write_state(KEYS[8], ARGV[8], ARGV[9], ARGV[10], state_ttl_ms)
 local function says(code, ...)
