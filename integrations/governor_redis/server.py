@@ -24,6 +24,8 @@ __all__ = ["RETRIES", "Call", "Seen", "Server", "packed", "pool_of", "sha", "una
 
 RETRIES = 2
 """How often a command is sent again after its connection broke or its answer did not come. Every script may run more than once."""
+OLDEST = (7, 0)
+"""Of Redis: scripts may ask for the time and then write."""
 IDLE_S = 12 * 3_600
 """After so long without a word the server may have forgotten this process: nothing is concluded from that then."""
 
@@ -92,7 +94,7 @@ def _refused_version(version: str, where: str) -> StoreError | None:
         known = tuple(int(part) for part in version.split(".")[:2])
     except ValueError:
         return None
-    return StoreError(f"Redis at {where} is {version}: governor needs 7.0 or later.") if known < (7, 0) else None
+    return StoreError(f"Redis at {where} is {version}: governor needs 7.0 or later.") if known < OLDEST else None
 
 
 def pool_of(client: str | redis.Redis, options: Mapping[str, Any]) -> tuple[type[Any], dict[str, Any]] | None:

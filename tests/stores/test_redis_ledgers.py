@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from governor.errors import LeaseConflict, StoreError
 from governor.ledger import Adjustment, AdjustmentKind, Charge, Halted, Hold, Lease, LeaseState, ReserveRequest, Unit
 from governor.stores.counters import Counters
-from governor.testing import hold
+from governor.testing import START_MS, hold
 from governor_redis import RedisStore
 from governor_redis.packing import LONGEST_PERIOD_MS
 from tests.stores.redis_server import RedisServer
@@ -54,13 +54,15 @@ LEDGERS = ("budget", "other", "rate", "slow")
 AMOUNTS = st.integers(0, 60)
 
 
-def wanted(ledger: str, amount: int, limit: int) -> Hold:
+def wanted(ledger: str, amount: int, limit: int, ends: int | None) -> Hold:
     per = {"rate": 700, "slow": 86_400_000}.get(ledger)
     earlier = ("other",) if ledger == "budget" else ()
-    return replace(hold(ledger, amount, limit), per_ms=per, earlier=earlier, unit=Unit.TOKENS)
+    return replace(hold(ledger, amount, limit, expires_ms=ends), per_ms=per, earlier=earlier, unit=Unit.TOKENS)
 
 
-HOLDS = st.lists(st.builds(wanted, st.sampled_from(LEDGERS), AMOUNTS, st.sampled_from((40, 100, 101))), min_size=1, max_size=4)
+LIMITS = st.sampled_from((40, 100, 101))
+ENDS = st.sampled_from((None, None, START_MS + 2_000, START_MS + 100_000_000))
+HOLDS = st.lists(st.builds(wanted, st.sampled_from(LEDGERS), AMOUNTS, LIMITS, ENDS), min_size=1, max_size=4)
 STEPS = st.one_of(
     st.tuples(st.just("reserve"), st.integers(0, 12), HOLDS, st.booleans()),
     st.tuples(st.just("settle"), st.integers(0, 12), st.lists(AMOUNTS, min_size=4, max_size=4)),
@@ -109,7 +111,7 @@ def buckets(server: RedisServer, store: RedisStore) -> dict[str, object]:
 
 @given(steps=st.lists(STEPS, max_size=40))
 def test_the_scripts_answer_and_count_as_one_process_does(server: RedisServer, steps: list[tuple[Any, ...]]) -> None:
-    clock, counters, sizes = [1_785_000_000_000], Counters(), dict[str, int]()
+    clock, counters, sizes = [START_MS], Counters(), dict[str, int]()
     with pytest.MonkeyPatch.context() as monkeypatch:
         still(monkeypatch, clock)
         store = fresh(server)

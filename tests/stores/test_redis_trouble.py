@@ -1,0 +1,329 @@
+"""Answers that are lost, scripts that are forgotten, tasks that are cancelled, servers that come back empty."""
+
+import asyncio
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+
+from governor.errors import StoreError
+from governor.ledger import Adjustment, AdjustmentKind, Charge, Lease, LeaseState, ReserveRequest
+from governor.runs import RunState
+from governor.testing import hold, spent_and_reserved
+from governor_redis import RedisStore
+from tests.stores.redis_proxy import Proxy
+from tests.stores.redis_server import RedisServer
+
+NAMES = count()
+pytestmark = pytest.mark.redis
+REQUEST = ReserveRequest(id="l", holds=(hold(amount=30),), ttl_ms=60_000, now_ms=0, payload="p")
+CHARGE = Charge(lease="l", amounts=(7,), now_ms=0)
+GRANT = Adjustment(id="g", kind=AdjustmentKind.GRANT, subject="run/a", amount=5, who="w", why="y", at_ms=0)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    started = RedisServer(Path(tmp_path_factory.mktemp("redis")))
+    yield started
+    started.kill()
+
+
+@pytest.fixture
+def proxy(server: RedisServer) -> Iterator[Proxy]:
+    made = Proxy(server.port)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def store(server: RedisServer) -> Iterator[RedisStore]:
+    made = RedisStore(server.url, namespace=f"trouble-{next(NAMES)}")
+    yield made
+    made.close()
+
+
+def one_step(state: RunState) -> tuple[RunState, int]:
+    return replace(state, steps=state.steps + 1), state.steps + 1
+
+
+@pytest.mark.parametrize("waiting", [False, True])
+def test_every_script_may_be_run_twice(server: RedisServer, monkeypatch: pytest.MonkeyPatch, *, waiting: bool) -> None:
+    from governor_redis.server import Server
+
+    store, once = RedisStore(server.url, namespace=f"twice-{next(NAMES)}"), Server.call
+
+    def twice(self: Any, call: Any) -> Any:
+        once(self, call)
+        return once(self, call)
+
+    monkeypatch.setattr(Server, "call", twice)
+    store.change("r", one_step)
+    for lease in ("l", "m"):
+        store.change("r", one_step, later=waiting)
+        assert isinstance(store.reserve(replace(REQUEST, id=lease, run="r", dispatched=False)), Lease)
+        store.dispatch(lease, 0)
+        store.extend(lease, 70_000, 0)
+    store.adjust(GRANT)
+    store.change("r", one_step, later=waiting)
+    store.settle(replace(CHARGE, run="r"))
+    store.release("m", 0)
+    store.keep("r", "h", "text")
+
+    assert {"run/a": (7, 0)} == spent_and_reserved(store)
+    assert [5] == [each.granted for each in store.balances()]
+    assert 1 == len(store.audit())
+    assert 4 == store.change("r", lambda state: (state, state.steps))
+    store.close()
+
+
+def test_an_answer_that_is_lost_is_asked_for_again_and_nothing_is_counted_twice(proxy: Proxy) -> None:
+    store = RedisStore(proxy.url, namespace=f"lost-{next(NAMES)}")
+    store.reserve(replace(REQUEST, id="first"))
+    store.release("first", 0)
+    for each in (
+        lambda: store.reserve(REQUEST),
+        lambda: store.settle(CHARGE),
+        lambda: store.adjust(GRANT),
+        lambda: store.change("r", one_step),
+    ):
+        proxy.lose(1)
+        each()
+        assert 0 == proxy.drop
+
+    assert {"run/a": (7, 0)} == spent_and_reserved(store)
+    assert 1 == store.change("r", lambda state: (state, state.steps))
+    store.close()
+
+
+async def test_an_answer_that_is_lost_on_a_loop_is_asked_for_again(proxy: Proxy) -> None:
+    store = RedisStore(proxy.url, namespace=f"lost-{next(NAMES)}")
+    await store.areserve(replace(REQUEST, id="first"))
+    await store.arelease("first", 0)
+    proxy.lose(1)
+    async with asyncio.TaskGroup() as tasks:
+        for each in range(3):
+            tasks.create_task(store.areserve(replace(REQUEST, id=f"l{each}")))
+    proxy.lose(1)
+    await store.asettle(replace(CHARGE, lease="l0"))
+
+    assert 0 == proxy.drop
+    assert {"run/a": (7, 60)} == spent_and_reserved(store)
+    store.close()
+
+
+async def test_scripts_that_the_server_forgot_are_sent_again(server: RedisServer, store: RedisStore) -> None:
+    store.reserve(replace(REQUEST, id="a"))
+    await store.areserve(replace(REQUEST, id="b"))
+    server.client.script_flush()
+    store.reserve(replace(REQUEST, id="c"))
+    server.client.script_flush()
+    await store.asettle(replace(CHARGE, lease="c"))
+
+    assert {"run/a": (7, 60)} == spent_and_reserved(store)
+
+
+def test_a_server_that_does_not_answer_is_an_error_in_time_and_it_goes_on_afterwards(proxy: Proxy) -> None:
+    store = RedisStore(proxy.url, namespace=f"mute-{next(NAMES)}", timeout_s=0.1)
+    store.reserve(REQUEST)
+    proxy.silent = True
+
+    with pytest.raises(StoreError, match=r"127\.0\.0\.1"):
+        store.settle(CHARGE)
+    with pytest.raises(StoreError, match=r"127\.0\.0\.1"):
+        asyncio.run(store.asettle(CHARGE))
+    proxy.silent = False
+    store.settle(CHARGE)
+
+    assert {"run/a": (7, 0)} == spent_and_reserved(store)
+    store.close()
+
+
+def test_no_server_is_an_error_that_says_what_to_look_for() -> None:
+    store = RedisStore("redis://127.0.0.1:1/0")
+
+    with pytest.raises(StoreError, match="Is redis-server running"):
+        store.reserve(REQUEST)
+    with pytest.raises(StoreError, match="Is redis-server running"):
+        asyncio.run(store.areserve(REQUEST))
+
+
+async def test_a_cancelled_reservation_is_given_back_and_takes_nobody_along(proxy: Proxy) -> None:
+    store = RedisStore(proxy.url, namespace=f"cancel-{next(NAMES)}")
+    await store.areserve(replace(REQUEST, id="warm", holds=(hold(amount=1, limit=10_000),)))
+    tasks = [
+        asyncio.create_task(store.areserve(replace(REQUEST, id=f"l{each}", holds=(hold(amount=10, limit=10_000),))))
+        for each in range(20)
+    ]
+    for _ in range(3):  # some have been sent by now, none is answered
+        await asyncio.sleep(0)
+    for each in tasks[::2]:
+        each.cancel()
+    answers = await asyncio.gather(*tasks, return_exceptions=True)
+    while store._detached:
+        await asyncio.sleep(0.001)
+
+    assert 10 == sum(isinstance(each, Lease) for each in answers)
+    assert {"run/a": (0, 101)} == spent_and_reserved(store)
+    assert all(record.state is LeaseState.DISPATCHED for record in store.leases())
+    store.close()
+
+
+async def test_a_cancelled_change_is_made_and_blocks_nobody(store: RedisStore) -> None:
+    await store.achange("r", one_step)
+    task = asyncio.create_task(store.achange("r", one_step))
+    for _ in range(3):
+        await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+    assert 3 == await store.achange("r", one_step)
+
+
+def test_every_loop_has_a_connection_that_is_closed_with_it(server: RedisServer, store: RedisStore) -> None:
+    async def use(lease: str) -> None:
+        await store.areserve(replace(REQUEST, id=lease))
+
+    asyncio.run(use("a"))
+    asyncio.run(use("b"))
+
+    assert {"run/a": (0, 60)} == spent_and_reserved(store)
+    assert 3 >= server.client.info("clients")["connected_clients"]
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # of threads that other tests left, from Python 3.12 on
+def test_a_forked_child_is_a_process_of_its_own(store: RedisStore) -> None:
+    store.reserve(REQUEST)
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            store.settle(CHARGE)
+            code = 0
+        finally:
+            os._exit(code)
+    _, status = os.waitpid(child, 0)
+
+    assert 0 == status
+    assert {"run/a": (7, 0)} == spent_and_reserved(store)
+
+
+def test_a_restart_with_an_append_only_file_loses_nothing(tmp_path: Path) -> None:
+    server = RedisServer(tmp_path, "--appendonly", "yes", "--appendfsync", "always")
+    store = RedisStore(server.url)
+    store.reserve(REQUEST)
+    store.change("r", one_step)
+    server.kill()
+    server.start()
+
+    store.settle(CHARGE)
+    assert {"run/a": (7, 0)} == spent_and_reserved(store)
+    assert 2 == store.change("r", one_step)
+    assert isinstance(store.reserve(replace(REQUEST, id="m")), Lease)
+    store.close()
+    server.kill()
+
+
+def test_a_server_that_comes_back_empty_is_noticed_and_hard_budgets_refuse(tmp_path: Path) -> None:
+    server = RedisServer(tmp_path)
+    store, other = RedisStore(server.url), RedisStore(server.url)
+    store.reserve(REQUEST)
+    other.reserve(replace(REQUEST, id="o"))
+    store.change("r", one_step)
+    server.kill()
+    server.start()
+
+    with pytest.raises(StoreError, match="lost what governor had written"):
+        store.reserve(REQUEST)
+    for each in (store, other, RedisStore(server.url)):
+        with pytest.raises(StoreError, match="accept_loss"):
+            each.reserve(replace(REQUEST, id="n"))
+    assert isinstance(store.reserve(replace(REQUEST, id="soft", holds=(hold(limit=None),))), Lease)
+    assert 2 == store.change("r", one_step)
+    store.accept_loss(who="ana", why="restored by hand", at_ms=1)
+    assert isinstance(other.reserve(replace(REQUEST, id="n")), Lease)
+    assert ["store"] == [each.subject for each in store.audit()]
+    store.close()
+    other.close()
+    server.kill()
+
+
+def test_a_replica_that_was_behind_is_noticed_by_whoever_wrote_what_it_lacks(server: RedisServer, store: RedisStore) -> None:
+    store.reserve(REQUEST)
+    keys = [key for key in server.client.keys("*") if key.decode().startswith(store._flows.prefix)]
+    behind = {key: server.client.dump(key) for key in keys}
+    store.settle(CHARGE)
+    for key, value in behind.items():
+        server.client.restore(key, 0, value, replace=True)
+
+    with pytest.raises(StoreError, match="stale replica"):
+        store.reserve(replace(REQUEST, id="m"))
+
+
+def test_a_freeze_ends_by_itself(server: RedisServer) -> None:
+    store = RedisStore(server.url, namespace=f"thaw-{next(NAMES)}", loss_ms=1)
+    store.reserve(REQUEST)
+    server.client.delete(*[key for key in server.client.keys("*") if key.decode().startswith(store._flows.prefix)])
+    with pytest.raises(StoreError, match="lost"):
+        store.reserve(REQUEST)
+    while isinstance(_answer(store), StoreError):
+        pass
+
+    assert {"run/a": (0, 30)} == spent_and_reserved(store)
+    store.close()
+
+
+def _answer(store: RedisStore) -> object:
+    try:
+        return store.reserve(REQUEST)
+    except StoreError as error:
+        return error
+
+
+def test_a_server_that_is_too_old_is_refused(monkeypatch: pytest.MonkeyPatch, server: RedisServer) -> None:
+    from governor_redis import server as module
+
+    monkeypatch.setattr(module, "OLDEST", (99, 0))
+    with pytest.raises(StoreError, match="or later"):
+        RedisStore(server.url).reserve(REQUEST)
+
+
+def test_every_key_is_declared_and_in_one_slot_of_a_cluster(tmp_path: Path) -> None:
+    server = RedisServer(tmp_path, "--cluster-enabled", "yes")
+    server.client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
+    while server.client.cluster("info")["cluster_state"] != "ok":
+        pass
+    with redis.RedisCluster.from_url(server.url) as cluster:
+        for number, client in enumerate((server.url, cluster)):
+            store = RedisStore(client, namespace=f"c{number}", loss_ms=1)
+            store.change("r", one_step)
+            store.change("r", one_step, later=True)
+            store.reserve(replace(REQUEST, run="r", dispatched=False))
+            store.dispatch("l", 0)
+            asyncio.run(store.aextend("l", 70_000, 0))
+            store.adjust(GRANT)
+            store.settle(replace(CHARGE, run="r"))
+            store.open_run("t", "r", resume=False)
+            store.open_run("t", "r2", resume=False)
+            assert 1 == len(store.halts()) + len(store.audit())
+            assert [] == store.leases()
+            assert {"run/a": (7, 0)} == spent_and_reserved(store)
+            store.close()
+    server.kill()
+
+
+def test_no_script_makes_up_a_key() -> None:
+    from governor_redis.packing import _PARTS, script
+
+    for name in _PARTS:
+        for line in script(name).splitlines():
+            called = line.partition("redis.call(")[2]
+            if not called or called.startswith("'TIME'"):
+                continue
+            key = called.split(",")[1].strip().rstrip(")")
+            assert key in {"META", "LEDGERS", "LEASES", "DUE", "ENDS", "NAMES", "INDEX", "run", "queue"} or key.startswith("KEYS[")
