@@ -10,11 +10,11 @@ person says that the loss is accepted (`RedisStore.accept_loss`). A server that 
 
 from __future__ import annotations
 
-try:
-    import redis as _redis  # noqa: F401 - only to say what is missing
-except ImportError as error:
+from importlib.util import find_spec
+
+if find_spec("redis") is None:
     message = "governor_redis needs redis: pip install 'langgraph-governor[redis]'"
-    raise ImportError(message) from error
+    raise ImportError(message)
 
 from governor_redis.store import RedisStore
 

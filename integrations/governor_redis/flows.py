@@ -51,7 +51,8 @@ class Flows:
         self.runs = KnownRuns(self.new_id)
         self._longest_ms = 60_000
         self.meta, self.ledgers, self.leases, self.due, self.ends, self.names, self.index, self.audit, self.order = (
-            f"{self.prefix}{name}" for name in ("meta", "ledgers", "leases", "due", "ends", "names", "index", "audit", "order")
+            f"{self.prefix}{name}"
+            for name in ("meta", "ledgers", "leases", "due", "ends", "names", "index", "audit", "order")
         )
         self._sweeping = (self.meta, self.ledgers, self.leases, self.due, self.ends, self.names, self.index)
         self._settling = (self.meta, self.ledgers, self.leases)
@@ -77,9 +78,7 @@ class Flows:
         numbers = reserve_numbers(request, self.seen.known(), self._loss(), self.state_ttl_ms)
         ledgers = [key for hold in request.holds for key in (hold.ledger, *hold.earlier)]
         fixed = (numbers, request.id, request.payload, request.run, write_holds(request.holds))
-        reply = yield from self._along(
-            request.run, "reserve", self._sweeping, fixed, (*request.scopes, *ledgers)
-        )
+        reply = yield from self._along(request.run, "reserve", self._sweeping, fixed, (*request.scopes, *ledgers))
         code = reply[0]
         if code == GRANTED:
             passed, used, tightest = granting(request.holds, counted(reply[4]))
@@ -143,11 +142,12 @@ class Flows:
             if (busy := self.runs.busy(run)) is not None:
                 yield busy
                 continue
-            departing = self.runs.strict(run, _unchanged if later else apply)
-            if departing is not None:
-                flight, answer = departing
-                if (yield from self._fly(flight)) and not later:
-                    return answer
+            if later:
+                yield from self.flush(run)  # nothing is known of it yet: look
+                continue
+            departing = self.runs.strict(run, apply)
+            if departing is not None and (yield from self._fly(departing[0])):
+                return departing[1]
 
     def flush(self, run: str) -> Flow[None]:
         """Write what waits."""

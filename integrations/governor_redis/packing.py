@@ -67,13 +67,26 @@ def script(name: str) -> str:
 def reserve_numbers(request: ReserveRequest, known: float, loss_ms: int, state_ttl_ms: int) -> bytes:
     """What `reserve.lua` counts with. Raises ValueError for what it could not count exactly."""
     holds = request.holds
-    numbers: list[float] = [known, loss_ms, state_ttl_ms, request.ttl_ms, request.dispatched, len(request.scopes), len(holds)]
+    numbers: list[float] = [
+        known,
+        loss_ms,
+        state_ttl_ms,
+        request.ttl_ms,
+        request.dispatched,
+        len(request.scopes),
+        len(holds),
+    ]
     for hold in holds:
         checked(hold)
         limit, per = hold.limit, hold.per_ms or 0
         if (limit is not None and abs(limit) > MOST) or per > LONGEST_PERIOD_MS:
             raise ValueError(_inexact(hold))
-        numbers += (hold.amount, NONE if limit is None else limit, NONE if hold.expires_ms is None else hold.expires_ms, per)
+        numbers += (
+            hold.amount,
+            NONE if limit is None else limit,
+            NONE if hold.expires_ms is None else hold.expires_ms,
+            per,
+        )
         numbers.append(len(hold.earlier))
     return struct.pack(f"<{len(numbers)}d", *numbers)
 
@@ -132,7 +145,9 @@ def read_holds(data: bytes) -> tuple[Hold, ...]:
                 alert=alert,
                 expires_ms=expires_ms,
             )
-            for ledger, unit, budget, scope, amount, limit, written, earlier, per_ms, alert, expires_ms in json.loads(data)
+            for ledger, unit, budget, scope, amount, limit, written, earlier, per_ms, alert, expires_ms in json.loads(
+                data
+            )
         ]
     )
 
@@ -140,7 +155,8 @@ def read_holds(data: bytes) -> tuple[Hold, ...]:
 def counted(packed: bytes) -> list[Counted]:
     """What counted against each hold before the reservation."""
     numbers = [int(number) for number in struct.unpack(f"<{len(packed) // 8}d", packed)]
-    return [Counted(*numbers[at : at + 3]) for at in range(0, len(numbers), 3)]
+    groups = zip(numbers[::3], numbers[1::3], numbers[2::3], strict=True)
+    return [Counted(spent, reserved, granted) for spent, reserved, granted in groups]
 
 
 def shortfall(holds: Sequence[Hold], packed: bytes) -> Shortfall:
@@ -156,7 +172,9 @@ def shortfall(holds: Sequence[Hold], packed: bytes) -> Shortfall:
 
 def read_balance(key: bytes, raw: bytes, names: bytes) -> Balance:
     """A ledger as the script keeps it."""
-    spent, reserved, granted, limit, _, per, opened, touched = (int(number) for number in struct.unpack_from("<8d", raw))
+    spent, reserved, granted, limit, _, per, opened, touched = (
+        int(number) for number in struct.unpack_from("<8d", raw)
+    )
     if per and len(raw) > 64:
         units, rest = struct.unpack_from("<2d", raw, 64)
         reserved = int(units) + (rest > 0)
@@ -194,9 +212,7 @@ def write_adjustment(change: Adjustment) -> str:
 def read_adjustment(data: bytes) -> Adjustment:
     """The inverse of `write_adjustment`."""
     name, kind, subject, amount, who, why, at_ms = json.loads(data)
-    return Adjustment(
-        id=name, kind=AdjustmentKind(kind), subject=subject, amount=amount, who=who, why=why, at_ms=at_ms
-    )
+    return Adjustment(id=name, kind=AdjustmentKind(kind), subject=subject, amount=amount, who=who, why=why, at_ms=at_ms)
 
 
 def read_halt(data: bytes) -> Halted:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 from hashlib import sha1
+from importlib import import_module
+from importlib.util import find_spec
 from threading import BoundedSemaphore
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import redis
 from redis.backoff import NoBackoff
-from redis.connection import parse_url
 from redis.exceptions import NoScriptError, RedisError, ResponseError
 from redis.retry import Retry
 
@@ -28,6 +29,9 @@ OLDEST = (7, 0)
 """Of Redis: scripts may ask for the time and then write."""
 IDLE_S = 12 * 3_600
 """After so long without a word the server may have forgotten this process: nothing is concluded from that then."""
+
+
+_Pool: Any = redis.ConnectionPool  # its from_url has no types
 
 
 class Call(NamedTuple):
@@ -84,7 +88,9 @@ def unanswered(error: BaseException, where: str) -> StoreError:
         "LOADING": "The server is reading its data: try again soon.",
         "CROSSSLOT": "The namespace's keys are not in one slot.",
     }
-    remedy = next((remedies[word] for word in remedies if word in text), "Is redis-server running there, and reachable?")
+    remedy = next(
+        (remedies[word] for word in remedies if word in text), "Is redis-server running there, and reachable?"
+    )
     return StoreError(f"Redis at {where}: {text or type(error).__name__}. {remedy}")
 
 
@@ -97,27 +103,29 @@ def _refused_version(version: str, where: str) -> StoreError | None:
     return StoreError(f"Redis at {where} is {version}: governor needs 7.0 or later.") if known < OLDEST else None
 
 
-def pool_of(client: str | redis.Redis, options: Mapping[str, Any]) -> tuple[type[Any], dict[str, Any]] | None:
+def pool_of(
+    client: str | redis.Redis | redis.RedisCluster, options: Mapping[str, Any]
+) -> tuple[type[Any], dict[str, Any]] | None:
     """Class and arguments of the connections to make, or None for a client whose own connections have to be used."""
     if isinstance(client, str):
         try:
-            arguments = dict(parse_url(client))
+            made = _Pool.from_url(client)
         except ValueError as error:
             raise StoreError(f"{client.split('@')[-1]}: {error}") from error
-        kind = arguments.pop("connection_class", redis.Connection)
     else:
-        pool = getattr(client, "connection_pool", None)
-        if type(pool) not in (redis.ConnectionPool, redis.BlockingConnectionPool):
+        made = getattr(client, "connection_pool", None)
+        if type(made) not in (redis.ConnectionPool, redis.BlockingConnectionPool):
             return None
-        arguments, kind = dict(pool.connection_kwargs), pool.connection_class
+    pool: Any = made
+    arguments: dict[str, Any] = dict(pool.connection_kwargs)
     arguments.pop("retry", None)
-    return kind, {**arguments, **options, "decode_responses": False}
+    return pool.connection_class, {**arguments, **options, "decode_responses": False}
 
 
 class Server:
     """The blocking side of one store."""
 
-    def __init__(self, client: str | redis.Redis, *, timeout_s: float, connections: int) -> None:
+    def __init__(self, client: str | redis.Redis | redis.RedisCluster, *, timeout_s: float, connections: int) -> None:
         """Connects to nothing yet. `timeout_s`: for a connection, for a command, and for a free one of so many `connections`."""
         options = {"socket_timeout": timeout_s, "socket_connect_timeout": timeout_s}
         self.connections = pool_of(client, options)
@@ -125,7 +133,9 @@ class Server:
         self._client = client
         if self.connections:
             _, arguments = self.connections
-            self.where = str(arguments.get("path") or f"{arguments.get('host', 'localhost')}:{arguments.get('port', 6379)}")
+            self.where = str(
+                arguments.get("path") or f"{arguments.get('host', 'localhost')}:{arguments.get('port', 6379)}"
+            )
         else:
             self.where = type(client).__name__
         self._checked = False
@@ -176,7 +186,9 @@ class Server:
     def _through_own(self, command: bytes) -> Any:
         """Send and read on a connection that is nobody else's meanwhile; again on a new one when it breaks. Callers wait for a free one."""
         if not self._free.acquire(timeout=self.timeout_s):
-            raise StoreError(f"Redis at {self.where}: none of {self._most} connections got free. Allow for more `connections`.")
+            raise StoreError(
+                f"Redis at {self.where}: none of {self._most} connections got free. Allow for more `connections`."
+            )
         try:
             for attempt in range(RETRIES + 1):
                 try:
@@ -204,7 +216,7 @@ class Server:
 
     def _connected(self) -> Any:
         kind, arguments = self.connections or (redis.Connection, {})
-        connection = kind(retry=Retry(NoBackoff(), 0), **arguments)
+        connection: Any = kind(retry=Retry(NoBackoff(), 0), **arguments)
         connection.connect()
         if not self._checked:
             connection.send_command("INFO", "server")
@@ -235,12 +247,10 @@ def _packed_by_hand(parts: Sequence[Any]) -> bytes:
     return b"".join(pieces)
 
 
-try:
-    from hiredis import pack_command
-except ImportError:
-    packed: Callable[[Sequence[Any]], bytes] = _packed_by_hand
-else:
+def packed(parts: Sequence[Any]) -> bytes:
+    """A command on the wire."""
+    return _pack(tuple(parts))
 
-    def packed(parts: Sequence[Any]) -> bytes:
-        """A command on the wire."""
-        return pack_command(tuple(parts))
+
+_hiredis: Any = import_module("hiredis") if find_spec("hiredis") else None
+_pack: Callable[[tuple[Any, ...]], bytes] = _hiredis.pack_command if _hiredis else _packed_by_hand

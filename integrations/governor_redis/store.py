@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from concurrent.futures import Future
+from functools import partial
 from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakKeyDictionary
@@ -41,7 +42,7 @@ class RedisStore(Store):
 
     def __init__(
         self,
-        client: str | redis.Redis,
+        client: str | redis.Redis | redis.RedisCluster,
         *,
         namespace: str = "default",
         timeout_s: float = 2.0,
@@ -101,7 +102,9 @@ class RedisStore(Store):
     def accept_loss(self, *, who: str, why: str, at_ms: int) -> None:
         """Go on with what a server has that lost data, before the leases of before have run out. An audited change like any other."""
         self.adjust(
-            Adjustment(id=self._flows.new_id(), kind=AdjustmentKind.RESUME, subject="store", who=who, why=why, at_ms=at_ms)
+            Adjustment(
+                id=self._flows.new_id(), kind=AdjustmentKind.RESUME, subject="store", who=who, why=why, at_ms=at_ms
+            )
         )
 
     def balances(self, prefix: str = "") -> Sequence[Balance]:
@@ -132,7 +135,7 @@ class RedisStore(Store):
         """The latest changes, newest first."""
         flows = self._here()
         ids: list[bytes] = self._server.command("LRANGE", flows.order, -limit, -1) if limit > 0 else []
-        changes = self._server.command("HMGET", flows.audit, *reversed(ids)) if ids else []
+        changes: list[bytes] = self._server.command("HMGET", flows.audit, *reversed(ids)) if ids else []
         return [read_adjustment(each) for each in changes]
 
     def halted(self, scopes: Sequence[str]) -> Halted | None:
@@ -144,9 +147,11 @@ class RedisStore(Store):
 
     def halts(self) -> Sequence[Halted]:
         """Every halt in force."""
-        facts: Any = self._server.command("HGETALL", self._here().meta)
-        pairs = facts.items() if isinstance(facts, dict) else zip(facts[::2], facts[1::2], strict=True)
-        return [read_halt(value) for key, value in sorted(pairs) if key.startswith(b"h:")]
+        meta = self._here().meta
+        keys: list[bytes] = self._server.command("HKEYS", meta)
+        halts = sorted([key for key in keys if key.startswith(b"h:")])
+        found: list[bytes | None] = self._server.command("HMGET", meta, *halts) if halts else []
+        return [read_halt(each) for each in found if each]
 
     def keep(self, run: str, handle: str, text: str) -> None:
         """Keep a text for as long as the run is remembered."""
@@ -186,10 +191,12 @@ class RedisStore(Store):
 
     def same_as(self, other: Store) -> bool:
         """Whether both are one namespace of one server."""
-        return isinstance(other, RedisStore) and (self._server.where, self._flows.prefix) == (
-            other._server.where,
-            other._flows.prefix,
-        )
+        return isinstance(other, RedisStore) and self.address == other.address
+
+    @property
+    def address(self) -> tuple[str, str]:
+        """Where it keeps its ledgers: server, and beginning of its keys."""
+        return self._server.where, self._flows.prefix
 
     # --- on an event loop
 
@@ -257,7 +264,9 @@ class RedisStore(Store):
             step = next(flow)
             while True:
                 try:
-                    reply = step.result(self._server.timeout_s * 4) if isinstance(step, Future) else self._server.call(step)
+                    reply = (
+                        step.result(self._server.timeout_s * 4) if isinstance(step, Future) else self._server.call(step)
+                    )
                 except BaseException as error:  # noqa: BLE001 - the flow frees what it holds, whatever ended it
                     step = flow.throw(error)
                 else:
@@ -277,9 +286,10 @@ class RedisStore(Store):
         """Perform `step` and what follows. When it is cancelled after something was sent, the rest goes on without it."""
         while True:
             sent: Sent | None = None
+            reply: Any = None
             try:
                 if isinstance(step, Future):
-                    reply: Any = await asyncio.shield(asyncio.wrap_future(step))
+                    reply = await asyncio.shield(asyncio.wrap_future(step))
                 else:
                     sent = self._lane().submit(step, droppable=droppable)
                     reply = await sent.answer
@@ -287,7 +297,7 @@ class RedisStore(Store):
                 if sent is None or (droppable and not sent.sent):
                     flow.close()
                 else:
-                    sent.abandoned = lambda reply, error: self._detach(flow, reply, error)
+                    sent.abandoned = partial(self._detach, flow)
                 raise
             except StoreError as error:
                 failure: StoreError | None = error

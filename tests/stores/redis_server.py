@@ -8,9 +8,11 @@ import subprocess
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
+from redis.exceptions import BusyLoadingError
 
 PROGRAM = shutil.which("redis-server")
 
@@ -26,16 +28,26 @@ class RedisServer:
             self.port = probe.getsockname()[1]
         self.folder, self.options = folder, options
         self.url = f"redis://127.0.0.1:{self.port}/0"
-        self.client = redis.Redis(port=self.port, retry=None)
+        self.client: Any = redis.Redis(port=self.port)
         self.start()
 
     def start(self) -> None:
         """Start it, and wait until it answers."""
-        command = [str(PROGRAM), "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--dir", str(self.folder)]
+        command = [
+            str(PROGRAM),
+            "--port",
+            str(self.port),
+            "--bind",
+            "127.0.0.1",
+            "--save",
+            "",
+            "--dir",
+            str(self.folder),
+        ]
         self.process = subprocess.Popen([*command, *self.options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         deadline = time.monotonic() + 20
         while time.monotonic() < deadline:
-            with suppress(redis.ConnectionError, redis.exceptions.BusyLoadingError):
+            with suppress(redis.ConnectionError, BusyLoadingError):
                 if self.client.ping():
                     return
             self.process.poll()

@@ -70,7 +70,9 @@ STEPS = st.one_of(
     st.tuples(st.just("dispatch"), st.integers(0, 12)),
     st.tuples(st.just("extend"), st.integers(0, 12), st.integers(0, 3_000)),
     st.tuples(st.just("elapse"), st.sampled_from((1, 7, 90, 350, 1_000, 2_500, 90_000_000))),
-    st.tuples(st.just("adjust"), st.sampled_from(("grant", "reset", "halt", "resume")), st.sampled_from((*LEDGERS, "all"))),
+    st.tuples(
+        st.just("adjust"), st.sampled_from(("grant", "reset", "halt", "resume")), st.sampled_from((*LEDGERS, "all"))
+    ),
 )
 
 
@@ -125,7 +127,9 @@ def test_the_scripts_answer_and_count_as_one_process_does(server: RedisServer, s
 
             assert expected == answer
             assert list(counters.balances("")) == list(store.balances())
-            assert sorted(counters.leases(""), key=lambda each: each.id) == sorted(store.leases(), key=lambda each: each.id)
+            assert sorted(counters.leases(""), key=lambda each: each.id) == sorted(
+                store.leases(), key=lambda each: each.id
+            )
         expected_buckets = {
             key: (each.bucket.level, each.bucket.at_ms, each.bucket.taken, each.bucket.lows)
             for key, each in counters.ledgers.items()

@@ -164,8 +164,7 @@ async def test_a_cancelled_reservation_is_given_back_and_takes_nobody_along(prox
     for each in tasks[::2]:
         each.cancel()
     answers = await asyncio.gather(*tasks, return_exceptions=True)
-    while store._detached:
-        await asyncio.sleep(0.001)
+    await asyncio.gather(*store._detached)
 
     assert 10 == sum(isinstance(each, Lease) for each in answers)
     assert {"run/a": (0, 101)} == spent_and_reserved(store)
@@ -253,7 +252,9 @@ def test_a_server_that_comes_back_empty_is_noticed_and_hard_budgets_refuse(tmp_p
     server.kill()
 
 
-def test_a_replica_that_was_behind_is_noticed_by_whoever_wrote_what_it_lacks(server: RedisServer, store: RedisStore) -> None:
+def test_a_replica_that_was_behind_is_noticed_by_whoever_wrote_what_it_lacks(
+    server: RedisServer, store: RedisStore
+) -> None:
     store.reserve(REQUEST)
     keys = [key for key in server.client.keys("*") if key.decode().startswith(store._flows.prefix)]
     behind = {key: server.client.dump(key) for key in keys}
@@ -326,4 +327,14 @@ def test_no_script_makes_up_a_key() -> None:
             if not called or called.startswith("'TIME'"):
                 continue
             key = called.split(",")[1].strip().rstrip(")")
-            assert key in {"META", "LEDGERS", "LEASES", "DUE", "ENDS", "NAMES", "INDEX", "run", "queue"} or key.startswith("KEYS[")
+            assert key in {
+                "META",
+                "LEDGERS",
+                "LEASES",
+                "DUE",
+                "ENDS",
+                "NAMES",
+                "INDEX",
+                "run",
+                "queue",
+            } or key.startswith("KEYS[")
