@@ -18,4 +18,4 @@ if find_spec("redis") is None:
 
 from governor_redis.store import RedisStore
 
-__all__ = ["RedisStore"]
+__all__ = ["RedisStore", "opened"]

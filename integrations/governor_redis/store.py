@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import os
-from concurrent.futures import Future
-from functools import partial
-from threading import Lock
-from typing import TYPE_CHECKING, Any, TypeVar
-from weakref import WeakKeyDictionary
+from typing import TYPE_CHECKING, TypeVar
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
-from governor.errors import StoreError
-from governor.ledger import Adjustment, AdjustmentKind, Lease
+from governor.errors import ConfigurationError
+from governor.ledger import Adjustment, AdjustmentKind
 from governor.stores.contract import Store
-from governor.stores.off_loop import OffLoop
-from governor_redis.flows import Flow, Flows
-from governor_redis.lanes import Lane, Sent
+from governor_redis.driving import Driven
+from governor_redis.flows import Flows
 from governor_redis.packing import read_adjustment, read_balance, read_halt, read_lease
 from governor_redis.server import Call, Server
 
@@ -24,17 +19,17 @@ if TYPE_CHECKING:
 
     import redis
 
-    from governor.ledger import Balance, Charge, Halted, LeaseRecord, Refusal, ReserveRequest
+    from governor.ledger import Balance, Charge, Halted, Lease, LeaseRecord, Refusal, ReserveRequest
     from governor.runs import RunState
 
-__all__ = ["RedisStore"]
+__all__ = ["RedisStore", "opened"]
 
 T = TypeVar("T")
 PAGE = 1_000
 DAY_MS = 24 * 3_600_000
 
 
-class RedisStore(Store):
+class RedisStore(Driven):
     """Ledgers and run state of a fleet. Safe for threads, tasks and forks; nothing is opened before the first call.
 
     Time is the server's: `now_ms` of requests is ignored.
@@ -59,12 +54,8 @@ class RedisStore(Store):
         if not namespace or set(namespace) & set("{}"):
             message = f"namespace {namespace!r}: needs a name without braces, which tell a cluster where its keys are"
             raise ValueError(message)
-        self._server = Server(client, timeout_s=timeout_s, connections=connections)
-        self._flows = Flows(namespace, loss_ms=loss_ms, state_ttl_ms=state_ttl_ms)
-        self._lanes: WeakKeyDictionary[asyncio.AbstractEventLoop, Lane] = WeakKeyDictionary()
-        self._lock, self._pid = Lock(), os.getpid()
-        self._off_loop = OffLoop(self)
-        self._detached: set[asyncio.Task[None]] = set()
+        server = Server(client, timeout_s=timeout_s, connections=connections)
+        super().__init__(server, Flows(namespace, loss_ms=loss_ms, state_ttl_ms=state_ttl_ms))
 
     # --- blocking
 
@@ -200,10 +191,6 @@ class RedisStore(Store):
 
     # --- on an event loop
 
-    async def aside(self, call: Callable[[], T]) -> T:
-        """In a thread: the server may keep it waiting."""
-        return await self._off_loop.aside(call)
-
     async def achange(self, run: str, apply: Callable[[RunState], tuple[RunState, T]], *, later: bool = False) -> T:
         """Async twin of `change`."""
         return await self._adrive(self._here().change(run, apply, later=later))
@@ -247,89 +234,29 @@ class RedisStore(Store):
         """Async twin of `balances`."""
         return await self.aside(lambda: self.balances(prefix))
 
-    # --- driving
+    async def aleases(self, run: str = "") -> Sequence[LeaseRecord]:
+        """Async twin of `leases`."""
+        return await self.aside(lambda: self.leases(run))
 
-    def _here(self) -> Flows:
-        """The operations, of this process: a forked child begins anew."""
-        if self._pid != os.getpid():
-            self._lock, self._pid = Lock(), os.getpid()
-            self._lanes = WeakKeyDictionary()
-            self._detached = set()
-            self._server.forked()
-            self._flows.forked()
-        return self._flows
+    async def aadjust(self, adjustment: Adjustment) -> None:
+        """Async twin of `adjust`."""
+        await self._adrive(self._here().adjust(adjustment))
 
-    def _drive(self, flow: Flow[T]) -> T:
-        try:
-            step = next(flow)
-            while True:
-                try:
-                    reply = (
-                        step.result(self._server.timeout_s * 4) if isinstance(step, Future) else self._server.call(step)
-                    )
-                except BaseException as error:  # noqa: BLE001 - the flow frees what it holds, whatever ended it
-                    step = flow.throw(error)
-                else:
-                    step = flow.send(reply)
-        except StopIteration as end:
-            return end.value
+    async def aaudit(self, limit: int = 100) -> Sequence[Adjustment]:
+        """Async twin of `audit`."""
+        return await self.aside(lambda: self.audit(limit))
 
-    async def _adrive(self, flow: Flow[T], *, droppable: bool = False) -> T:
-        if self._server.connections is None:
-            return await self.aside(lambda: self._drive(flow))
-        try:
-            return await self._go_on(flow, next(flow), droppable=droppable)
-        except StopIteration as end:  # nothing had to be asked
-            return end.value
+    async def ahalts(self) -> Sequence[Halted]:
+        """Async twin of `halts`."""
+        return await self.aside(self.halts)
 
-    async def _go_on(self, flow: Flow[T], step: Call | Future[None], *, droppable: bool = False) -> T:
-        """Perform `step` and what follows. When it is cancelled after something was sent, the rest goes on without it."""
-        while True:
-            sent: Sent | None = None
-            reply: Any = None
-            try:
-                if isinstance(step, Future):
-                    reply = await asyncio.shield(asyncio.wrap_future(step))
-                else:
-                    sent = self._lane().submit(step, droppable=droppable)
-                    reply = await sent.answer
-            except asyncio.CancelledError:
-                if sent is None or (droppable and not sent.sent):
-                    flow.close()
-                else:
-                    sent.abandoned = partial(self._detach, flow)
-                raise
-            except StoreError as error:
-                failure: StoreError | None = error
-            else:
-                failure = None
-            try:
-                step = flow.throw(failure) if failure else flow.send(reply)
-            except StopIteration as end:
-                return end.value
 
-    def _detach(self, flow: Flow[Any], reply: Any, failure: StoreError | None) -> None:
-        """Go on with a flow whose task was cancelled; a lease that nobody will learn of is given back."""
-
-        async def rest() -> None:
-            try:
-                step = flow.throw(failure) if failure else flow.send(reply)
-                answer = await self._go_on(flow, step)
-            except StopIteration as end:
-                answer = end.value
-            except (StoreError, ValueError):
-                return  # nobody waits for it, and its lease ends by itself
-            if isinstance(answer, tuple) and answer[1] and isinstance(answer[0], Lease):
-                await self._adrive(self._flows.release(answer[0].id))
-
-        task = asyncio.get_running_loop().create_task(rest())
-        self._detached.add(task)
-        task.add_done_callback(self._detached.discard)
-
-    def _lane(self) -> Lane:
-        loop = asyncio.get_running_loop()
-        lane = self._lanes.get(loop)
-        if lane is None:
-            with self._lock:
-                lane = self._lanes[loop] = Lane(self._server)
-        return lane
+def opened(address: str) -> RedisStore:
+    """The store at an address: a URL of redis-py, whose query may have `namespace=acme` beside redis-py's own options."""
+    parts = urlsplit(address)
+    options = dict(parse_qsl(parts.query))
+    namespace = options.pop("namespace", "default")
+    try:
+        return RedisStore(urlunsplit(parts._replace(query=urlencode(options))), namespace=namespace)
+    except ValueError as error:
+        raise ConfigurationError(str(error)) from error

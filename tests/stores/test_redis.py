@@ -1,48 +1,22 @@
 """The Redis store keeps the contract."""
 
-import time
-from collections.abc import Iterator
 from itertools import count
-from pathlib import Path
 
 import pytest
 
 import governor_redis.server
+from governor.ledger import ReserveRequest
 from governor.stores.contract import Store
-from governor.testing import StoreConformance
+from governor.testing import START_MS, StoreConformance, hold, spent_and_reserved
 from governor_redis import RedisStore, lanes, packing
-from tests.stores.redis_server import RedisServer
+from tests.redis_server import RedisServer
 
 NAMES = count()
 pytestmark = pytest.mark.redis
 
 
-@pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    started = RedisServer(Path(tmp_path_factory.mktemp("redis")))
-    yield started
-    started.kill()
-
-
 class TestRedisStore(StoreConformance):
-    @pytest.fixture(autouse=True, scope="class")
-    @classmethod
-    def on(cls, server: RedisServer) -> None:
-        cls.server = server
-
-    ttl_ms = 400
-    """Nothing may expire while a busy machine is at it, and every wait is for real."""
-
-    def make_store(self) -> Store:
-        return RedisStore(self.server.url, namespace=f"conformance-{next(NAMES)}")
-
-    def elapse(self, ms: int) -> None:
-        time.sleep((ms + 2) / 1_000)
-        super().elapse(ms)
-
-
-class TestRedisStoreToldTheTime(StoreConformance):
-    """The same with scripts that are told the time, so that hours pass at once."""
+    """Its scripts are told the time, so that hours pass at once; what they do with it is theirs."""
 
     TOLD = """local clock = redis.call('TIME')
     do
@@ -51,7 +25,7 @@ class TestRedisStoreToldTheTime(StoreConformance):
     end"""
 
     @pytest.fixture(autouse=True)
-    def told(self, monkeypatch: pytest.MonkeyPatch, server: RedisServer) -> None:
+    def told(self, monkeypatch: pytest.MonkeyPatch, redis_server: RedisServer) -> None:
         text = packing.script
         for module in (governor_redis.server, lanes):
             monkeypatch.setattr(
@@ -61,8 +35,8 @@ class TestRedisStoreToldTheTime(StoreConformance):
 
     @pytest.fixture(autouse=True, scope="class")
     @classmethod
-    def on(cls, server: RedisServer) -> None:
-        cls.server = server
+    def on(cls, redis_server: RedisServer) -> None:
+        cls.server = redis_server
 
     def make_store(self) -> Store:
         self.server.client.set("told", self.now_ms)
@@ -71,3 +45,15 @@ class TestRedisStoreToldTheTime(StoreConformance):
     def elapse(self, ms: int) -> None:
         super().elapse(ms)
         self.server.client.set("told", self.now_ms)
+
+
+def test_time_is_the_servers_and_what_requests_say_of_it_is_ignored(redis_server: RedisServer) -> None:
+    store = RedisStore(redis_server.url, namespace=f"time-{next(NAMES)}")
+    store.reserve(ReserveRequest(id="lost", holds=(hold(amount=30),), ttl_ms=1, now_ms=START_MS))
+    seconds, _ = redis_server.client.time()
+    while (30, 0) != spent_and_reserved(store)["run/a"]:
+        store.reserve(ReserveRequest(id="l", holds=(hold("other/o", 0),), ttl_ms=60_000, now_ms=0))
+
+    (balance, _) = sorted(store.balances(), key=lambda each: each.ledger, reverse=True)
+    assert 5_000 >= abs(balance.opened_ms - seconds * 1_000)
+    store.close()

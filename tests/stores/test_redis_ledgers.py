@@ -1,10 +1,8 @@
 """The scripts count as the dictionaries of one process do, to the unit, whatever is asked in whatever order."""
 
 import struct
-from collections.abc import Iterator
 from dataclasses import replace
 from itertools import count
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,21 +15,14 @@ from governor.stores.counters import Counters
 from governor.testing import START_MS, hold
 from governor_redis import RedisStore
 from governor_redis.packing import LONGEST_PERIOD_MS
-from tests.stores.redis_server import RedisServer
+from tests.redis_server import RedisServer
 
 NAMES = count()
 pytestmark = pytest.mark.redis
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    started = RedisServer(Path(tmp_path_factory.mktemp("redis")))
-    yield started
-    started.kill()
-
-
-def fresh(server: RedisServer, **options: Any) -> RedisStore:
-    return RedisStore(server.url, namespace=f"ledgers-{next(NAMES)}", **options)
+def fresh(redis_server: RedisServer, **options: Any) -> RedisStore:
+    return RedisStore(redis_server.url, namespace=f"ledgers-{next(NAMES)}", **options)
 
 
 def still(monkeypatch: pytest.MonkeyPatch, clock: list[int]) -> None:
@@ -98,10 +89,10 @@ def done(target: Any, step: tuple[Any, ...], now: int, sizes: dict[str, int]) ->
         return type(error)
 
 
-def buckets(server: RedisServer, store: RedisStore) -> dict[str, object]:
+def buckets(redis_server: RedisServer, store: RedisStore) -> dict[str, object]:
     """Every rate's bucket as the scripts keep it, in the terms of `rates.Bucket`."""
     answers: dict[str, object] = {}
-    for key, raw in server.client.hgetall(store._flows.ledgers).items():
+    for key, raw in redis_server.client.hgetall(store._flows.ledgers).items():
         if len(raw) > 64:
             per = int(struct.unpack_from("<d", raw, 40)[0])
             units, rest, at, taken, lows = (int(each) for each in struct.unpack_from("<5d", raw, 64))
@@ -112,11 +103,13 @@ def buckets(server: RedisServer, store: RedisStore) -> dict[str, object]:
 
 
 @given(steps=st.lists(STEPS, max_size=40))
-def test_the_scripts_answer_and_count_as_one_process_does(server: RedisServer, steps: list[tuple[Any, ...]]) -> None:
+def test_the_scripts_answer_and_count_as_one_process_does(
+    redis_server: RedisServer, steps: list[tuple[Any, ...]]
+) -> None:
     clock, counters, sizes = [START_MS], Counters(), dict[str, int]()
     with pytest.MonkeyPatch.context() as monkeypatch:
         still(monkeypatch, clock)
-        store = fresh(server)
+        store = fresh(redis_server)
         for step in steps:
             clock[0] += 3 if step[0] != "elapse" else step[1]
             if step[0] == "elapse":
@@ -135,14 +128,14 @@ def test_the_scripts_answer_and_count_as_one_process_does(server: RedisServer, s
             for key, each in counters.ledgers.items()
             if each.bucket.taken
         }
-        found = {key: each for key, each in buckets(server, store).items() if each[2]}  # type: ignore[index] # a tuple of four
+        found = {key: each for key, each in buckets(redis_server, store).items() if each[2]}  # type: ignore[index] # a tuple of four
         store.close()
 
     assert expected_buckets == found
 
 
-def test_numbers_near_the_top_are_counted_to_the_unit(server: RedisServer) -> None:
-    store, top = fresh(server), 9_000_000_000_000_000
+def test_numbers_near_the_top_are_counted_to_the_unit(redis_server: RedisServer) -> None:
+    store, top = fresh(redis_server), 9_000_000_000_000_000
     request = ReserveRequest(id="l", holds=(hold(amount=top - 3, limit=top),), ttl_ms=60_000, now_ms=0)
     store.reserve(request)
     store.settle(Charge(lease="l", amounts=(top - 1,), now_ms=0))
@@ -163,8 +156,8 @@ def test_numbers_near_the_top_are_counted_to_the_unit(server: RedisServer) -> No
     store.close()
 
 
-def test_a_ledger_without_a_limit_refuses_before_it_counts_wrongly(server: RedisServer) -> None:
-    store, top = fresh(server), 9_000_000_000_000_000
+def test_a_ledger_without_a_limit_refuses_before_it_counts_wrongly(redis_server: RedisServer) -> None:
+    store, top = fresh(redis_server), 9_000_000_000_000_000
     request = ReserveRequest(id="l", holds=(hold(amount=top, limit=None),), ttl_ms=60_000, now_ms=0)
     store.reserve(request)
 
@@ -173,8 +166,8 @@ def test_a_ledger_without_a_limit_refuses_before_it_counts_wrongly(server: Redis
     store.close()
 
 
-def test_the_same_id_with_another_payload_is_a_conflict(server: RedisServer) -> None:
-    store = fresh(server)
+def test_the_same_id_with_another_payload_is_a_conflict(redis_server: RedisServer) -> None:
+    store = fresh(redis_server)
     request = ReserveRequest(id="l", holds=(hold(),), ttl_ms=60_000, now_ms=0, payload="a")
     store.reserve(request)
 
@@ -184,8 +177,8 @@ def test_the_same_id_with_another_payload_is_a_conflict(server: RedisServer) -> 
     store.close()
 
 
-def test_operators_changes_are_made_once_seen_and_remembered(server: RedisServer) -> None:
-    store = fresh(server)
+def test_operators_changes_are_made_once_seen_and_remembered(redis_server: RedisServer) -> None:
+    store = fresh(redis_server)
     request = ReserveRequest(id="l", holds=(hold(),), ttl_ms=60_000, now_ms=0, scopes=("all", "tenant=t"))
     halt = Adjustment(id="1", kind=AdjustmentKind.HALT, subject="tenant=t", who="ana", why="runaway", at_ms=5)
     for _ in range(2):

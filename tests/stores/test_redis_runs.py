@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from itertools import count
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,8 +19,8 @@ from governor.runtime import Runtime
 from governor.testing import hold
 from governor_redis import RedisStore
 from tests.core.test_pipeline import GOOD, MICRO, STEP, asked
+from tests.redis_server import RedisServer
 from tests.stores.redis_proxy import Proxy
-from tests.stores.redis_server import RedisServer
 
 NAMES = count()
 pytestmark = pytest.mark.redis
@@ -35,16 +34,9 @@ POLICY = {
 }
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    started = RedisServer(Path(tmp_path_factory.mktemp("redis")))
-    yield started
-    started.kill()
-
-
 @pytest.fixture
-def proxy(server: RedisServer) -> Iterator[Proxy]:
-    made = Proxy(server.port)
+def proxy(redis_server: RedisServer) -> Iterator[Proxy]:
+    made = Proxy(redis_server.port)
     yield made
     made.close()
 
@@ -106,9 +98,9 @@ async def test_a_governed_model_call_on_a_loop_is_two_round_trips(proxy: Proxy) 
     store.close()
 
 
-def test_what_waits_is_written_with_the_runs_next_operation(server: RedisServer) -> None:
+def test_what_waits_is_written_with_the_runs_next_operation(redis_server: RedisServer) -> None:
     name = f"runs-{next(NAMES)}"
-    store, other = (RedisStore(server.url, namespace=name) for _ in range(2))
+    store, other = (RedisStore(redis_server.url, namespace=name) for _ in range(2))
     store.change("r", one_step)
     assert 2 == store.change("r", one_step, later=True)
     assert 1 == read(other)
@@ -126,9 +118,9 @@ def test_what_waits_is_written_with_the_runs_next_operation(server: RedisServer)
     other.close()
 
 
-def test_what_waits_is_applied_again_to_what_another_process_wrote(server: RedisServer) -> None:
+def test_what_waits_is_applied_again_to_what_another_process_wrote(redis_server: RedisServer) -> None:
     name = f"runs-{next(NAMES)}"
-    store, other = (RedisStore(server.url, namespace=name) for _ in range(2))
+    store, other = (RedisStore(redis_server.url, namespace=name) for _ in range(2))
     store.change("r", one_step)
     store.change("r", one_step, later=True)
     other.change("r", lambda state: (replace(state, steps=state.steps + 100), None))
@@ -140,9 +132,9 @@ def test_what_waits_is_applied_again_to_what_another_process_wrote(server: Redis
         each.close()
 
 
-def test_a_process_that_knows_nothing_of_a_run_looks_before_it_answers(server: RedisServer) -> None:
+def test_a_process_that_knows_nothing_of_a_run_looks_before_it_answers(redis_server: RedisServer) -> None:
     name = f"runs-{next(NAMES)}"
-    store, other = (RedisStore(server.url, namespace=name) for _ in range(2))
+    store, other = (RedisStore(redis_server.url, namespace=name) for _ in range(2))
     store.change("r", one_step)
 
     assert 2 == other.change("r", one_step, later=True)
@@ -150,8 +142,8 @@ def test_a_process_that_knows_nothing_of_a_run_looks_before_it_answers(server: R
         each.close()
 
 
-async def test_tasks_of_one_run_lose_no_change_and_double_none(server: RedisServer) -> None:
-    store = RedisStore(server.url, namespace=f"runs-{next(NAMES)}")
+async def test_tasks_of_one_run_lose_no_change_and_double_none(redis_server: RedisServer) -> None:
+    store = RedisStore(redis_server.url, namespace=f"runs-{next(NAMES)}")
 
     async def branch(number: int) -> None:
         await store.achange("r", one_step, later=True)
@@ -181,17 +173,17 @@ def test_a_change_whose_answer_never_came_is_made_once(proxy: Proxy, *, later: b
     store.close()
 
 
-def test_runs_and_threads_are_forgotten_when_nobody_touches_them(server: RedisServer) -> None:
-    store = RedisStore(server.url, namespace=f"runs-{next(NAMES)}", state_ttl_ms=60_000)
+def test_runs_and_threads_are_forgotten_when_nobody_touches_them(redis_server: RedisServer) -> None:
+    store = RedisStore(redis_server.url, namespace=f"runs-{next(NAMES)}", state_ttl_ms=60_000)
     store.change("r", one_step)
     store.keep("s", "h", "text")
     store.open_run("t", "r", resume=False)
 
     keys = [
         key
-        for key in server.client.keys("*")
+        for key in redis_server.client.keys("*")
         if store.address[1].encode() in key and (b"run:" in key or b"thread:" in key)
     ]
     assert 3 == len(keys)
-    assert all(0 < server.client.pttl(key) <= 60_000 for key in keys)
+    assert all(0 < redis_server.client.pttl(key) <= 60_000 for key in keys)
     store.close()

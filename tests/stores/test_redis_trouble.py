@@ -16,8 +16,8 @@ from governor.ledger import Adjustment, AdjustmentKind, Charge, Lease, LeaseStat
 from governor.runs import RunState
 from governor.testing import hold, spent_and_reserved
 from governor_redis import RedisStore
+from tests.redis_server import RedisServer, private
 from tests.stores.redis_proxy import Proxy
-from tests.stores.redis_server import RedisServer
 
 NAMES = count()
 pytestmark = pytest.mark.redis
@@ -26,23 +26,34 @@ CHARGE = Charge(lease="l", amounts=(7,), now_ms=0)
 GRANT = Adjustment(id="g", kind=AdjustmentKind.GRANT, subject="run/a", amount=5, who="w", why="y", at_ms=0)
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    started = RedisServer(Path(tmp_path_factory.mktemp("redis")))
-    yield started
-    started.kill()
-
-
 @pytest.fixture
-def proxy(server: RedisServer) -> Iterator[Proxy]:
-    made = Proxy(server.port)
+def proxy(redis_server: RedisServer) -> Iterator[Proxy]:
+    made = Proxy(redis_server.port)
     yield made
     made.close()
 
 
 @pytest.fixture
-def store(server: RedisServer) -> Iterator[RedisStore]:
-    made = RedisStore(server.url, namespace=f"trouble-{next(NAMES)}")
+def durable(tmp_path: Path) -> Iterator[RedisServer]:
+    with private(tmp_path, aof="always") as server:
+        yield server
+
+
+@pytest.fixture
+def lone(tmp_path: Path) -> Iterator[RedisServer]:
+    with private(tmp_path) as server:
+        yield server
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> Iterator[RedisServer]:
+    with private(tmp_path, cluster=True) as server:
+        yield server
+
+
+@pytest.fixture
+def store(redis_server: RedisServer) -> Iterator[RedisStore]:
+    made = RedisStore(redis_server.url, namespace=f"trouble-{next(NAMES)}")
     yield made
     made.close()
 
@@ -52,10 +63,12 @@ def one_step(state: RunState) -> tuple[RunState, int]:
 
 
 @pytest.mark.parametrize("waiting", [False, True])
-def test_every_script_may_be_run_twice(server: RedisServer, monkeypatch: pytest.MonkeyPatch, *, waiting: bool) -> None:
+def test_every_script_may_be_run_twice(
+    redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch, *, waiting: bool
+) -> None:
     from governor_redis.server import Server
 
-    store, once = RedisStore(server.url, namespace=f"twice-{next(NAMES)}"), Server.call
+    store, once = RedisStore(redis_server.url, namespace=f"twice-{next(NAMES)}"), Server.call
 
     def twice(self: Any, call: Any) -> Any:
         once(self, call)
@@ -116,12 +129,12 @@ async def test_an_answer_that_is_lost_on_a_loop_is_asked_for_again(proxy: Proxy)
     store.close()
 
 
-async def test_scripts_that_the_server_forgot_are_sent_again(server: RedisServer, store: RedisStore) -> None:
+async def test_scripts_that_the_server_forgot_are_sent_again(redis_server: RedisServer, store: RedisStore) -> None:
     store.reserve(replace(REQUEST, id="a"))
     await store.areserve(replace(REQUEST, id="b"))
-    server.client.script_flush()
+    redis_server.client.script_flush()
     store.reserve(replace(REQUEST, id="c"))
-    server.client.script_flush()
+    redis_server.client.script_flush()
     await store.asettle(replace(CHARGE, lease="c"))
 
     assert {"run/a": (7, 60)} == spent_and_reserved(store)
@@ -184,7 +197,7 @@ async def test_a_cancelled_change_is_made_and_blocks_nobody(store: RedisStore) -
     assert 3 == await store.achange("r", one_step)
 
 
-def test_every_loop_has_a_connection_that_is_closed_with_it(server: RedisServer, store: RedisStore) -> None:
+def test_every_loop_has_a_connection_that_is_closed_with_it(redis_server: RedisServer, store: RedisStore) -> None:
     async def use(lease: str) -> None:
         await store.areserve(replace(REQUEST, id=lease))
 
@@ -192,7 +205,7 @@ def test_every_loop_has_a_connection_that_is_closed_with_it(server: RedisServer,
     asyncio.run(use("b"))
 
     assert {"run/a": (0, 60)} == spent_and_reserved(store)
-    assert 3 >= server.client.info("clients")["connected_clients"]
+    assert 3 >= redis_server.client.info("clients")["connected_clients"]
 
 
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # of threads that other tests left, from Python 3.12 on
@@ -212,34 +225,31 @@ def test_a_forked_child_is_a_process_of_its_own(store: RedisStore) -> None:
     assert {"run/a": (7, 0)} == spent_and_reserved(store)
 
 
-def test_a_restart_with_an_append_only_file_loses_nothing(tmp_path: Path) -> None:
-    server = RedisServer(tmp_path, "--appendonly", "yes", "--appendfsync", "always")
-    store = RedisStore(server.url)
+def test_a_restart_with_an_append_only_file_loses_nothing(durable: RedisServer) -> None:
+    store = RedisStore(durable.url)
     store.reserve(REQUEST)
     store.change("r", one_step)
-    server.kill()
-    server.start()
+    durable.kill()
+    durable.start()
 
     store.settle(CHARGE)
     assert {"run/a": (7, 0)} == spent_and_reserved(store)
     assert 2 == store.change("r", one_step)
     assert isinstance(store.reserve(replace(REQUEST, id="m")), Lease)
     store.close()
-    server.kill()
 
 
-def test_a_server_that_comes_back_empty_is_noticed_and_hard_budgets_refuse(tmp_path: Path) -> None:
-    server = RedisServer(tmp_path)
-    store, other = RedisStore(server.url), RedisStore(server.url)
+def test_a_server_that_comes_back_empty_is_noticed_and_hard_budgets_refuse(lone: RedisServer) -> None:
+    store, other = RedisStore(lone.url), RedisStore(lone.url)
     store.reserve(REQUEST)
     other.reserve(replace(REQUEST, id="o"))
     store.change("r", one_step)
-    server.kill()
-    server.start()
+    lone.kill()
+    lone.start()
 
     with pytest.raises(StoreError, match="lost what governor had written"):
         store.reserve(REQUEST)
-    for each in (store, other, RedisStore(server.url)):
+    for each in (store, other, RedisStore(lone.url)):
         with pytest.raises(StoreError, match="accept_loss"):
             each.reserve(replace(REQUEST, id="n"))
     assert isinstance(store.reserve(replace(REQUEST, id="soft", holds=(hold(limit=None),))), Lease)
@@ -249,27 +259,28 @@ def test_a_server_that_comes_back_empty_is_noticed_and_hard_budgets_refuse(tmp_p
     assert ["store"] == [each.subject for each in store.audit()]
     store.close()
     other.close()
-    server.kill()
 
 
 def test_a_replica_that_was_behind_is_noticed_by_whoever_wrote_what_it_lacks(
-    server: RedisServer, store: RedisStore
+    redis_server: RedisServer, store: RedisStore
 ) -> None:
     store.reserve(REQUEST)
-    keys = [key for key in server.client.keys("*") if key.decode().startswith(store._flows.prefix)]
-    behind = {key: server.client.dump(key) for key in keys}
+    keys = [key for key in redis_server.client.keys("*") if key.decode().startswith(store._flows.prefix)]
+    behind = {key: redis_server.client.dump(key) for key in keys}
     store.settle(CHARGE)
     for key, value in behind.items():
-        server.client.restore(key, 0, value, replace=True)
+        redis_server.client.restore(key, 0, value, replace=True)
 
     with pytest.raises(StoreError, match="stale replica"):
         store.reserve(replace(REQUEST, id="m"))
 
 
-def test_a_freeze_ends_by_itself(server: RedisServer) -> None:
-    store = RedisStore(server.url, namespace=f"thaw-{next(NAMES)}", loss_ms=1)
+def test_a_freeze_ends_by_itself(redis_server: RedisServer) -> None:
+    store = RedisStore(redis_server.url, namespace=f"thaw-{next(NAMES)}", loss_ms=1)
     store.reserve(REQUEST)
-    server.client.delete(*[key for key in server.client.keys("*") if key.decode().startswith(store._flows.prefix)])
+    redis_server.client.delete(
+        *[key for key in redis_server.client.keys("*") if key.decode().startswith(store._flows.prefix)]
+    )
     with pytest.raises(StoreError, match="lost"):
         store.reserve(REQUEST)
     while isinstance(_answer(store), StoreError):
@@ -286,21 +297,20 @@ def _answer(store: RedisStore) -> object:
         return error
 
 
-def test_a_server_that_is_too_old_is_refused(monkeypatch: pytest.MonkeyPatch, server: RedisServer) -> None:
+def test_a_server_that_is_too_old_is_refused(monkeypatch: pytest.MonkeyPatch, redis_server: RedisServer) -> None:
     from governor_redis import server as module
 
     monkeypatch.setattr(module, "OLDEST", (99, 0))
     with pytest.raises(StoreError, match="or later"):
-        RedisStore(server.url).reserve(REQUEST)
+        RedisStore(redis_server.url).reserve(REQUEST)
 
 
-def test_every_key_is_declared_and_in_one_slot_of_a_cluster(tmp_path: Path) -> None:
-    server = RedisServer(tmp_path, "--cluster-enabled", "yes")
-    server.client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
-    while server.client.cluster("info")["cluster_state"] != "ok":
+def test_every_key_is_declared_and_in_one_slot_of_a_cluster(node: RedisServer) -> None:
+    node.client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
+    while node.client.cluster("info")["cluster_state"] != "ok":
         pass
-    with redis.RedisCluster.from_url(server.url) as cluster:
-        for number, client in enumerate((server.url, cluster)):
+    with redis.RedisCluster.from_url(node.url) as cluster:
+        for number, client in enumerate((node.url, cluster)):
             store = RedisStore(client, namespace=f"c{number}", loss_ms=1)
             store.change("r", one_step)
             store.change("r", one_step, later=True)
@@ -315,7 +325,6 @@ def test_every_key_is_declared_and_in_one_slot_of_a_cluster(tmp_path: Path) -> N
             assert [] == store.leases()
             assert {"run/a": (7, 0)} == spent_and_reserved(store)
             store.close()
-    server.kill()
 
 
 def test_no_script_makes_up_a_key() -> None:

@@ -37,35 +37,46 @@ end
 fetch(all)
 
 local frozen = tonumber(facts[3] or 0)
-local taken, counts = {}, {}
-for each, hold in ipairs(wanted) do
-  local spent, reserved, granted = 0, 0, 0
-  for at = hold.first, hold.last do
-    local ledger = cache[ARGV[at]]
-    if ledger then spent, reserved, granted = spent + ledger[1], reserved + ledger[2], granted + ledger[3] end
-  end
-  local already = taken[hold.ledger] or 0
-  if hold.per > 0 then
-    local bucket = cache[hold.ledger] and bucket_of(cache[hold.ledger], hold.per) or {0, 0, 0, 0, {}}
-    local units, rest = drained(bucket, hold.limit, hold.per)
-    local more = already + hold.amount
-    local over = units + more - hold.limit
-    if hold.limit ~= NONE and (more > hold.limit or over > 0 or (over == 0 and rest > 0)) then
-      return says(4, struct.pack('<ddddd', each - 1, already, units, rest, now))
+local counts
+
+-- What to say of the first hold that does not fit: a code and its facts. Nil when all fit; then `counts` has what counted against each.
+local function refused()
+  local taken = {}
+  counts = {}
+  for each, hold in ipairs(wanted) do
+    local spent, reserved, granted = 0, 0, 0
+    for at = hold.first, hold.last do
+      local ledger = cache[ARGV[at]]
+      if ledger then spent, reserved, granted = spent + ledger[1], reserved + ledger[2], granted + ledger[3] end
     end
-  else
-    local weight = spent + reserved + already + hold.amount
-    if hold.limit ~= NONE then
-      if frozen > now then return says(6, struct.pack('<d', frozen)) end
-      if weight > hold.limit + granted then
-        return says(4, struct.pack('<ddddd', each - 1, already, spent, reserved, granted))
+    local already = taken[hold.ledger] or 0
+    if hold.per > 0 then
+      local bucket = cache[hold.ledger] and bucket_of(cache[hold.ledger], hold.per) or {0, 0, 0, 0, {}}
+      local units, rest = drained(bucket, hold.limit, hold.per)
+      local more = already + hold.amount
+      local over = units + more - hold.limit
+      if hold.limit ~= NONE and (more > hold.limit or over > 0 or (over == 0 and rest > 0)) then
+        return 4, struct.pack('<ddddd', each - 1, already, units, rest, now)
       end
+    else
+      local weight = spent + reserved + already + hold.amount
+      if hold.limit ~= NONE then
+        if frozen > now then return 6, struct.pack('<d', frozen) end
+        if weight > hold.limit + granted then return 4, struct.pack('<ddddd', each - 1, already, spent, reserved, granted) end
+      end
+      if weight > MOST then return 7, hold.ledger end
     end
-    if weight > MOST then return says(7, hold.ledger) end
+    taken[hold.ledger] = already + hold.amount
+    counts[each] = struct.pack('<ddd', spent, reserved, granted)
   end
-  taken[hold.ledger] = already + hold.amount
-  counts[each] = struct.pack('<ddd', spent, reserved, granted)
 end
+
+local code, why = refused()
+while code == 4 and next_sweep <= now do -- nobody is turned away for what has expired
+  next_sweep = swept(next_sweep)
+  code, why = refused()
+end
+if code then return says(code, why) end
 
 -- Open a ledger: its words are in the holds as the client wrote them.
 local words
