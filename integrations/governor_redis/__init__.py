@@ -16,6 +16,6 @@ if find_spec("redis") is None:
     message = "governor_redis needs redis: pip install 'langgraph-governor[redis]'"
     raise ImportError(message)
 
-from governor_redis.store import RedisStore
+from governor_redis.store import RedisStore, opened
 
 __all__ = ["RedisStore", "opened"]

@@ -106,7 +106,6 @@ class Lane:
                 return
             except (RedisError, OSError, StoreError, asyncio.CancelledError) as error:
                 await self.close()
-                left = [each for each in left if not each.unknown or not each.answer.done()]
                 if attempt < RETRIES and isinstance(error, (redis.ConnectionError, redis.TimeoutError, OSError)):
                     continue
                 failed = error if isinstance(error, StoreError) else unanswered(error, self._server.where)
@@ -120,18 +119,22 @@ class Lane:
         """One way there and back. Takes the answered ones out of `calls`; answers those whose script has to be sent in full."""
         await connection.send_packed_command(b"".join([_packed(each) for each in calls]), check_health=False)
         unknown: list[Sent] = []
-        while calls:
-            each = calls[0]
-            try:
-                reply = await connection.read_response(disable_decoding=True)
-            except NoScriptError:
-                each.unknown = True
-                unknown.append(each)
-            except ResponseError as error:
-                each.answered(None, unanswered(error, self._server.where))
-            else:
-                each.answered(reply)
-            del calls[0]
+        try:
+            while calls:
+                each = calls[0]
+                try:
+                    reply = await connection.read_response(disable_decoding=True)
+                except NoScriptError:
+                    each.unknown = True
+                    unknown.append(each)
+                except ResponseError as error:
+                    each.answered(None, unanswered(error, self._server.where))
+                else:
+                    each.answered(reply)
+                del calls[0]
+        except BaseException:
+            calls += unknown  # they have no answer either
+            raise
         return unknown
 
     async def _connect(self) -> Any:

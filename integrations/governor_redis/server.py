@@ -201,7 +201,10 @@ class Server:
             self._free.release()
 
     def _once(self, command: bytes) -> Any:
-        connection: Any = self._idle.pop() if self._idle else self._connected()
+        try:
+            connection: Any = self._idle.pop()
+        except IndexError:  # asked for, not looked at before: another thread may take the last one in between
+            connection = self._connected()
         try:
             connection.send_packed_command([command], check_health=False)
             reply = connection.read_response(disable_decoding=True)

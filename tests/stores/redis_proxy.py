@@ -16,6 +16,8 @@ class Proxy:
         self.url = f"redis://127.0.0.1:{self._listener.getsockname()[1]}/0"
         self.trips = 0
         self.drop = 0
+        self.truncate = 0
+        """Of the next answer so many bytes pass before the connection breaks."""
         self.silent = False
         self._open: list[socket.socket] = []
         Thread(target=self._accept, daemon=True).start()
@@ -56,6 +58,11 @@ class Proxy:
                     continue
                 if self.drop and b"redis_version" not in data and not data.startswith((b"%", b"+")):
                     self.drop -= 1
+                    client.shutdown(socket.SHUT_RDWR)
+                    return
+                if self.truncate and data.startswith(b"-NOSCRIPT"):
+                    client.sendall(data[: data.index(b"\n") + 1 + self.truncate])
+                    self.truncate = 0
                     client.shutdown(socket.SHUT_RDWR)
                     return
                 client.sendall(data)

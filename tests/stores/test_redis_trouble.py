@@ -129,6 +129,22 @@ async def test_an_answer_that_is_lost_on_a_loop_is_asked_for_again(proxy: Proxy)
     store.close()
 
 
+async def test_an_answer_lost_behind_one_whose_script_was_forgotten_leaves_nobody_waiting(
+    proxy: Proxy, redis_server: RedisServer
+) -> None:
+    store = RedisStore(proxy.url, namespace=f"lost-{next(NAMES)}")
+    await store.areserve(REQUEST)
+    redis_server.client.script_flush()
+    proxy.truncate = 20
+    async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
+        for each in range(3):
+            tasks.create_task(store.areserve(replace(REQUEST, id=f"l{each}")))
+
+    assert 0 == proxy.truncate
+    assert {"run/a": (0, 90)} == spent_and_reserved(store)
+    store.close()
+
+
 async def test_scripts_that_the_server_forgot_are_sent_again(redis_server: RedisServer, store: RedisStore) -> None:
     store.reserve(replace(REQUEST, id="a"))
     await store.areserve(replace(REQUEST, id="b"))
