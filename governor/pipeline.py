@@ -59,7 +59,7 @@ def model_call(call: ModelCall, controls: Controls) -> Flow[ModelResponse]:
     Raises RunStopped or CallDenied when the policy refuses, and whatever the provider raised, after settling it.
     """
     step, now = call.step, (yield from ask(NOW))
-    state = yield from ask(Change(step.run, begin_model))
+    state = yield from ask(Change(step.run, begin_model, later=True))
     yield from refuse_again(step, state)
     yield from admit(
         step, controls.nodes.decide(step)
@@ -107,7 +107,11 @@ def model_call(call: ModelCall, controls: Controls) -> Flow[ModelResponse]:
         judged = controls.route.judge(state, quote.request, response)
         yield from record_model(quote, routed, viewed, usage, response, judged)
         state = yield from ask(
-            Change(step.run, after_model(controls, (quote, lease, rung), viewed, usage, response, judged, now))
+            Change(
+                step.run,
+                after_model(controls, (quote, lease, rung), viewed, usage, response, judged, now),
+                later=True,
+            )
         )
         if judged.again is None:
             return response
@@ -121,7 +125,7 @@ def tool_call(call: ToolCall, controls: Controls, judged: Decision | None = None
     decided beforehand. Raises RunStopped when the run must end, and whatever the tool raised, after settling its fee.
     """
     step, now = call.step, (yield from ask(NOW))
-    state = yield from ask(Change(step.run, begin_tool))
+    state = yield from ask(Change(step.run, begin_tool, later=True))
     yield from refuse_again(step, state)
 
     decision = judged or (yield from access(state, call, controls, now))
@@ -155,5 +159,5 @@ def tool_call(call: ToolCall, controls: Controls, judged: Decision | None = None
     ended = yield from ask(NOW)
     yield from settle(step, lease, controls.budget.tool_amounts(quote, ended - now), ended)
     yield from record_tool(call, result, quote)
-    yield from ask(Change(step.run, after_tool(controls, call, result, ended)))
+    yield from ask(Change(step.run, after_tool(controls, call, result, ended), later=True))
     return result

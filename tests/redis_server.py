@@ -18,9 +18,10 @@ import socket
 import subprocess
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
+from redis import Redis
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,9 +43,11 @@ def program() -> str:
 class RedisServer:
     """One server process. Its port stays the same from start to start, and so do its files."""
 
-    def __init__(self, folder: Path, *, aof: Literal["", "always", "everysec"] = "") -> None:
+    def __init__(self, folder: Path, *, aof: Literal["", "always", "everysec"] = "", cluster: bool = False) -> None:
         """`folder` holds its files. `aof`: how its append-only file is synced; without, a restart is an empty server."""
         self._folder = folder
+        self._cluster = cluster
+        self._client: Any = None
         self._aof = aof
         self._process: subprocess.Popen[str] | None = None
         self.port = 0
@@ -53,6 +56,12 @@ class RedisServer:
     def url(self) -> str:
         """Where clients connect."""
         return f"redis://127.0.0.1:{self.port}/0"
+
+    @property
+    def client(self) -> Any:
+        """A client, for what tests look at or break beside the store."""
+        self._client = self._client or Redis.from_url(self.url)
+        return self._client
 
     @property
     def pid(self) -> int:
@@ -99,6 +108,7 @@ class RedisServer:
         options = ["--port", port, "--bind", "127.0.0.1", "--dir", self._folder, "--save", "", "--daemonize", "no"]
         options += ["--appendonly", "yes" if self._aof else "no", "--appendfsync", self._aof or "no"]
         options += ["--auto-aof-rewrite-percentage", 0]  # a rewrite forks, which would be felt in a test's timing
+        options += ["--cluster-enabled", "yes" if self._cluster else "no"]
         command = [program(), *map(str, options)]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         assert process.stdout
@@ -115,6 +125,9 @@ class RedisServer:
 
     def _end(self, how: signal.Signals) -> None:
         assert self._process, "the server does not run"
+        if self._client:
+            self._client.close()
+            self._client = None
         self._process.send_signal(how)
         self._process.wait()
         if self._process.stdout:
@@ -123,9 +136,11 @@ class RedisServer:
 
 
 @contextmanager
-def private(folder: Path, *, aof: Literal["", "always", "everysec"] = "") -> Iterator[RedisServer]:
+def private(
+    folder: Path, *, aof: Literal["", "always", "everysec"] = "", cluster: bool = False
+) -> Iterator[RedisServer]:
     """A server that runs, and that is ended afterwards whatever became of it."""
-    server = RedisServer(folder, aof=aof)
+    server = RedisServer(folder, aof=aof, cluster=cluster)
     server.start()
     try:
         yield server
