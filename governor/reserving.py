@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NoReturn
 
+from governor.controls.budget.texts import breached
 from governor.decisions import Decision, Reason, Verdict
 from governor.degrading import rung_after
 from governor.effects import Change, Decided, Flow, Release, Reserve, Settle, ask
 from governor.errors import CallDenied, RunStopped
-from governor.ledger import Charge, Halted, Lease, Shortfall
+from governor.ledger import Charge, Halted, Lease, Shortfall, Unit
 from governor.plans import NO_RUNG
 from governor.report import reason_of
 from governor.runs import Stopped
@@ -156,6 +157,14 @@ def settle(step: StepRef, lease: Lease, amounts: Sequence[int], now: int, *, fre
         yield from ask(Release(lease.id, now))
     else:
         yield from ask(Settle(_charge(lease=lease.id, amounts=tuple(amounts), now_ms=now, run=step.run.id)))
+        for hold, amount in zip(lease.holds, amounts, strict=True):
+            if amount > hold.amount and hold.limit is not None and _bounds(hold):
+                yield from ask(Decided(step, breached(hold, amount)))
+
+
+def _bounds(hold: Hold) -> bool:
+    """Whether what is held is an upper bound: not for time, of which nobody knows beforehand, nor for a rate, which has its own debt."""
+    return hold.per_ms is None and hold.unit is not Unit.MILLISECONDS
 
 
 def release_or_settle(step: StepRef, lease: Lease, amounts: Sequence[int] | None, now: int) -> Flow[None]:

@@ -74,6 +74,10 @@ class Telemetry:
             "governor.context.tokens_removed", "{token}", "Tokens compaction left out."
         )
 
+        self._breach = meter.create_counter(
+            "governor.breach", "{call}", "Calls billed beyond what was held for them, by budget."
+        )
+
     def under(self, policy: LoadedPolicy) -> Telemetry:
         """The same for another policy: it names what it reports by that one's hash."""
         return Telemetry(policy, self._tracer if self._own_tracer else None)
@@ -143,6 +147,8 @@ class Telemetry:
         code = reason.code if reason else decision.control
         verdict = f"would_{decision.verdict}" if decision.observed else str(decision.verdict)
         self._decisions.add(1, {"control": decision.control, "verdict": verdict, "code": code})
+        if reason is not None and code == "budget.breach":
+            self._breach.add(1, {"budget": reason.rule})
         if not span.is_recording():
             return
         attributes: dict[str, Value] = {

@@ -8,6 +8,7 @@ that answers a store. Two parameters are read here, whatever the kind: `slices=1
 from __future__ import annotations
 
 import os
+import re
 from decimal import Decimal, InvalidOperation
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -43,7 +44,10 @@ def open_store(address: str) -> Store:
     """The store at an address. Nothing is connected yet. Raises ConfigurationError for an address that nobody serves."""
     if "://" not in address and not address.startswith("memory:"):
         return SqliteStore(_path(address))
-    parts = urlsplit(address)
+    try:
+        parts = urlsplit(address)
+    except ValueError:  # it quotes what it could not read
+        raise _unreadable(address, "this is no address") from None
     options = dict(parse_qsl(parts.query))
     slices = options.pop("slices", None)
     store = _plain(parts, options, address)
@@ -51,12 +55,15 @@ def open_store(address: str) -> Store:
 
 
 def without_password(address: str) -> str:
-    """The address as it may be shown."""
-    parts = urlsplit(address)
-    if not parts.password and not parts.username:
+    """The address as it may be shown: neither its user and password nor its query, where they may be as well."""
+    scheme, separator, rest = address.partition("://")
+    if not separator:
         return address
-    host = parts.netloc.rpartition("@")[2]
-    return urlunsplit(parts._replace(netloc=f"***@{host}"))
+    place, *query = re.split("[?#]", rest, maxsplit=1)
+    if query and "@" in query[0]:  # of a password or of a query: nobody can tell where the secret ends
+        return f"{scheme}://..."
+    user, at, host = place.rpartition("@")  # the last `@`: a password may hold one, or a slash, that nobody encoded
+    return f"{scheme}://{'***@' if user or at else ''}{host}{'?...' if query else ''}"
 
 
 def _plain(parts: SplitResult, options: dict[str, str], address: str) -> Store:

@@ -12,9 +12,9 @@ from governor.values import replace
 if TYPE_CHECKING:
     from governor.calls import ModelRef
     from governor.controls.budget.lines import Line
-    from governor.ledger import Halted, Shortfall
+    from governor.ledger import Halted, Hold, Shortfall
 
-__all__ = ["alerted", "exhausted", "missing_scope", "stopped_by_operator", "unknown_price"]
+__all__ = ["alerted", "breached", "exhausted", "missing_scope", "stopped_by_operator", "unknown_price"]
 
 
 def exhausted(shortfall: Shortfall) -> Decision:
@@ -52,6 +52,27 @@ def alerted(shortfall: Shortfall) -> Decision:
         return decision
     told = replace(reason, code="budget.passed", text=f"{reason.text} It is not enforced: the call goes on.")
     return replace(decision, reason=told, observed=True)
+
+
+def breached(hold: Hold, amount: int) -> Decision:
+    """The report that a call was billed beyond what was held for it: charged in full, and a debt once it passes the limit."""
+    charged, held = shown(amount, hold.unit), shown(hold.amount, hold.unit)
+    reason = Reason(
+        code="budget.breach",
+        rule=hold.budget,
+        text=f"Budget {hold.budget} ({hold.scope}) was charged {charged} for a call that was to cost at most {held}.",
+        limit=hold.written,
+        seen=charged,
+        remedy="It is charged in full. See why the provider went beyond the length that was set, or the price that is known.",
+        evidence={
+            "budget": hold.budget,
+            "ledger": hold.ledger,
+            "unit": hold.unit.value,
+            "held": hold.amount,
+            "charged": amount,
+        },
+    )
+    return Decision(control="budget", verdict=Verdict.ALLOW, reason=reason)
 
 
 def stopped_by_operator(halted: Halted) -> Decision:
