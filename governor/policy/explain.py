@@ -8,14 +8,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from governor.policy.base import number_text
 from governor.policy.lint import check
+from governor.policy.windows import CalendarWindow, RollingWindow
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from governor.policy.document import Path
     from governor.policy.load import LoadedPolicy
-    from governor.policy.schema import Budget, Policy, Test, ToolRule, When
+    from governor.policy.schema import Budget, Policy, Test, ToolRule, When, Window
     from governor.policy.sections import LadderRung
 
 __all__ = ["Sentence", "as_text", "explain"]
@@ -308,6 +310,7 @@ def _rung(rung: LadderRung) -> str:
 def _budget(budget: Budget, policy: Policy) -> str:
     units = {
         "usd": "${}",
+        "fees": "${} of fees",
         "tokens": "{} tokens",
         "input_tokens": "{} input tokens",
         "output_tokens": "{} output tokens",
@@ -320,19 +323,25 @@ def _budget(budget: Budget, policy: Policy) -> str:
     limit = " and ".join(
         text.format(amount.written.removeprefix("$")) for text, amount in amounts if amount is not None
     )
-    window = getattr(budget.per, "written", budget.per)
-    per = (
-        f" in each fixed window of {window} (UTC)"
-        if window and window != budget.per
-        else f" a {window}"
-        if window
-        else ""
-    )
+    per = _window(budget.per)
+    kinds = (budget.weights.model_dump().items()) if budget.weights else ()
+    weighs = ", ".join(f"{kind} {number_text(weight)}" for kind, weight in kinds)
+    weighed = f" (a token counts as: {weighs})" if weighs else ""
     tool = f" on {_names('tool', budget.tool)}" if budget.tool else ""
     fee = f" (each call costs ${budget.fee.written.removeprefix('$')})" if budget.fee else ""
     hard = "" if budget.hard else "; beyond that there is an alert, no refusal"
     only = " (recorded only)" if policy.mode_of(budget.mode) == "observe" else ""
-    return f"Each {budget.scope} may spend at most {limit}{per}{tool}{fee}{hard}{only}."
+    return f"Each {budget.scope} may spend at most {limit}{weighed}{per}{tool}{fee}{hard}{only}."
+
+
+def _window(per: Window | None) -> str:
+    if per is None:
+        return ""
+    if isinstance(per, RollingWindow):
+        return f" in any {per.rolling.written} (kept in {per.slices} slices)"
+    if isinstance(per, CalendarWindow):
+        return f" a {per.calendar} ({per.zone})"
+    return f" in each fixed window of {per.written} (UTC)" if isinstance(per, int) else f" a {per}"
 
 
 def _about_telemetry(policy: Policy) -> Iterator[_Spoken]:

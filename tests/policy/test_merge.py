@@ -6,6 +6,7 @@ import pytest
 
 from governor.errors import PolicyError, PolicyErrors
 from governor.policy import load
+from governor.policy.merge import tighten
 
 PARENT = """governor: 1
 name: parent
@@ -281,3 +282,17 @@ def test_the_hash_of_an_extending_policy_covers_its_parents(tmp_path: Path) -> N
         hashes.add(load(path).hash)
 
     assert 2 == len(hashes)
+
+
+def test_a_child_may_let_tokens_weigh_more_and_never_less() -> None:
+    weighed = "budgets: [{id: b, scope: org, limit: {tokens: 1M}, weights: {cached: 0.5, output: 4}}]"
+    heavier = "budgets: [{id: b, scope: org, limit: {tokens: 1M}, weights: {cached: 0.5, output: 5}}]"
+    lighter = "budgets: [{id: b, scope: org, limit: {tokens: 1M}, weights: {cached: 0.1, output: 5}}]"
+    parent = load(f"governor: 1\nname: parent\n{weighed}\n").policy
+
+    merged, loosened = tighten(parent, load(f"governor: 1\nname: child\n{heavier}\n").policy)
+    kept, refused = tighten(parent, load(f"governor: 1\nname: child\n{lighter}\n").policy)
+
+    assert (5, ()) == (merged.budgets[0].weights and merged.budgets[0].weights.output, loosened)
+    assert parent.budgets[0].weights == kept.budgets[0].weights
+    assert [("budgets", 0, "weights")] == [each.path for each in refused]

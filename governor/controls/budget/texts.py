@@ -20,7 +20,7 @@ __all__ = ["alerted", "exhausted", "missing_scope", "stopped_by_operator", "unkn
 def exhausted(shortfall: Shortfall) -> Decision:
     """The refusal of a reservation that did not fit: the run stops, what it has paid for is kept."""
     hold = shortfall.hold
-    limit = f"${hold.written.removeprefix('$')}" if hold.unit is Unit.NANO_USD else _written(hold.written, hold.unit)
+    limit = _written(hold.written, hold.unit)
     seen = f"spent {shown(shortfall.spent, hold.unit)} + reserved {shown(shortfall.reserved, hold.unit)}"
     needs = "" if hold.unit is Unit.MILLISECONDS else f", and this call needs up to {shown(hold.amount, hold.unit)}"
     return _stop(
@@ -106,6 +106,8 @@ _SCOPE_REMEDIES = {
 
 
 def _written(written: str, unit: Unit) -> str:
+    if unit in (Unit.NANO_USD, Unit.FEES):
+        return f"${written.removeprefix('$')}{' of fees' if unit is Unit.FEES else ''}"
     return written if unit is Unit.MILLISECONDS else f"{written} {WORDS[unit]}"
 
 
