@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -129,7 +130,24 @@ def unknown_tiers(policy: Policy) -> Iterator[Complaint]:
     if policy.routing.default is not None:
         named.append((("routing", "default"), policy.routing.default))
     named += [(("routing", "rules", index, "tier"), rule.tier) for index, rule in enumerate(policy.routing.rules)]
-    named += [(("rates", index, "tier"), rate.tier) for index, rate in enumerate(policy.rates)]
+    named += [(("rates", index, "tier"), tier) for index, rate in enumerate(policy.rates) for tier in rate.tier]
     for path, tier in named:
         if tier not in policy.tiers:
             yield path, f"there is no tier `{tier}`", nearest(tier, policy.tiers)
+    yield from _answers_beyond_a_rate(policy)
+
+
+def _answers_beyond_a_rate(policy: Policy) -> Iterator[Complaint]:
+    """Longest answers that do not fit a whole minute of their tier's rate: no call could ever be admitted."""
+    for index, rate in enumerate(policy.rates):
+        share = Fraction(rate.fair.share) if rate.fair else Fraction(1)
+        for field in ("tokens_per_minute", "output_tokens_per_minute"):
+            limit = getattr(rate, field)
+            for tier in rate.tier if limit is not None else ():
+                output = policy.tiers[tier].max_output_tokens if tier in policy.tiers else None
+                if output is not None and output > limit * share:
+                    of = f"{rate.fair.share.written} of {limit.written}" if rate.fair else limit.written
+                    message = (
+                        f"an answer of tier `{tier}` holds up to {output.written} tokens, and there are {of} a minute"
+                    )
+                    yield ("rates", index, field), message, f"Raise it, or lower `tiers.{tier}.max_output_tokens`."

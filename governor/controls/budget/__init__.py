@@ -12,7 +12,15 @@ from governor.calls import ModelRequest
 from governor.controls.budget.blanks import Blank, Blanks
 from governor.controls.budget.grants import granted, raised
 from governor.controls.budget.lines import TOOL_UNITS, MissingScope, ledgers_of, lines
-from governor.controls.budget.texts import alerted, exhausted, missing_scope, stopped_by_operator, unknown_price
+from governor.controls.budget.rates import Rates
+from governor.controls.budget.texts import (
+    alerted,
+    exhausted,
+    missing_scope,
+    rate_full,
+    stopped_by_operator,
+    unknown_price,
+)
 from governor.decisions import Decision
 from governor.ledger import Hold, Unit
 from governor.models import facts
@@ -32,6 +40,7 @@ if TYPE_CHECKING:
     from governor.ledger import Halted, Shortfall
     from governor.plans import Routed
     from governor.policy.pricing import ErrorAt
+    from governor.policy.rates import WhenFull
     from governor.policy.schema import Policy
     from governor.prices import PriceBook
     from governor.weighing import Weighing
@@ -65,6 +74,7 @@ class BudgetControl:
         self._for_models = tuple(line for line in every if line.for_models)
         self._blanks = Blanks(self._for_models)
         self._tool_blanks = Blanks([line for line in every if line.unit in TOOL_UNITS], self._counts_tool)
+        self._rates = Rates(policy)
         self._fees = tuple(budget for budget in policy.budgets if budget.fee is not None)
         self._clamps = any(line.counts_output for line in self._for_models)
         self.counts_models = any(line.limit is not None for line in self._for_models) or (
@@ -89,6 +99,10 @@ class BudgetControl:
         blank = self._blanks.of(request.call.step, now) if rates is not None else self._unpriced(request, now)
         if isinstance(blank, Decision):
             return blank
+        rated = self._rates.of(request.call.step, routed.tier, routed.model, now)
+        if isinstance(rated, Decision):
+            return rated
+        blank = blank.with_more(rated)
         return _quote(
             request=_clamped(request, max_output_tokens=clamp, input_tokens=bound),
             holds=_held(blank.holds, blank.weighings, bound, output, cost),
@@ -103,6 +117,8 @@ class BudgetControl:
 
         It does not take all that is left: a long answer that nobody asked for must not keep parallel branches from theirs.
         """
+        if shortfall.hold.per_ms:
+            return None
         request = quote.request
         current, bound = request.max_output_tokens, request.input_tokens
         most = self._affordable(quote, shortfall)
@@ -126,16 +142,17 @@ class BudgetControl:
         """
         request = quote.request if isinstance(quote, Quote) else None
         needed: dict[Unit, int] = {}
+        bound, weighings = 0, quote.weighings if isinstance(quote, Quote) else ()
         if request is not None and isinstance(quote, Quote):
             bound = request.input_tokens * 3 // 2
             cost = quote.rates.worst(bound, final_output, ttl=self._ttl) if quote.rates else 0
             needed = _needed(bound, final_output, cost)
-        holds = [
-            hold
-            if hold.limit is None or hold.per_ms or hold.unit is Unit.TOOL_CALLS
-            else _of(hold, kept=min(hold.limit // 2, max(hold.limit // 20, needed.get(hold.unit, 1))))
-            for hold in quote.holds
-        ]
+        holds = list(quote.holds)
+        for position, hold in enumerate(holds):
+            if hold.limit is not None and not hold.per_ms and hold.unit is not Unit.TOOL_CALLS:
+                weighing = weighings[position] if weighings else None
+                last = weighing.held(bound, final_output) if weighing else needed.get(hold.unit, 1)
+                holds[position] = _of(hold, kept=min(hold.limit // 2, max(hold.limit // 20, last)))
         return replace(quote, holds=tuple(holds))
 
     def more(self, rule: str, ledger: str, answer: object) -> dict[str, int]:
@@ -156,8 +173,12 @@ class BudgetControl:
         return tuple(dict.fromkeys(key for key in found if key is not None))
 
     def refusal(self, shortfall: Shortfall) -> Decision:
-        """The stop that a reservation which did not fit becomes."""
-        return exhausted(shortfall)
+        """What a reservation that did not fit becomes: a stop where a budget is used up, a denial where a rate has no room."""
+        return rate_full(shortfall, self.when_full(shortfall)) if shortfall.hold.per_ms else exhausted(shortfall)
+
+    def when_full(self, shortfall: Shortfall) -> WhenFull:
+        """What the policy says of a call for which a rate has no room."""
+        return self._rates.when_full(shortfall)
 
     def halt(self, halted: Halted) -> Decision:
         """The stop of a call whose run, tenant or fleet an operator halted."""

@@ -35,6 +35,13 @@ class Blank:
     weighings: tuple[Weighing | None, ...] = ()
     """In step with `holds`; empty when no token weighs anything but 1."""
 
+    def with_more(self, other: Blank) -> Blank:
+        """These holds, then the other's."""
+        if not other.holds:
+            return self
+        mine = self.weighings or (None,) * len(self.holds)
+        return Blank((*self.holds, *other.holds), (*mine, *(other.weighings or (None,) * len(other.holds))))
+
 
 class Blanks:
     """The holds of any step on some lines, each with an amount of 1. Threads share it."""
