@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from governor.policy.document import Path
+    from governor.policy.scalars import Tokens
     from governor.policy.schema import Policy
 
 __all__ = ["Complaint", "complaints", "rule_ids", "unknown_tiers"]
@@ -142,12 +143,12 @@ def _answers_beyond_a_rate(policy: Policy) -> Iterator[Complaint]:
     for index, rate in enumerate(policy.rates):
         share = Fraction(rate.fair.share) if rate.fair else Fraction(1)
         for field in ("tokens_per_minute", "output_tokens_per_minute"):
-            limit = getattr(rate, field)
-            for tier in rate.tier if limit is not None else ():
+            limit: Tokens | None = getattr(rate, field)
+            if limit is None:
+                continue
+            admits = f"{rate.fair.share.written} of {limit.written}" if rate.fair else limit.written
+            for tier in rate.tier:
                 output = policy.tiers[tier].max_output_tokens if tier in policy.tiers else None
                 if output is not None and output > limit * share:
-                    of = f"{rate.fair.share.written} of {limit.written}" if rate.fair else limit.written
-                    message = (
-                        f"an answer of tier `{tier}` holds up to {output.written} tokens, and there are {of} a minute"
-                    )
+                    message = f"an answer of tier `{tier}` holds up to {output.written} tokens, and there are {admits} a minute"
                     yield ("rates", index, field), message, f"Raise it, or lower `tiers.{tier}.max_output_tokens`."
