@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iter
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from governor.effects import InvokeModel
+from governor.effects import InvokeModel, Wait
 
 if TYPE_CHECKING:
     from governor.calls import ModelResponse
@@ -25,6 +25,9 @@ C = TypeVar("C")
 
 Perform = Callable[["Effect[Any]"], Any]
 PerformAsync = Callable[["Effect[Any]"], Awaitable[Any]]
+
+_FRESH = (InvokeModel, Wait)
+"""What begins another attempt, or waits for one: it may be cancelled like the first."""
 
 
 class Opened(Protocol[C_co]):
@@ -72,7 +75,7 @@ async def drive_async(flow: Flow[T], perform: PerformAsync) -> T:
     try:
         effect = next(flow)
         while True:
-            failed = failed and not isinstance(effect, InvokeModel)  # another attempt may be cancelled like the first
+            failed = failed and not isinstance(effect, _FRESH)
             try:
                 answer = await (_shielded(perform(effect)) if failed else perform(effect))
             except BaseException as error:  # noqa: BLE001 - as in drive
@@ -117,7 +120,7 @@ async def drive_stream_async(
     try:
         effect = next(flow)
         while True:
-            failed = failed and not isinstance(effect, InvokeModel)
+            failed = failed and not isinstance(effect, _FRESH)
             try:
                 if isinstance(effect, InvokeModel):
                     stream = open_stream(effect)

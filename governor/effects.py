@@ -33,7 +33,9 @@ __all__ = [
     "Release",
     "Reserve",
     "Settle",
+    "Turn",
     "Value",
+    "Wait",
     "ask",
 ]
 
@@ -128,6 +130,27 @@ class Release(Effect[None]):
 
     lease: str
     now_ms: int
+
+
+@cheap
+@dataclass(frozen=True, slots=True)
+class Turn(Effect[int]):
+    """When it is a call's turn among those of this process that wait for the same rate, milliseconds since the epoch."""
+
+    hold: Hold
+    now_ms: int
+    retry_ms: int
+    """In how long there would be room if nobody waited."""
+    until_ms: int
+    """A turn beyond it is only told, not taken."""
+
+
+@cheap
+@dataclass(frozen=True, slots=True)
+class Wait(Effect[bool]):
+    """Let time pass, holding nothing. False, at once, where that would block an event loop."""
+
+    ms: int
 
 
 @cheap

@@ -45,7 +45,15 @@ class ModelFacts:
     """Low end (JSON and code) of how many characters 1,000 tokens hold: for quick upper bounds."""
     calibration_start: int = 1_700
     """Real tokens per 1,000 of governor's estimated ones, assumed until usage was reported: high enough for prose, JSON and code."""
+    burndown_output: int = 1
+    """What a token of an answer takes of the provider's quota of tokens a minute."""
+    burndown_cached: int = 1
+    """What a token read from the prompt cache takes of it: 1 or nothing."""
 
+
+_BEDROCK = {"anthropic_bedrock", "bedrock", "bedrock_converse"}
+"""Where quotas are Bedrock's: what was read from the cache is given back at the end, and an answer of Claude 4 and later takes five
+times its tokens (AWS, "How tokens are counted in Amazon Bedrock")."""
 
 _MARKER_PROVIDERS = {
     "anthropic",
@@ -151,6 +159,8 @@ def _claude(provider: str, name: str) -> ModelFacts:
         max_output_tokens=_claude_output(kind, version),
         characters_per_1000_tokens=2_400 if dense else 2_700,
         calibration_start=1_700 if dense else 1_300,
+        burndown_output=5 if provider in _BEDROCK and version >= (4, 0) else 1,
+        burndown_cached=0 if provider in _BEDROCK or (provider == "anthropic" and version >= (4, 0)) else 1,
     )
 
 
@@ -177,6 +187,7 @@ def _nova(name: str) -> ModelFacts:
         family="nova",
         cache="explicit",
         cache_cap_tokens=20_000,
+        burndown_cached=0,
         characters_per_1000_tokens=2_700,
         calibration_start=1_300,
     )

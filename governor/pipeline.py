@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from governor.calls import ModelCall, ModelResponse, StepRef, ToolCall, ToolResult
     from governor.controls import Controls
     from governor.decisions import Decision
+    from governor.plans import Routed
 
 __all__ = ["model_call", "step_entry", "step_exit", "tool_call"]
 
@@ -73,9 +74,10 @@ def model_call(call: ModelCall, controls: Controls) -> Flow[ModelResponse]:
     if ended is not None:
         yield from refuse(step, ended)
     chosen, rung, attempt = controls.route.choose(state, call), controls.ladder.rung(state), 0
+    full: Routed | None = None
     while True:
         attempt += 1
-        routed = controls.route.lowered(state, call, chosen, rung.lower) if rung.lower else chosen
+        routed = full or (controls.route.lowered(state, call, chosen, rung.lower) if rung.lower else chosen)
         yield from admit(step, routed.decision)
         ratio = yield from ask(Calibration(routed.model))
         viewed = controls.compact.view(state, call, routed, now, ratio=ratio, harder=rung.compact)
@@ -87,6 +89,10 @@ def model_call(call: ModelCall, controls: Controls) -> Flow[ModelResponse]:
         )
         if isinstance(reserved, Rung):
             rung = reserved
+            full = None
+            continue
+        if not isinstance(reserved, tuple):
+            full = reserved  # the tier's rate has no room, and a lower one may answer: judged, viewed and priced anew
             continue
         quote, lease = reserved
         meter = Meter()

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from governor.ledger import Hold
     from governor.prices import Rates
     from governor.runs import Lane
+    from governor.weighing import Weighing
 
 __all__ = ["NO_RUNG", "Admission", "Judgement", "Quote", "Routed", "Rung", "ToolQuote", "Viewed"]
 
@@ -79,6 +80,8 @@ class Quote:
     rates: Rates | None
     estimated: int = 0
     """The estimator's count of the prompt before calibration, tokens."""
+    weighings: tuple[Weighing | None, ...] = ()
+    """What the tokens of each hold weigh, in step with `holds`; empty when none weighs anything but 1."""
 
 
 @cheap

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, NoReturn
 from governor.controls.budget.texts import breached
 from governor.decisions import Decision, Reason, Verdict
 from governor.degrading import rung_after
-from governor.effects import Change, Decided, Flow, Release, Reserve, Settle, ask
+from governor.effects import Change, Decided, Flow, Release, Reserve, Settle, Turn, ask
 from governor.errors import CallDenied, RunStopped
 from governor.ledger import Charge, Halted, Lease, Shortfall, Unit
+from governor.pacing import paced
 from governor.plans import NO_RUNG
 from governor.report import reason_of
 from governor.runs import Stopped
@@ -104,11 +105,12 @@ def reserve_model(
     state: RunState,
     attempt: int,
     rung: Rung = NO_RUNG,
-) -> Flow[tuple[Quote, Lease] | Rung]:
+) -> Flow[tuple[Quote, Lease] | Rung | Routed]:
     """Price the final request, put the clamp on it and take the money before it is spent. Raises RunStopped or CallDenied.
 
     `ratio`: real tokens per 1,000 estimated ones. `state`: the run's, with what a person added to its limits. Answers the rung of the
-    ladder at which the call has to be prepared anew, when it does not fit as it is or its run has used more than it was prepared for.
+    ladder at which the call has to be prepared anew, when it does not fit as it is or its run has used more than it was prepared for;
+    another tier, when the rate of this one has no room and the policy lets a lower one answer.
     """
     step = request.call.step
     key = lease_key(step, state, attempt)
@@ -118,7 +120,9 @@ def reserve_model(
     quote = controls.budget.with_grants(quote, state.grants)
     if controls.ladder.keeps and not rung.last:
         quote = controls.budget.keeping(quote, controls.ladder.final_output)
-    lease = yield from _take(step, key, quote.holds, controls, now)
+    lease: Lease | Refusal | None = yield from _behind(quote, controls, now)
+    if lease is None:
+        lease = yield from _take(step, key, quote.holds, controls, now)
     further = yield from rung_after(step, state, rung, lease, quote, controls, now)
     if further is not None:
         return further
@@ -127,7 +131,34 @@ def reserve_model(
         if smaller is not None:
             quote = smaller
             lease = yield from _take(step, key, quote.holds, controls, now)
+    if isinstance(lease, Shortfall) and lease.hold.per_ms:
+        lower = _lower(request, routed, lease, controls, state)
+        if lower is not None:
+            return lower
+        holds = quote.holds
+        lease, _ = yield from paced(step, lambda at: _take(step, key, holds, controls, at), lease, controls, state, now)
     return quote, (yield from _granted(step, lease, controls))
+
+
+def _lower(
+    request: ModelRequest, routed: Routed, short: Shortfall, controls: Controls, state: RunState
+) -> Routed | None:
+    """The tier that answers instead of one whose rate has no room, where the policy asks for that and there is one."""
+    if controls.budget.when_full(short).action != "lower_tier":
+        return None
+    return controls.route.lower(state, request.call, routed)
+
+
+def _behind(quote: Quote, controls: Controls, now: int) -> Flow[Shortfall | None]:
+    """No room, when others of this process wait for a rate of this call already: nobody overtakes them."""
+    for hold in quote.holds:
+        if hold.per_ms:
+            ahead = Shortfall(hold=hold, spent=0, reserved=hold.limit or 0)
+            if controls.budget.when_full(ahead).wait is not None:
+                turn = yield from ask(Turn(hold, now, 0, now))
+                if turn > now:
+                    return replace(ahead, retry_ms=turn - now)
+    return None
 
 
 def reserve_tool(

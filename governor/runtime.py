@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -21,10 +22,13 @@ from governor.effects import (
     Release,
     Reserve,
     Settle,
+    Turn,
+    Wait,
 )
 from governor.errors import LeaseConflict
 from governor.ids import Ids
 from governor.ledger import Lease, ReserveRequest
+from governor.pacing import Lineup
 from governor.prices import PriceBook
 from governor.stores.memory import MemoryStore
 from governor.stores.opening import address_of, open_store
@@ -69,8 +73,12 @@ class Runtime:
         telemetry: Telemetry | None = None,
         clock: Callable[[], int] = _wall_clock_ms,
         new_id: Callable[[], str] | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+        sleep_async: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         """Set up from a loaded policy. `clock` gives milliseconds since the epoch, `new_id` an id that no process gives twice.
+
+        `sleep` and `sleep_async` let seconds pass while a call waits for room in a rate.
 
         `store`: a store or the address of one; absent, the address in the environment (`GOVERNOR_STORE`), or else one in memory, for this
         process alone. Raises PolicyError when a money limit meets a tier without a known price, ConfigurationError for an address that
@@ -83,6 +91,8 @@ class Runtime:
         self.telemetry = telemetry or Telemetry(policy)
         self.clock = clock
         self.new_id = new_id or Ids()
+        self.sleep, self.sleep_async = sleep, sleep_async
+        self.lineup = Lineup()
         self.calibrations = Calibrations()
 
     def under(self, policy: LoadedPolicy) -> Runtime:
@@ -167,6 +177,20 @@ async def _areserve(runtime: Runtime, effect: Reserve) -> Lease | Refusal:
 _NO_LEASE = Lease(id="", holds=())
 
 
+def _wait(runtime: Runtime, effect: Wait) -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:  # no loop runs in this thread: only the caller waits
+        runtime.sleep(effect.ms / 1_000)
+        return True
+    return False
+
+
+async def _await(runtime: Runtime, effect: Wait) -> bool:
+    await runtime.sleep_async(effect.ms / 1_000)
+    return True
+
+
 _HERE: Mapping[type[Effect[Any]], Callable[[Runtime, Any, Span], Any]] = {
     Now: lambda runtime, effect, span: runtime.clock(),
     Calibration: lambda runtime, effect, span: runtime.calibrations.permille(effect.model),
@@ -180,6 +204,10 @@ _HERE: Mapping[type[Effect[Any]], Callable[[Runtime, Any, Span], Any]] = {
     Settle: lambda runtime, effect, span: runtime.store.settle(effect.charge),
     Release: lambda runtime, effect, span: runtime.store.release(effect.lease, effect.now_ms),
     Keep: lambda runtime, effect, span: runtime.store.keep(effect.run.id, effect.handle, effect.text),
+    Turn: lambda runtime, effect, span: runtime.lineup.turn(
+        effect.hold, effect.now_ms, effect.retry_ms, effect.until_ms
+    ),
+    Wait: lambda runtime, effect, span: _wait(runtime, effect),
 }
 """Effects that do not touch the graph."""
 _STORED_ASYNC: Mapping[type[Effect[Any]], Callable[[Runtime, Any], Awaitable[Any]]] = {
@@ -188,5 +216,6 @@ _STORED_ASYNC: Mapping[type[Effect[Any]], Callable[[Runtime, Any], Awaitable[Any
     Settle: lambda runtime, effect: runtime.store.asettle(effect.charge),
     Release: lambda runtime, effect: runtime.store.arelease(effect.lease, effect.now_ms),
     Keep: lambda runtime, effect: runtime.store.akeep(effect.run.id, effect.handle, effect.text),
+    Wait: _await,
 }
-"""Those of them that a store may wait for."""
+"""Those of them that wait: for a store, or for room in a rate."""

@@ -66,6 +66,11 @@ class Limits:
         fans = fans if len(fans) < len(state.fans) else state.fans
         return _changed(state, open_steps=tuple([ns for ns in state.open_steps if ns != step.ns]), used=used, fans=fans)
 
+    def ends(self, state: RunState) -> int | None:
+        """When the run's time is over, milliseconds since the epoch; None when it has no bound, or has not begun."""
+        time = self._limits.time
+        return None if time is None or self._observed or not state.started_ms else state.started_ms + int(time)
+
     def _passed(self, state: RunState, step: StepRef, now: int, *, again: bool, fewer: int | None) -> Iterator[Reason]:
         """The limits that are passed, each with the number seen."""
         limits = self._limits

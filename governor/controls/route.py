@@ -115,6 +115,17 @@ class Route:
                 self._own[call.model] = known
         return known
 
+    def lower(self, state: RunState, call: ModelCall, routed: Routed) -> Routed | None:
+        """The next cheaper tier that can read the call, for when the chosen one has no room. None where there is none, or a lock holds."""
+        if routed.tier is None or self._base(state, call).locked:
+            return None
+        below = self._names[self._names.index(routed.tier) + 1 :]
+        tier = next((name for name in below if self._fits(name, call)), None)
+        if tier is None:
+            return None
+        text = f"The rate of {routed.tier} is used up: {tier} answers."
+        return self._routed(call, tier, Reason(code="route.rate_full", rule="rates", text=text, seen=routed.tier))
+
     def judge(self, state: RunState, request: ModelRequest, response: ModelResponse) -> Judgement:
         """What the answer was worth, and whether to ask a better tier at once: never twice, and never for a stream.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from governor.policy.document import Path
+    from governor.policy.scalars import Tokens
     from governor.policy.schema import Policy
 
 __all__ = ["Complaint", "complaints", "rule_ids", "unknown_tiers"]
@@ -129,7 +131,24 @@ def unknown_tiers(policy: Policy) -> Iterator[Complaint]:
     if policy.routing.default is not None:
         named.append((("routing", "default"), policy.routing.default))
     named += [(("routing", "rules", index, "tier"), rule.tier) for index, rule in enumerate(policy.routing.rules)]
-    named += [(("rates", index, "tier"), rate.tier) for index, rate in enumerate(policy.rates)]
+    named += [(("rates", index, "tier"), tier) for index, rate in enumerate(policy.rates) for tier in rate.tier]
     for path, tier in named:
         if tier not in policy.tiers:
             yield path, f"there is no tier `{tier}`", nearest(tier, policy.tiers)
+    yield from _answers_beyond_a_rate(policy)
+
+
+def _answers_beyond_a_rate(policy: Policy) -> Iterator[Complaint]:
+    """Longest answers that do not fit a whole minute of their tier's rate: no call could ever be admitted."""
+    for index, rate in enumerate(policy.rates):
+        share = Fraction(rate.fair.share) if rate.fair else Fraction(1)
+        for field in ("tokens_per_minute", "output_tokens_per_minute"):
+            limit: Tokens | None = getattr(rate, field)
+            if limit is None:
+                continue
+            admits = f"{rate.fair.share.written} of {limit.written}" if rate.fair else limit.written
+            for tier in rate.tier:
+                output = policy.tiers[tier].max_output_tokens if tier in policy.tiers else None
+                if output is not None and output > limit * share:
+                    message = f"an answer of tier `{tier}` holds up to {output.written} tokens, and there are {admits} a minute"
+                    yield ("rates", index, field), message, f"Raise it, or lower `tiers.{tier}.max_output_tokens`."

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from governor.policy.explain_amounts import budget_sentence, names, pace_sentence
 from governor.policy.lint import check
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
     from governor.policy.document import Path
     from governor.policy.load import LoadedPolicy
-    from governor.policy.schema import Budget, Policy, Test, ToolRule, When
+    from governor.policy.schema import Policy, Test, ToolRule, When
     from governor.policy.sections import LadderRung
 
 __all__ = ["Sentence", "as_text", "explain"]
@@ -128,7 +129,7 @@ def _about_loops(policy: Policy) -> Iterator[_Spoken]:
     for index, tool in enumerate(loops.tools):
         waits = f", every {tool.every.written}" if tool.every else ""
         waits += f", for at most {tool.for_at_most.written}" if tool.for_at_most else ""
-        yield "loops", ("loops", "tools", index), None, f"{_begun(_names('tool', tool.tool))} {kinds[tool.as_]}{waits}."
+        yield "loops", ("loops", "tools", index), None, f"{_begun(names('tool', tool.tool))} {kinds[tool.as_]}{waits}."
     if loops.progress:
         yield "loops", ("loops", "progress"), None, f"A rising `{loops.progress}` counts as progress."
 
@@ -153,7 +154,7 @@ def _about_nodes(policy: Policy) -> Iterator[_Spoken]:
     for index, rule in enumerate(nodes.rules):
         verb = "may run" if rule.decide == "allow" else "does not run: the run ends there"
         only = " (recorded only)" if policy.mode_of(rule.mode) == "observe" else ""
-        text = f"{_begun(_names('node', rule.node))} {verb}{only}."
+        text = f"{_begun(names('node', rule.node))} {verb}{only}."
         yield "nodes", ("nodes", "rules", index), rule.id, text
 
 
@@ -164,18 +165,12 @@ def _tool_rule(rule: ToolRule, policy: Policy) -> str:
         "nudge": "is not made; the model is advised instead",
         "deny": "is refused",
     }
-    node = f" from {_names('node', rule.node)}" if rule.node else ""
+    node = f" from {names('node', rule.node)}" if rule.node else ""
     when = f" when {_condition(rule.when)}" if rule.when else ""
     ends = f"; no answer within {rule.expires.written} means no" if rule.expires else ""
     tells = f'. The model is told: "{rule.tell}"' if rule.tell else ""
     only = " (recorded only)" if policy.mode_of(rule.mode) == "observe" else ""
-    return f"A call of {_names('tool', rule.tool)}{node}{when} {verbs[rule.decide]}{ends}{only}{tells or '.'}"
-
-
-def _names(kind: str, globs: Sequence[str]) -> str:
-    if "*" in globs:
-        return f"any {kind}"
-    return f"{kind} " + " or ".join(f"`{glob}`" for glob in globs)
+    return f"A call of {names('tool', rule.tool)}{node}{when} {verbs[rule.decide]}{ends}{only}{tells or '.'}"
 
 
 def _begun(text: str) -> str:
@@ -188,7 +183,7 @@ def _condition(when: When) -> str:
     parts = [f"`{path}` {_test(test)}" for path, test in when.facts.items()]
     if when.after is not None:
         within = f" within {when.after.within.written}" if when.after.within else ""
-        parts.append(f"{_names('tool', when.after.tool)} was called before{within}")
+        parts.append(f"{names('tool', when.after.tool)} was called before{within}")
     return " and ".join(parts)
 
 
@@ -227,7 +222,7 @@ def _about_models(policy: Policy) -> Iterator[_Spoken]:
         yield "models", ("tiers",), None, "The graph's own models are used; their spending is metered."
     for index, rule in enumerate(routing.rules):
         lock = ", and nothing may change that" if rule.lock else ""
-        text = f"{_begun(_names('node', rule.when.node))} is answered by `{rule.tier}`{lock}."
+        text = f"{_begun(names('node', rule.when.node))} is answered by `{rule.tier}`{lock}."
         yield "models", ("routing", "rules", index), rule.id, text
     if routing.default is not None:
         yield "models", ("routing", "default"), None, f"Every other step is answered by `{routing.default}`."
@@ -243,9 +238,7 @@ def _about_models(policy: Policy) -> Iterator[_Spoken]:
         text = f"After {after} a better model takes over for {int(routing.escalate.for_)} steps, at most {int(often)} times a run."
         yield "models", ("routing", "escalate"), None, text
     for index, rate in enumerate(policy.rates):
-        limits = (("tokens", rate.tokens_per_minute), ("calls", rate.requests_per_minute))
-        pace = " and ".join(f"{amount.written} {unit}" for unit, amount in limits if amount)
-        yield "models", ("rates", index), rate.id, f"`{rate.tier}` takes at most {pace} a minute."
+        yield "models", ("rates", index), rate.id, pace_sentence(rate)
 
 
 def _about_context(policy: Policy) -> Iterator[_Spoken]:
@@ -279,7 +272,7 @@ def _about_limits(policy: Policy) -> Iterator[_Spoken]:
         if amount is not None:
             yield "limits", ("limits", name), None, text.format(amount.written)
     for index, budget in enumerate(policy.budgets):
-        yield "budgets", ("budgets", index), budget.id, _budget(budget, policy)
+        yield "budgets", ("budgets", index), budget.id, budget_sentence(budget, policy)
     if policy.budgets:
         ends = {
             "finish": "the run answers with what it has",
@@ -303,36 +296,6 @@ def _rung(rung: LadderRung) -> str:
     limits = (("max_output_tokens", "answers have at most {} tokens"), ("fan_out", "at most {} branches run at once"))
     said = [text.format(amount.written) for name, text in limits if (amount := getattr(rung.do, name)) is not None]
     return " and ".join(said) or "nothing changes"
-
-
-def _budget(budget: Budget, policy: Policy) -> str:
-    units = {
-        "usd": "${}",
-        "tokens": "{} tokens",
-        "input_tokens": "{} input tokens",
-        "output_tokens": "{} output tokens",
-        "model_calls": "{} model calls",
-        "tool_calls": "{} tool calls",
-        "calls": "{} calls",
-        "time": "{} of running time",
-    }
-    amounts = [(text, getattr(budget.limit, unit)) for unit, text in units.items()]
-    limit = " and ".join(
-        text.format(amount.written.removeprefix("$")) for text, amount in amounts if amount is not None
-    )
-    window = getattr(budget.per, "written", budget.per)
-    per = (
-        f" in each fixed window of {window} (UTC)"
-        if window and window != budget.per
-        else f" a {window}"
-        if window
-        else ""
-    )
-    tool = f" on {_names('tool', budget.tool)}" if budget.tool else ""
-    fee = f" (each call costs ${budget.fee.written.removeprefix('$')})" if budget.fee else ""
-    hard = "" if budget.hard else "; beyond that there is an alert, no refusal"
-    only = " (recorded only)" if policy.mode_of(budget.mode) == "observe" else ""
-    return f"Each {budget.scope} may spend at most {limit}{per}{tool}{fee}{hard}{only}."
 
 
 def _about_telemetry(policy: Policy) -> Iterator[_Spoken]:

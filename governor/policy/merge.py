@@ -17,6 +17,7 @@ from governor.policy.merge_rules import (
     merged_routes,
     merged_tools,
 )
+from governor.policy.rates import RATE_FIELDS
 from governor.policy.tightening import Loosening, Tightening
 
 if TYPE_CHECKING:
@@ -221,9 +222,14 @@ def _rates(merge: Tightening, parent: tuple[Rate, ...], child: tuple[Rate, ...])
         if same is None:
             merged.append(rate)
             continue
-        limits = {"tokens_per_minute", "requests_per_minute"}
-        smaller = merge.smallest(("rates", index), merged[same], rate, only=limits, parent_path=("rates", same))
-        merged[same] = smaller.model_copy(update={"when_full": rate.when_full})
+        base = merged[same]
+        path, parent_path = ("rates", index), ("rates", same)
+        smaller = merge.smallest(path, base, rate, only=RATE_FIELDS, parent_path=parent_path)
+        kept = merge.unchanged(
+            path, base, rate, but={*RATE_FIELDS, "id", "tier", "when_full"}, closed=("scope", "burndown")
+        )
+        updates: dict[str, Any] = {name: getattr(kept, name) for name in ("scope", "burndown", "fair")}
+        merged[same] = smaller.model_copy(update={**updates, "when_full": rate.when_full})
     return tuple(merged)
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from governor.policy.matchers import matches_glob
 from governor.policy.rules import STRENGTH
+from governor.policy.weights import Weights
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -79,10 +80,12 @@ def merged_budgets(merge: Tightening, parent: Sequence[Budget], child: Sequence[
             merge.loosen(
                 (*path, "fee"), f"the fee of `{ours.id}` is {ours.fee.written} and cannot be lowered", parent_path
             )
+        weights = _heavier(merge, ours, theirs, path, parent_path)
         limit = merge.smallest((*path, "limit"), ours.limit, theirs.limit, parent_path=(*parent_path, "limit"))
         return ours.model_copy(
             update={
                 "limit": limit,
+                "weights": weights,
                 "hard": ours.hard or theirs.hard,
                 "fee": max((fee for fee in (ours.fee, theirs.fee) if fee is not None), default=None),
                 "mode": _softer_mode(merge, ours, theirs, path, parent_path),
@@ -90,6 +93,21 @@ def merged_budgets(merge: Tightening, parent: Sequence[Budget], child: Sequence[
         )
 
     return _by_id(parent, child, one)
+
+
+def _heavier(merge: Tightening, ours: Budget, theirs: Budget, path: Path, parent_path: Path) -> Weights | None:
+    """The weights of a budget both name: a child may let a token count for more, never for less."""
+    if theirs.weights is None:
+        return ours.weights
+    before = ours.weights or Weights()
+    if ours.limit.tokens is None:  # the parent counts no tokens: how the child does is its own affair
+        return theirs.weights
+    lighter = [kind for kind in type(before).model_fields if getattr(theirs.weights, kind) < getattr(before, kind)]
+    if lighter:
+        message = f"the weights of `{ours.id}` let {', '.join(lighter)} tokens count for less"
+        merge.loosen((*path, "weights"), message, parent_path)
+        return ours.weights
+    return theirs.weights
 
 
 def globs_within(narrow: Sequence[str] | None, wide: Sequence[str] | None) -> bool:

@@ -1,4 +1,4 @@
-"""Tiers, routing and rates: which model may answer which step, at what price and pace."""
+"""Tiers and routing: which model may answer which step, at what price."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, ConfigDict, Field, StrictBool, StringConstraints, WithJsonSchema, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, StrictBool, StringConstraints, model_validator
 
 from governor.policy.base import Globs, Mode, Name, Section, also_written_as
-from governor.policy.scalars import Count, Milliseconds, PerRun, Price, ScalarError, Share, Steps, Tokens
+from governor.policy.scalars import PerRun, Price, ScalarError, Share, Steps, Tokens
 
 __all__ = [
     "Escalate",
@@ -17,12 +17,10 @@ __all__ = [
     "Gateway",
     "PriceOverride",
     "Quality",
-    "Rate",
     "RouteRule",
     "RouteWhen",
     "Routing",
     "Tier",
-    "WhenFull",
 ]
 
 
@@ -194,49 +192,3 @@ class Routing(Section):
     """Soft target for the share of calls the best tier answers."""
     quality: Quality | None = None
     """Limits of what routing may cost in quality."""
-
-
-class WhenFull(Section):
-    """What to do when a rate is used up: `wait 20s`, `shed` (refuse at once) or `lower_tier`."""
-
-    action: Literal["wait", "shed", "lower_tier"]
-    """What to do."""
-    wait: Milliseconds | None = None
-    """With `wait`: for how long at most."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _words(cls, value: Any) -> Any:
-        if not isinstance(value, str):
-            return value
-        word, _, rest = value.strip().partition(" ")
-        return {"action": word, "wait": rest.strip()} if rest else {"action": word}
-
-    @model_validator(mode="after")
-    def _wait_has_an_end(self) -> Self:
-        if (self.action == "wait") != (self.wait is not None):
-            raise ScalarError("only `wait` has a duration, and it needs one", "Write it like `wait 20s`.")
-        return self
-
-
-class Rate(Section):
-    """A pace that one tier's calls must keep, over all runs."""
-
-    id: Name | None = None
-    """A stable name. Absent: `rates.<tier>`."""
-    tier: Name
-    """The tier it limits."""
-    tokens_per_minute: Tokens | None = None
-    """Tokens admitted per minute, output reservation included."""
-    requests_per_minute: Count | None = None
-    """Calls admitted per minute."""
-    when_full: Annotated[
-        WhenFull, WithJsonSchema({"type": "string", "pattern": "^(wait [0-9.]+(ms|s|m|h)|shed|lower_tier)$"})
-    ] = WhenFull(action="shed")
-    """What to do when the rate is used up."""
-
-    @model_validator(mode="after")
-    def _limits_something(self) -> Self:
-        if self.tokens_per_minute is None and self.requests_per_minute is None:
-            raise ScalarError("this rate limits nothing", "Add `tokens_per_minute` or `requests_per_minute`.")
-        return self

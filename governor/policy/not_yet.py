@@ -24,7 +24,6 @@ NOT_YET_ENFORCED: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "routing.quality": (_given, "quality is not measured"),
     "context.compact.strategy": (lambda strategy: strategy in ("mask", "summarise"), "`ledger` is used instead"),
     "loops.progress": (_given, "progress is judged from calls and results alone"),
-    "rates": (_given, "calls are not paced"),
     "tools.rules.*.when.cel": (_given, "calls that the expression would decide are denied"),
     "trace.content": (lambda word: word != "none", "no text is recorded"),
     "trace.redact": (_given, "no text is recorded, so there is none to remove from"),

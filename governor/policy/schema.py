@@ -14,13 +14,12 @@ from governor.policy.models import (
     Gateway,
     PriceOverride,
     Quality,
-    Rate,
     RouteRule,
     RouteWhen,
     Routing,
     Tier,
-    WhenFull,
 )
+from governor.policy.rates import Rate, WhenFull
 from governor.policy.rules import NodeRule, Nodes, ToolRule, Tools
 from governor.policy.sections import (
     Budget,
@@ -133,7 +132,7 @@ class Policy(Section):
     which is kept with the run. `ask`: a person decides before anything runs.
     """
     rates: tuple[Rate, ...] = ()
-    """Paces that tiers must keep."""
+    """Paces that tiers must keep. Under `mode: observe` no call is paced."""
     tools: Tools = Tools()
     """Which tools may be called."""
     nodes: Nodes = Nodes()

@@ -5,10 +5,12 @@ from __future__ import annotations
 from datetime import date
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, ConfigDict, Discriminator, Field, StrictBool, Tag, WithJsonSchema, model_validator
+from pydantic import BeforeValidator, ConfigDict, Discriminator, Field, StrictBool, Tag, model_validator
 
 from governor.policy.base import Globs, Mode, Name, Section, Text, Words, also_written_as, one_or_many
 from governor.policy.scalars import Count, Milliseconds, NanoUsd, ScalarError, Share, Tokens
+from governor.policy.weights import Weights
+from governor.policy.windows import Per, Window
 
 __all__ = [
     "Budget",
@@ -172,29 +174,15 @@ class Limits(Section):
     """From the run's start; time spent waiting for a person is not counted."""
 
 
-Window = Milliseconds | Literal["day", "week", "month"]
-"""Windows of that length one after another, counted from 1970-01-01 UTC, or calendar ones. None slides."""
-
-
-def _read_window(raw: Any) -> Window | None:
-    if raw is None or raw in ("day", "week", "month"):
-        return raw
-    try:
-        return Milliseconds.parse(raw)
-    except ScalarError as error:
-        raise ScalarError(str(error), f"{error.remedy[:-1]}, or day, week, month.") from None
-
-
-_PER_SCHEMA = {"anyOf": [{"enum": ["day", "week", "month"]}, {"type": "string", "pattern": "^[0-9.]+(ms|s|m|h|d)$"}]}
-
-
 class BudgetLimit(Section):
     """What a budget bounds; several units hold at once."""
 
     usd: NanoUsd | None = None
     """Money, in dollars."""
+    fees: NanoUsd | None = None
+    """Money for tools alone, in dollars: fees of tools, and of those that the provider runs."""
     tokens: Tokens | None = None
-    """Input and output together."""
+    """Input and output together, each kind by its weight under `weights`."""
     input_tokens: Tokens | None = None
     """Input, cached or not."""
     output_tokens: Tokens | None = None
@@ -225,11 +213,14 @@ class Budget(Section):
     """A stable name, used in decisions, reports and tests."""
     scope: Scope
     """Whose spending is added up: every run, thread, tenant ... has its own ledger."""
-    per: Annotated[Window | None, BeforeValidator(_read_window), WithJsonSchema(_PER_SCHEMA)] = None
-    """`day`, `week`, `month` (calendar, UTC) or a duration: fixed windows of that length, counted from 1970-01-01 UTC (`1h`: each
-    hour of the clock), which do not slide: around the change of two, twice the limit may be spent. Absent: the scope's whole life."""
+    per: Per = None
+    """`day`, `week`, `month` (calendar, UTC), `day in Europe/Berlin`, `rolling 24h` (no 24 hours hold more than the limit), or a duration:
+    fixed windows of that length, counted from 1970-01-01 UTC (`1h`: each hour of the clock), which do not slide: around the change of
+    two, twice the limit may be spent. Absent: the scope's whole life."""
     limit: BudgetLimit
     """How much."""
+    weights: Weights | None = None
+    """What a token counts as under `limit.tokens`, by kind. Absent: 1."""
     hard: StrictBool = True
     """A hard budget refuses; a soft one only alerts."""
     mode: Mode | None = None
@@ -238,6 +229,12 @@ class Budget(Section):
     """Count only calls of these tools."""
     fee: NanoUsd | None = None
     """What one matching tool call costs, in dollars."""
+
+    @model_validator(mode="after")
+    def _weighs_tokens(self) -> Self:
+        if self.weights is not None and self.limit.tokens is None:
+            raise ScalarError("`weights` go with `limit.tokens`", "Add `tokens: ...` to `limit`, or remove `weights`.")
+        return self
 
 
 class Clamp(Section):

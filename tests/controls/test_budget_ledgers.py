@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from governor.calls import RunRef, StepRef
-from governor.controls.budget.lines import lines, window_of
+from governor.controls.budget.lines import lines
+from governor.controls.budget.windows import frame_of
 from governor.ledger import Hold
 from governor.policy.scalars import Milliseconds
 from governor.policy.schema import Policy
@@ -92,20 +93,19 @@ def test_a_window_ends_when_its_name_says(per: str, now: str, window: str, ends:
 def test_every_moment_of_a_window_has_its_name_and_the_next_moment_another(now: int, per: str) -> None:
     parsed: Any = per if per in ("day", "week", "month") else Milliseconds.parse(per)
 
-    name, expires = window_of(parsed, now)
-    assert expires is not None
-    ends = expires - DAY_MS
+    frame = frame_of(parsed, now)
+    assert frame.ends_ms is not None
 
-    assert now < ends
-    assert (name, expires) == window_of(parsed, ends - 1)
-    assert name != window_of(parsed, ends)[0]
+    assert now < frame.ends_ms == (frame.expires_ms or 0) - DAY_MS
+    assert frame == frame_of(parsed, frame.ends_ms - 1)
+    assert frame.name != frame_of(parsed, frame.ends_ms).name
 
 
 @given(moments)
 def test_a_calendar_day_is_the_day_in_utc(now: int) -> None:
     moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=now)
 
-    assert moment.date().isoformat() == window_of("day", now)[0]
+    assert moment.date().isoformat() == frame_of("day", now).name
 
 
 @pytest.mark.parametrize(("scope", "days"), [("run", 30), ("thread", 90)])

@@ -26,7 +26,6 @@ def rules(*written: str) -> str:
         ("routing: {quality: {max_loss: 2%}}", "routing.quality"),
         ("context: {compact: {strategy: mask}}", "context.compact.strategy"),
         ("loops: {progress: state.done}", "loops.progress"),
-        ("tiers: {a: {model: 'x:y'}}\nrates: [{tier: a, requests_per_minute: 5}]", "rates"),
         (rules("{id: a, tool: x, decide: allow, when: args.x < 5}"), "tools.rules.0.when.cel"),
         ("trace: {redact: [email]}", "trace.redact"),
         ("trace: {content: redacted}", "trace.content"),

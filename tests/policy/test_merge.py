@@ -6,6 +6,7 @@ import pytest
 
 from governor.errors import PolicyError, PolicyErrors
 from governor.policy import load
+from governor.policy.merge import tighten
 
 PARENT = """governor: 1
 name: parent
@@ -281,3 +282,56 @@ def test_the_hash_of_an_extending_policy_covers_its_parents(tmp_path: Path) -> N
         hashes.add(load(path).hash)
 
     assert 2 == len(hashes)
+
+
+def test_a_child_may_let_tokens_weigh_more_and_never_less() -> None:
+    weighed = "budgets: [{id: b, scope: org, limit: {tokens: 1M}, weights: {cached: 0.5, output: 4}}]"
+    heavier = "budgets: [{id: b, scope: org, limit: {tokens: 1M}, weights: {cached: 0.5, output: 5}}]"
+    lighter = "budgets: [{id: b, scope: org, limit: {tokens: 1M}, weights: {cached: 0.1, output: 5}}]"
+    parent = load(f"governor: 1\nname: parent\n{weighed}\n").policy
+
+    merged, loosened = tighten(parent, load(f"governor: 1\nname: child\n{heavier}\n").policy)
+    kept, refused = tighten(parent, load(f"governor: 1\nname: child\n{lighter}\n").policy)
+
+    assert (5, ()) == (merged.budgets[0].weights and merged.budgets[0].weights.output, loosened)
+    assert parent.budgets[0].weights == kept.budgets[0].weights
+    assert [("budgets", 0, "weights")] == [each.path for each in refused]
+
+
+RATED = "tiers: {big: {model: 'openai:gpt-4o'}}\nrates: [{tier: big, tokens_per_minute: 100k, burndown: {output: 2}%s}]"
+
+
+@pytest.mark.parametrize(
+    ("theirs", "path"),
+    [
+        ("tokens_per_minute: 200k", ("rates", 0, "tokens_per_minute")),
+        ("tokens_per_minute: 100k, burndown: {output: 1}", ("rates", 0, "burndown")),
+        ("tokens_per_minute: 100k, scope: tenant", ("rates", 0, "scope")),
+        ("tokens_per_minute: 100k, fair: tenant 50%", ("rates", 0, "fair")),
+    ],
+)
+def test_a_child_cannot_let_more_through_a_rate(theirs: str, path: tuple[str | int, ...]) -> None:
+    ours = ", fair: tenant 25%" if "scope" not in theirs else ""
+    parent = load("governor: 1\nname: parent\n" + RATED % ours).policy
+    child = load(
+        f"governor: 1\nname: child\ntiers: {{big: {{model: 'openai:gpt-4o'}}}}\nrates: [{{tier: big, {theirs}}}]"
+    ).policy
+
+    merged, refused = tighten(parent, child)
+
+    assert [path] == [each.path for each in refused]
+    assert parent.rates[0] == merged.rates[0]
+
+
+def test_a_child_may_let_less_through_a_rate_and_share_it() -> None:
+    parent = load("governor: 1\nname: parent\n" + RATED % "").policy
+    lower = RATED.replace("100k", "50k") % ", fair: tenant 25%, when_full: wait 5s"
+
+    merged, refused = tighten(parent, load("governor: 1\nname: child\n" + lower).policy)
+
+    assert ((), 50_000, "25%", "wait") == (
+        refused,
+        merged.rates[0].tokens_per_minute,
+        merged.rates[0].fair and merged.rates[0].fair.share.written,
+        merged.rates[0].when_full.action,
+    )

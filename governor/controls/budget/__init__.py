@@ -9,10 +9,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 from governor.calls import ModelRequest
-from governor.controls.budget.blanks import Blanks
+from governor.controls.budget.blanks import Blank, Blanks
 from governor.controls.budget.grants import granted, raised
-from governor.controls.budget.lines import MissingScope, ledgers_of, lines
-from governor.controls.budget.texts import alerted, exhausted, missing_scope, stopped_by_operator, unknown_price
+from governor.controls.budget.lines import TOOL_UNITS, MissingScope, ledgers_of, lines
+from governor.controls.budget.rates import Rates
+from governor.controls.budget.texts import (
+    alerted,
+    exhausted,
+    missing_scope,
+    rate_full,
+    stopped_by_operator,
+    unknown_price,
+)
 from governor.decisions import Decision
 from governor.ledger import Hold, Unit
 from governor.models import facts
@@ -32,8 +40,10 @@ if TYPE_CHECKING:
     from governor.ledger import Halted, Shortfall
     from governor.plans import Routed
     from governor.policy.pricing import ErrorAt
+    from governor.policy.rates import WhenFull
     from governor.policy.schema import Policy
     from governor.prices import PriceBook
+    from governor.weighing import Weighing
 
 __all__ = ["BudgetControl"]
 
@@ -63,7 +73,8 @@ class BudgetControl:
         self._budgets = {budget.id: budget for budget in policy.budgets}
         self._for_models = tuple(line for line in every if line.for_models)
         self._blanks = Blanks(self._for_models)
-        self._tool_blanks = Blanks([line for line in every if line.unit in _TOOL_UNITS], self._counts_tool)
+        self._tool_blanks = Blanks([line for line in every if line.unit in TOOL_UNITS], self._counts_tool)
+        self._rates = Rates(policy)
         self._fees = tuple(budget for budget in policy.budgets if budget.fee is not None)
         self._clamps = any(line.counts_output for line in self._for_models)
         self.counts_models = any(line.limit is not None for line in self._for_models) or (
@@ -85,16 +96,20 @@ class BudgetControl:
         percent = request.call.price_percents.get(request.tier, 100)
         rates = routed.rates.scaled(percent) if routed.rates else None
         cost = rates.worst(bound, output, ttl=self._ttl) if rates else 0
-        blanks = self._blanks.of(request.call.step, now) if rates is not None else self._unpriced(request, now)
-        if isinstance(blanks, Decision):
-            return blanks
-        needed = _needed(bound, output, cost)
+        blank = self._blanks.of(request.call.step, now) if rates is not None else self._unpriced(request, now)
+        if isinstance(blank, Decision):
+            return blank
+        rated = self._rates.of(request.call.step, routed.tier, routed.model, now)
+        if isinstance(rated, Decision):
+            return rated
+        blank = blank.with_more(rated)
         return _quote(
             request=_clamped(request, max_output_tokens=clamp, input_tokens=bound),
-            holds=tuple([_of(blank, amount=needed.get(blank.unit, 1)) for blank in blanks]),
+            holds=_held(blank.holds, blank.weighings, bound, output, cost),
             cost=cost,
             rates=rates,
             estimated=estimated,
+            weighings=blank.weighings,
         )
 
     def shrink(self, quote: Quote, shortfall: Shortfall) -> Quote | None:
@@ -102,6 +117,8 @@ class BudgetControl:
 
         It does not take all that is left: a long answer that nobody asked for must not keep parallel branches from theirs.
         """
+        if shortfall.hold.per_ms:
+            return None
         request = quote.request
         current, bound = request.max_output_tokens, request.input_tokens
         most = self._affordable(quote, shortfall)
@@ -109,8 +126,7 @@ class BudgetControl:
             return None
         fits = min(most, max(USEFUL_OUTPUT, most // 4))
         cost = quote.rates.worst(bound, fits, ttl=self._ttl) if quote.rates else 0
-        needed = _needed(bound, fits, cost)
-        holds = tuple(replace(hold, amount=needed.get(hold.unit, 1)) for hold in quote.holds)
+        holds = _held(quote.holds, quote.weighings, bound, fits, cost)
         return replace(quote, request=replace(request, max_output_tokens=fits), holds=holds, cost=cost)
 
     @staticmethod
@@ -126,16 +142,17 @@ class BudgetControl:
         """
         request = quote.request if isinstance(quote, Quote) else None
         needed: dict[Unit, int] = {}
+        bound, weighings = 0, quote.weighings if isinstance(quote, Quote) else ()
         if request is not None and isinstance(quote, Quote):
             bound = request.input_tokens * 3 // 2
             cost = quote.rates.worst(bound, final_output, ttl=self._ttl) if quote.rates else 0
             needed = _needed(bound, final_output, cost)
-        holds = [
-            hold
-            if hold.limit is None or hold.per_ms or hold.unit is Unit.TOOL_CALLS
-            else _of(hold, kept=min(hold.limit // 2, max(hold.limit // 20, needed.get(hold.unit, 1))))
-            for hold in quote.holds
-        ]
+        holds = list(quote.holds)
+        for position, hold in enumerate(holds):
+            if hold.limit is not None and not hold.per_ms and hold.unit is not Unit.TOOL_CALLS:
+                weighing = weighings[position] if weighings else None
+                last = weighing.held(bound, final_output) if weighing else needed.get(hold.unit, 1)
+                holds[position] = _of(hold, kept=min(hold.limit // 2, max(hold.limit // 20, last)))
         return replace(quote, holds=tuple(holds))
 
     def more(self, rule: str, ledger: str, answer: object) -> dict[str, int]:
@@ -156,8 +173,12 @@ class BudgetControl:
         return tuple(dict.fromkeys(key for key in found if key is not None))
 
     def refusal(self, shortfall: Shortfall) -> Decision:
-        """The stop that a reservation which did not fit becomes."""
-        return exhausted(shortfall)
+        """What a reservation that did not fit becomes: a stop where a budget is used up, a denial where a rate has no room."""
+        return rate_full(shortfall, self.when_full(shortfall)) if shortfall.hold.per_ms else exhausted(shortfall)
+
+    def when_full(self, shortfall: Shortfall) -> WhenFull:
+        """What the policy says of a call for which a rate has no room."""
+        return self._rates.when_full(shortfall)
 
     def halt(self, halted: Halted) -> Decision:
         """The stop of a call whose run, tenant or fleet an operator halted."""
@@ -180,7 +201,12 @@ class BudgetControl:
         prompt, output = usage.prompt, usage.output
         counted = _needed(prompt, output, (quote.rates.cost(usage) if quote.rates else 0) + usage.fees)
         counted[Unit.MILLISECONDS] = max(1, elapsed_ms)
-        return tuple([counted.get(hold.unit, 1) for hold in quote.holds])
+        counted[Unit.FEES] = usage.fees
+        amounts = [counted.get(hold.unit, 1) for hold in quote.holds]
+        for position, weighing in enumerate(quote.weighings):
+            if weighing is not None:
+                amounts[position] = weighing.used(usage)
+        return tuple(amounts)
 
     def broken(self, quote: Quote, meter: Meter, elapsed_ms: int = 1) -> tuple[int, ...] | None:
         """What a call that failed or was broken off is settled at: its worst case, or None when nothing can have been billed.
@@ -194,13 +220,13 @@ class BudgetControl:
 
     def quote_tool(self, call: ToolCall, now: int) -> ToolQuote | Decision:
         """Holds of a tool call: its count, its fee, its time. A Decision when a budget needs a scope that the run does not name."""
-        blanks = self._tool_blanks.of(call.step, now, call.name)
-        if isinstance(blanks, Decision):
-            return blanks
-        fee = self._fee(call.name)
+        blank = self._tool_blanks.of(call.step, now, call.name)
+        if isinstance(blank, Decision):
+            return blank
+        holds, fee = blank.holds, self._fee(call.name)
         if fee:
-            blanks = tuple(replace(each, amount=fee) if each.unit is Unit.NANO_USD else each for each in blanks)
-        return _tool_quote(holds=blanks, fee=fee)
+            holds = tuple(replace(each, amount=fee) if each.unit in _MONEY else each for each in holds)
+        return _tool_quote(holds=holds, fee=fee)
 
     def tool_amounts(self, quote: ToolQuote, elapsed_ms: int) -> tuple[int, ...]:
         """What each hold of a tool call is settled at: the fee and the count as held, the time that passed."""
@@ -226,6 +252,9 @@ class BudgetControl:
         unit, left, bound = shortfall.hold.unit, shortfall.remaining, quote.request.input_tokens
         if unit is Unit.NANO_USD and quote.rates is not None:
             return quote.rates.affordable_output(left, bound, ttl=self._ttl)
+        for hold, weighing in zip(quote.holds, quote.weighings, strict=False):
+            if weighing is not None and hold.ledger == shortfall.hold.ledger:
+                return weighing.affordable_output(left, bound)
         return {Unit.TOKENS: left - bound, Unit.OUTPUT_TOKENS: left}.get(unit)
 
     def _observed(self, quote: Quote, output: int) -> Usage:
@@ -239,7 +268,7 @@ class BudgetControl:
             estimated=True,
         )
 
-    def _unpriced(self, request: ModelRequest, now: int) -> tuple[Hold, ...] | Decision:
+    def _unpriced(self, request: ModelRequest, now: int) -> Blank | Decision:
         """The holds of a model without a known price. A Decision by the first line that refuses, be it for that or for a missing scope."""
         step = request.call.step
         for line in self._for_models:
@@ -255,7 +284,7 @@ class BudgetControl:
 
     def _counts_tool(self, line: Line, tool: str) -> bool:
         """Whether calls of a tool count on a line; on one in money only if they cost a fee."""
-        return line.for_tool(tool) and (line.unit is not Unit.NANO_USD or self._fee(tool) > 0)
+        return line.for_tool(tool) and (line.unit not in _MONEY or self._fee(tool) > 0)
 
     def _fee(self, tool: str) -> int:
         """The dearest fee that a budget names for the tool: one call has one fee, however many budgets it counts on."""
@@ -267,7 +296,7 @@ class BudgetControl:
         )
 
 
-_TOOL_UNITS = (Unit.NANO_USD, Unit.TOOL_CALLS, Unit.CALLS, Unit.MILLISECONDS)
+_MONEY = (Unit.NANO_USD, Unit.FEES)
 
 
 def _estimated(request: ModelRequest) -> int:
@@ -278,9 +307,25 @@ def _estimated(request: ModelRequest) -> int:
     return REQUEST_FRAMING + request.view.tokens + offered + notes
 
 
+def _held(
+    holds: tuple[Hold, ...], weighings: tuple[Weighing | None, ...], prompt: int, output: int, cost: int
+) -> tuple[Hold, ...]:
+    """The holds with the upper bound of a model call as their amounts."""
+    needed = _needed(prompt, output, cost)
+    if not weighings:
+        return tuple([_of(hold, amount=needed.get(hold.unit, 1)) for hold in holds])
+    return tuple(
+        [
+            _of(hold, amount=weighing.held(prompt, output) if weighing else needed.get(hold.unit, 1))
+            for hold, weighing in zip(holds, weighings, strict=True)
+        ]
+    )
+
+
 def _needed(prompt: int, output: int, cost: int) -> dict[Unit, int]:
     """The upper bound of a model call by unit. Any other unit counts 1: calls, and time, which is known only afterwards."""
     return {
+        Unit.FEES: 0,
         Unit.NANO_USD: cost,
         Unit.TOKENS: prompt + output,
         Unit.INPUT_TOKENS: prompt,

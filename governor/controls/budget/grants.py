@@ -19,19 +19,22 @@ if TYPE_CHECKING:
 
 __all__ = ["granted", "raised"]
 
-_READ = {Unit.NANO_USD: NanoUsd, Unit.MILLISECONDS: Milliseconds}
+_MONEY = (Unit.NANO_USD, Unit.FEES)
+_READ = {Unit.NANO_USD: NanoUsd, Unit.FEES: NanoUsd, Unit.MILLISECONDS: Milliseconds}
 _TOKENS = (Unit.TOKENS, Unit.INPUT_TOKENS, Unit.OUTPUT_TOKENS)
 
 
 def raised(holds: tuple[Hold, ...], grants: Mapping[str, int]) -> tuple[Hold, ...]:
     """The holds with their limits raised by what was granted to this run."""
-    return tuple(_raised(hold, grants.get(hold.ledger, 0)) for hold in holds)
+    return tuple(
+        _raised(hold, sum([grants.get(ledger, 0) for ledger in (hold.ledger, *hold.earlier)])) for hold in holds
+    )
 
 
 def _raised(hold: Hold, more: int) -> Hold:
     if not more or hold.limit is None:
         return hold
-    amount = shown(more, hold.unit) if hold.unit is Unit.NANO_USD else str(more)
+    amount = shown(more, hold.unit) if hold.unit in _MONEY else str(more)
     return replace(hold, limit=hold.limit + more, written=f"{hold.written} (+{amount} granted)")
 
 

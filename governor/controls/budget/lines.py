@@ -3,30 +3,32 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date
-from functools import lru_cache
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 from urllib.parse import quote as percent_encoded
 
 from governor.calls import StepRef
+from governor.controls.budget.windows import DAY_MS, frame_of
 from governor.ledger import Hold, Unit
 from governor.policy.matchers import matches_glob
+from governor.policy.windows import RollingWindow
 from governor.values import cheap
+from governor.weighing import Weighing, weighing_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from governor.calls import RunRef
     from governor.policy.schema import Budget, Policy
-    from governor.policy.sections import Scope, Window
+    from governor.policy.sections import Scope
 
-__all__ = ["DAY_MS", "FIELDS", "Line", "MissingScope", "ledgers_of", "lines", "window_of"]
+__all__ = ["FIELDS", "TOOL_UNITS", "Line", "MissingScope", "ledgers_of", "lines", "named", "qualified", "safe"]
 
 _OUTERMOST_FIRST: tuple[Scope, ...] = ("org", "tenant", "user", "thread", "run", "agent", "node", "tool")
 """The order in which limits are looked at, so that a refusal names the widest limit that is used up."""
 
 FIELDS: dict[str, Unit] = {
     "usd": Unit.NANO_USD,
+    "fees": Unit.FEES,
     "tokens": Unit.TOKENS,
     "input_tokens": Unit.INPUT_TOKENS,
     "output_tokens": Unit.OUTPUT_TOKENS,
@@ -37,6 +39,9 @@ FIELDS: dict[str, Unit] = {
 }
 """What a limit may be written in, and the unit of its ledger."""
 
+TOOL_UNITS = (Unit.NANO_USD, Unit.FEES, Unit.TOOL_CALLS, Unit.CALLS, Unit.MILLISECONDS)
+"""What calls of tools count in."""
+
 _PARENTS: Mapping[Scope, tuple[str, ...]] = {
     "tenant": ("org",),
     "user": ("org", "tenant"),
@@ -45,10 +50,6 @@ _PARENTS: Mapping[Scope, tuple[str, ...]] = {
 }
 """Names that qualify a scope's own name where the run has them: two tenants' users of one name never share a ledger."""
 
-DAY_MS = 86_400_000
-_EPOCH_ORDINAL = date(1970, 1, 1).toordinal()
-_MARGIN_MS = DAY_MS
-"""How long a window's ledger outlives the window: leases settle into the window that reserved, however late."""
 _IDLE_DAYS: Mapping[Scope, int] = {"run": 30, "thread": 90}
 """How long the ledger of a scope that ends by itself is kept after its last reservation. Other scopes are kept for good.
 In whole days, so that the same ledger is not written a new expiry with every call."""
@@ -77,6 +78,8 @@ class Line:
     alert: int | None
     """The limit of such a line, whose passing is reported."""
     written: str
+    weighing: Weighing | None = None
+    """What its tokens weigh, where they do not all count as 1."""
 
     @property
     def counts_output(self) -> bool:
@@ -85,7 +88,7 @@ class Line:
 
     def for_tool(self, name: str) -> bool:
         """Whether calls of this tool count on it."""
-        if self.unit not in (Unit.NANO_USD, Unit.TOOL_CALLS, Unit.CALLS, Unit.MILLISECONDS):
+        if self.unit not in TOOL_UNITS:
             return False
         return self.budget.tool is None or matches_glob(self.budget.tool, name)
 
@@ -97,13 +100,16 @@ class Line:
     def hold(self, step: StepRef, amount: int, now: int, *, tool: str | None = None) -> Hold:
         """`amount` on this line's ledger. Raises MissingScope when the run does not name what the budget adds up by."""
         budget, scope = self.budget, self.budget.scope
-        name = _named(scope, step, tool)
-        qualified = _qualified(scope, step) if scope in _PARENTS else ""
-        window, expires = window_of(budget.per, now)
+        name = named(scope, step, tool)
+        within = qualified(scope, step) if scope in _PARENTS else ""
+        frame = frame_of(budget.per, now)
+        expires = frame.expires_ms
         if budget.per is None and scope in _IDLE_DAYS:
             expires = (now // DAY_MS + _IDLE_DAYS[scope]) * DAY_MS
+        around = f"{budget.id}/{within}{scope}={safe(name)}"
         return Hold(
-            ledger=_ledger(budget.id, qualified, scope, name, window, self.field),
+            ledger=f"{around}/{frame.name}/{self.field}",
+            earlier=tuple([f"{around}/{each}/{self.field}" for each in frame.earlier]),
             unit=self.unit,
             amount=amount,
             limit=self.limit,
@@ -113,10 +119,6 @@ class Line:
             written=self.written,
             expires_ms=expires,
         )
-
-
-def _ledger(budget: str, qualified: str, scope: Scope, name: str, window: str, field: str) -> str:
-    return f"{budget}/{qualified}{scope}={_safe(name)}/{window}/{field}"
 
 
 def lines(policy: Policy) -> tuple[Line, ...]:
@@ -135,40 +137,14 @@ def lines(policy: Policy) -> tuple[Line, ...]:
                         limit=int(limit) if refuses else None,
                         alert=None if refuses else int(limit),
                         written=limit.written,
+                        weighing=weighing_of(budget.weights) if unit is Unit.TOKENS else None,
                     )
                 )
     return tuple(found)
 
 
-def window_of(per: Window | None, now: int) -> tuple[str, int | None]:
-    """Id of the window that `now` (ms since the epoch) falls into, and when its ledger may be forgotten. Calendars are UTC.
-
-    Durations are buckets aligned to the epoch: at worst two limits' worth may be spent across one boundary within one duration.
-    """
-    if per is None:
-        return "life", None
-    if isinstance(per, int):
-        number = now // per
-        return f"{per.written}@{number}", (number + 1) * per + _MARGIN_MS
-    return _calendar(per, now // DAY_MS)
-
-
-@lru_cache(maxsize=64)
-def _calendar(per: Literal["day", "week", "month"], day: int) -> tuple[str, int]:
-    today = date.fromordinal(_EPOCH_ORDINAL + day)
-    if per == "day":
-        name, ends = today.isoformat(), day + 1
-    elif per == "week":
-        year, week, weekday = today.isocalendar()
-        name, ends = f"{year}-W{week:02d}", day + 8 - weekday
-    else:
-        following = date(today.year + today.month // 12, today.month % 12 + 1, 1)
-        name, ends = f"{today:%Y-%m}", following.toordinal() - _EPOCH_ORDINAL
-    return name, ends * DAY_MS + _MARGIN_MS
-
-
 def ledgers_of(line: Line, run: RunRef, now: int) -> str | None:
-    """Key of the line's ledger in this run, or what the keys of its ledgers begin with where nodes and tools have one each.
+    """Key of the line's ledger in this run, or what the keys of its ledgers begin with where nodes, tools or slices have one each.
 
     None when the run does not name what the budget adds up by.
     """
@@ -177,13 +153,15 @@ def ledgers_of(line: Line, run: RunRef, now: int) -> str | None:
         key = line.hold(step, 0, now, tool=_ANY).ledger
     except MissingScope:
         return None
-    return key if line.budget.scope not in ("node", "tool") else key.partition(f"={_ANY}/")[0] + "="
+    if line.budget.scope in ("node", "tool"):
+        return key.partition(f"={_ANY}/")[0] + "="
+    return key.rpartition("@")[0] + "@" if isinstance(line.budget.per, RollingWindow) else key
 
 
 _ANY = "any"
 
 
-def _named(scope: Scope, step: StepRef, tool: str | None) -> str:
+def named(scope: Scope, step: StepRef, tool: str | None) -> str:
     """What the scope is called in this step. Raises MissingScope when nobody said."""
     if scope == "run":
         return step.run.id
@@ -200,12 +178,13 @@ def _named(scope: Scope, step: StepRef, tool: str | None) -> str:
     return name
 
 
-def _qualified(scope: Scope, step: StepRef) -> str:
+def qualified(scope: Scope, step: StepRef) -> str:
+    """What qualifies the scope's name in this step, as the beginning of a key's part."""
     parents = _PARENTS[scope]
     named = step.run.scopes
-    return "".join(f"{parent}={_safe(named[parent])}," for parent in parents if named.get(parent))
+    return "".join(f"{parent}={safe(named[parent])}," for parent in parents if named.get(parent))
 
 
-def _safe(name: str) -> str:
+def safe(name: str) -> str:
     """A scope's name without the characters that separate the parts of a key."""
     return percent_encoded(name, safe=" @+:")

@@ -13,14 +13,24 @@ if TYPE_CHECKING:
     from governor.calls import ModelRef
     from governor.controls.budget.lines import Line
     from governor.ledger import Halted, Hold, Shortfall
+    from governor.policy.rates import WhenFull
 
-__all__ = ["alerted", "breached", "exhausted", "missing_scope", "stopped_by_operator", "unknown_price"]
+__all__ = [
+    "alerted",
+    "breached",
+    "exhausted",
+    "missing_owner",
+    "missing_scope",
+    "rate_full",
+    "stopped_by_operator",
+    "unknown_price",
+]
 
 
 def exhausted(shortfall: Shortfall) -> Decision:
     """The refusal of a reservation that did not fit: the run stops, what it has paid for is kept."""
     hold = shortfall.hold
-    limit = f"${hold.written.removeprefix('$')}" if hold.unit is Unit.NANO_USD else _written(hold.written, hold.unit)
+    limit = _written(hold.written, hold.unit)
     seen = f"spent {shown(shortfall.spent, hold.unit)} + reserved {shown(shortfall.reserved, hold.unit)}"
     needs = "" if hold.unit is Unit.MILLISECONDS else f", and this call needs up to {shown(hold.amount, hold.unit)}"
     return _stop(
@@ -120,6 +130,48 @@ def missing_scope(line: Line, scope: str) -> Decision:
     )
 
 
+def missing_owner(rate: str, scope: str) -> Decision:
+    """The refusal of a run that does not say in whose name it takes of a rate."""
+    return _stop(
+        Reason(
+            code="rate.missing_scope",
+            rule=rate,
+            text=f"Rate {rate} is kept per {scope}, and this run names no {scope}.",
+            seen=f"no {scope}",
+            remedy=f"Pass the key that `identity.{scope}` names in the run's config.",
+        )
+    )
+
+
+def rate_full(shortfall: Shortfall, full: WhenFull) -> Decision:
+    """The refusal of one call for which a rate has no room. Later there is, so that the run may go on; one that never fits is told so."""
+    hold, retry = shortfall.hold, shortfall.retry_ms
+    needs = shown(hold.amount, hold.unit)
+    evidence: dict[str, str | int] = {"ledger": hold.ledger, "unit": hold.unit.value, "needed": hold.amount}
+    if retry is None:
+        reason = Reason(
+            code="rate.too_large",
+            rule=hold.budget,
+            text=f"Rate {hold.budget} ({hold.scope}) admits {hold.written}, and this call alone needs {needs}.",
+            limit=hold.written,
+            seen=needs,
+            remedy="Lower `max_output_tokens` of the tier or `context.max_input_tokens`, or raise the rate: waiting does not help.",
+            evidence=evidence,
+        )
+        return Decision(control="budget", verdict=Verdict.DENY, reason=reason)
+    waits = f" within {full.wait.written}" if full.wait else ""
+    reason = Reason(
+        code="rate.full",
+        rule=hold.budget,
+        text=f"Rate {hold.budget} ({hold.scope}) admits {hold.written}: it is used up, and there is no room for {needs}{waits}.",
+        limit=hold.written,
+        seen=shown(shortfall.reserved, hold.unit),
+        remedy=f"Try again in {-(-retry // 1_000)}s or later, raise rate {hold.budget}, or let `when_full` wait or go to a lower tier.",
+        evidence={**evidence, "retry_ms": retry},
+    )
+    return Decision(control="budget", verdict=Verdict.DENY, reason=reason)
+
+
 _SCOPE_REMEDIES = {
     "thread": 'Compile the graph with a checkpointer and pass `{"configurable": {"thread_id": ...}}`.',
     "agent": "Name the agent under `identity.agent`, or give the graph a name.",
@@ -127,6 +179,8 @@ _SCOPE_REMEDIES = {
 
 
 def _written(written: str, unit: Unit) -> str:
+    if unit in (Unit.NANO_USD, Unit.FEES):
+        return f"${written.removeprefix('$')}{' of fees' if unit is Unit.FEES else ''}"
     return written if unit is Unit.MILLISECONDS else f"{written} {WORDS[unit]}"
 
 
