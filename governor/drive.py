@@ -8,16 +8,25 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterator
-from contextlib import aclosing
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from contextlib import aclosing, closing
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
-from governor.effects import InvokeModel, Wait
+from governor.effects import NOW, Extend, InvokeModel, Wait
 
 if TYPE_CHECKING:
     from governor.calls import ModelResponse
     from governor.effects import Effect, Flow
 
-__all__ = ["AsyncOpened", "Opened", "drive", "drive_async", "drive_stream", "drive_stream_async"]
+__all__ = [
+    "AsyncOpened",
+    "Heartbeat",
+    "Opened",
+    "drive",
+    "drive_async",
+    "drive_stream",
+    "drive_stream_async",
+    "shielded",
+]
 
 T = TypeVar("T")
 C_co = TypeVar("C_co", covariant=True)
@@ -54,6 +63,25 @@ class AsyncOpened(Protocol[C_co]):
         ...
 
 
+class Heartbeat:
+    """Keeps the lease of a stream alive: half its life after the last beat it is due for another."""
+
+    __slots__ = ("_due_ms", "_lease", "_ttl_ms", "needed")
+
+    def __init__(self, call: InvokeModel) -> None:
+        """Begin with the life that the lease was given."""
+        self.needed = bool(call.lease)
+        self._lease, self._ttl_ms = call.lease, call.ttl_ms
+        self._due_ms = call.sent_ms + call.ttl_ms // 2
+
+    def due(self, now_ms: int) -> Extend | None:
+        """The extension that is due now; None when it is not yet. Not to be asked when nothing is held."""
+        if now_ms < self._due_ms:
+            return None
+        self._due_ms = now_ms + self._ttl_ms // 2
+        return Extend(self._lease, self._ttl_ms, now_ms)
+
+
 def drive(flow: Flow[T], perform: Perform) -> T:
     """Run a flow to its end. Raises what the flow raises."""
     try:
@@ -77,7 +105,7 @@ async def drive_async(flow: Flow[T], perform: PerformAsync) -> T:
         while True:
             failed = failed and not isinstance(effect, _FRESH)
             try:
-                answer = await (_shielded(perform(effect)) if failed else perform(effect))
+                answer = await (shielded(perform(effect)) if failed else perform(effect))
             except BaseException as error:  # noqa: BLE001 - as in drive
                 failed = True
                 effect = flow.throw(error)
@@ -99,8 +127,12 @@ def drive_stream(
         while True:
             try:
                 if isinstance(effect, InvokeModel):
-                    stream = open_stream(effect)
-                    yield from stream
+                    stream, beat = open_stream(effect), Heartbeat(effect)
+                    with closing(cast("Generator[C]", iter(stream))) as chunks:
+                        for chunk in chunks:
+                            yield chunk
+                            if beat.needed and (extend := beat.due(perform(NOW))) is not None:
+                                perform(extend)
                     answer: Any = stream.response()
                 else:
                     answer = perform(effect)
@@ -123,15 +155,17 @@ async def drive_stream_async(
             failed = failed and not isinstance(effect, _FRESH)
             try:
                 if isinstance(effect, InvokeModel):
-                    stream = open_stream(effect)
+                    stream, beat = open_stream(effect), Heartbeat(effect)
                     async with aclosing(
                         aiter(stream)
                     ) as chunks:  # else a broken-off provider stream waits for the collector
                         async for chunk in chunks:
                             yield chunk
+                            if beat.needed and (extend := beat.due(await perform(NOW))) is not None:
+                                await perform(extend)
                     answer: Any = stream.response()
                 else:
-                    answer = await (_shielded(perform(effect)) if failed else perform(effect))
+                    answer = await (shielded(perform(effect)) if failed else perform(effect))
             except BaseException as error:  # noqa: BLE001 - as in drive
                 failed = True
                 effect = flow.throw(error)
@@ -141,7 +175,7 @@ async def drive_stream_async(
         return
 
 
-async def _shielded(work: Awaitable[T]) -> T:
+async def shielded(work: Awaitable[T]) -> T:
     """Finish `work` even if this task is cancelled meanwhile; the cancellation is raised afterwards."""
     task = asyncio.ensure_future(work)
     cancelled: asyncio.CancelledError | None = None

@@ -21,8 +21,10 @@ __all__ = [
     "Approve",
     "Calibration",
     "Change",
+    "Counted",
     "Decided",
     "Effect",
+    "Extend",
     "Flow",
     "InvokeModel",
     "InvokeTool",
@@ -82,12 +84,21 @@ class Calibration(Effect[int]):
 
 @cheap
 @dataclass(frozen=True, slots=True)
+class Counted(Effect[tuple[int, int]]):
+    """As `Calibration`, of prompts and of answers, for settling what nobody reports: as close as experience allows."""
+
+    model: ModelRef
+
+
+@cheap
+@dataclass(frozen=True, slots=True)
 class Learn(Effect[None]):
-    """Reported against estimated prompt tokens of one call, for the calibration."""
+    """Reported against estimated tokens of one call's prompt, or of its answer, for the calibration."""
 
     model: ModelRef
     estimated: int
     reported: int
+    output: bool = False
 
 
 @cheap
@@ -155,6 +166,16 @@ class Wait(Effect[bool]):
 
 @cheap
 @dataclass(frozen=True, slots=True)
+class Extend(Effect[bool]):
+    """Heartbeat of a call that takes long. False when its lease is over already: the late settlement then trues it up."""
+
+    lease: str
+    ttl_ms: int
+    now_ms: int
+
+
+@cheap
+@dataclass(frozen=True, slots=True)
 class Keep(Effect[None]):
     """Store the full text of a result that is shown shortened, so that the recall tool can read it."""
 
@@ -170,6 +191,11 @@ class InvokeModel(Effect[ModelResponse]):
 
     request: ModelRequest
     meter: Meter
+    lease: str = ""
+    """What is held for it, so that drivers of streams keep it alive; empty when nothing is."""
+    ttl_ms: int = 0
+    sent_ms: int = 0
+    """When the lease was taken, by the same clock as `Now`."""
 
 
 @cheap

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from governor.approving import access, by_a_person, use_approval
 from governor.calls import Meter
 from governor.degrading import refuse_tool
-from governor.effects import NOW, Calibration, Change, Flow, InvokeModel, InvokeTool, Keep, ask
+from governor.effects import NOW, Calibration, Change, Counted, Flow, InvokeModel, InvokeTool, Keep, ask
 from governor.ledger import Shortfall
 from governor.plans import Rung
 from governor.record import (
@@ -97,12 +97,14 @@ def model_call(call: ModelCall, controls: Controls) -> Flow[ModelResponse]:
         quote, lease = reserved
         meter = Meter()
         try:
-            response = yield from ask(InvokeModel(quote.request, meter))
+            response = yield from ask(InvokeModel(quote.request, meter, lease.id, controls.budget.lease_ttl_ms, now))
         except BaseException:
             ended = yield from ask(NOW)
-            charged = controls.budget.broken(quote, meter, ended - now)
+            ratios = yield from ask(Counted(quote.request.model))
+            charged = controls.budget.broken(quote, meter, ratios, ended - now)
             yield from release_or_settle(step, lease, charged, ended)
-            yield from record_failed_model(quote, routed, viewed, billed=charged is not None)
+            seen = controls.budget.broken_usage(quote, meter, ratios)
+            yield from record_failed_model(quote, routed, viewed, seen, billed=charged is not None)
             if not meter.again:
                 raise
             now = ended

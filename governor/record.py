@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from governor.effects import Decided, Flow, Learn, Measured, ask
 from governor.runs import Lane, RunState
+from governor.tokens import estimate_answer
 from governor.usage import NO_USAGE, Usage
 from governor.values import copier, replace
 
@@ -108,14 +109,22 @@ def record_model(
     request = quote.request
     if usage.prompt and not usage.estimated and not response.cached:
         yield from ask(Learn(request.model, quote.estimated, usage.prompt))
+        if request.call.streaming:  # the one kind of call whose answer may have to be counted, should it break off
+            written = estimate_answer(response.text, response.tool_uses)
+            yield from ask(Learn(request.model, written, usage.output - usage.reasoning, output=True))
     if judged.decision.reason is not None:
         yield from ask(Decided(request.call.step, judged.decision))
     yield from ask(Measured(partial(_answered, quote, routed, viewed, usage, response)))
 
 
-def record_failed_model(quote: Quote, routed: Routed, viewed: Viewed, *, billed: bool) -> Flow[None]:
-    """Emit the facts of a model call that failed or was broken off: at its worst case if it may have been billed, else at nothing."""
-    yield from ask(Measured(partial(_failed, quote, routed, viewed, billed=billed)))
+def record_failed_model(
+    quote: Quote, routed: Routed, viewed: Viewed, seen: Usage | None, *, billed: bool
+) -> Flow[None]:
+    """Emit the facts of a model call that failed or was broken off.
+
+    They are what there is evidence of; without any, its worst case if it may have been billed, else nothing.
+    """
+    yield from ask(Measured(partial(_failed, quote, routed, viewed, seen, billed=billed)))
 
 
 def _answered(quote: Quote, routed: Routed, viewed: Viewed, usage: Usage, response: ModelResponse) -> dict[str, Value]:
@@ -127,8 +136,11 @@ def _answered(quote: Quote, routed: Routed, viewed: Viewed, usage: Usage, respon
     return attributes
 
 
-def _failed(quote: Quote, routed: Routed, viewed: Viewed, *, billed: bool) -> dict[str, Value]:
+def _failed(quote: Quote, routed: Routed, viewed: Viewed, seen: Usage | None, *, billed: bool) -> dict[str, Value]:
     request = quote.request
+    if seen is not None:
+        cost = (quote.rates.cost(seen) if quote.rates else 0) + seen.fees
+        return {**_facts(quote, routed, viewed, seen, cost), "governor.failed": True}
     usage = (
         Usage(input=request.input_tokens, output=request.max_output_tokens or 0, estimated=True) if billed else NO_USAGE
     )

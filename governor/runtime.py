@@ -11,8 +11,10 @@ from governor.effects import (
     Approve,
     Calibration,
     Change,
+    Counted,
     Decided,
     Effect,
+    Extend,
     InvokeModel,
     InvokeTool,
     Keep,
@@ -194,13 +196,15 @@ async def _await(runtime: Runtime, effect: Wait) -> bool:
 _HERE: Mapping[type[Effect[Any]], Callable[[Runtime, Any, Span], Any]] = {
     Now: lambda runtime, effect, span: runtime.clock(),
     Calibration: lambda runtime, effect, span: runtime.calibrations.permille(effect.model),
+    Counted: lambda runtime, effect, span: runtime.calibrations.settling(effect.model),
     Learn: lambda runtime, effect, span: runtime.calibrations.learn(
-        effect.model, estimated=effect.estimated, reported=effect.reported
+        effect.model, estimated=effect.estimated, reported=effect.reported, output=effect.output
     ),
     Decided: lambda runtime, effect, span: runtime.telemetry.decided(span, effect.step, effect.decision),
     Measured: lambda runtime, effect, span: runtime.telemetry.measured(span, effect.attributes),
     Change: lambda runtime, effect, span: runtime.store.change(effect.run.id, effect.apply, later=effect.later),
     Reserve: lambda runtime, effect, span: _reserve(runtime, effect),
+    Extend: lambda runtime, effect, span: runtime.store.extend(effect.lease, effect.ttl_ms, effect.now_ms),
     Settle: lambda runtime, effect, span: runtime.store.settle(effect.charge),
     Release: lambda runtime, effect, span: runtime.store.release(effect.lease, effect.now_ms),
     Keep: lambda runtime, effect, span: runtime.store.keep(effect.run.id, effect.handle, effect.text),
@@ -213,6 +217,7 @@ _HERE: Mapping[type[Effect[Any]], Callable[[Runtime, Any, Span], Any]] = {
 _STORED_ASYNC: Mapping[type[Effect[Any]], Callable[[Runtime, Any], Awaitable[Any]]] = {
     Change: lambda runtime, effect: runtime.store.achange(effect.run.id, effect.apply, later=effect.later),
     Reserve: _areserve,
+    Extend: lambda runtime, effect: runtime.store.aextend(effect.lease, effect.ttl_ms, effect.now_ms),
     Settle: lambda runtime, effect: runtime.store.asettle(effect.charge),
     Release: lambda runtime, effect: runtime.store.arelease(effect.lease, effect.now_ms),
     Keep: lambda runtime, effect: runtime.store.akeep(effect.run.id, effect.handle, effect.text),

@@ -21,12 +21,14 @@ if TYPE_CHECKING:
     from governor.calls import ModelRef, ToolUse
 
 __all__ = [
+    "LEAST_RATIO",
     "MESSAGE_FRAMING",
     "REQUEST_FRAMING",
     "TOOLS_PREAMBLE",
     "TOOL_FRAMING",
     "Calibrations",
     "estimate",
+    "estimate_answer",
     "estimate_message",
     "estimate_tool",
 ]
@@ -147,6 +149,11 @@ def _pieces(raw: bytes) -> int:
     return len(pairs.translate(None, _JOINED)) - 1  # the last byte's pair with nothing
 
 
+def estimate_answer(text: str, tool_uses: Sequence[ToolUse] = ()) -> int:
+    """Tokens that a model wrote: its text and its tool calls, without the framing that only a prompt has."""
+    return estimate_message(text, tool_uses) - MESSAGE_FRAMING
+
+
 def estimate_message(text: str, tool_uses: Sequence[ToolUse] = ()) -> int:
     """Tokens of one message: its text, its tool calls as JSON, and the framing around them."""
     tokens = MESSAGE_FRAMING + estimate(text)
@@ -171,28 +178,43 @@ class Calibrations:
     def __init__(self) -> None:
         """Know nothing yet; every model starts at its family's safe ratio."""
         self._lock = Lock()
-        self._known: dict[str, _Calibration] = {}
+        self._known: dict[tuple[str, bool], _Calibration] = {}
 
     def permille(self, model: ModelRef) -> int:
         """Upper bound of real tokens per 1,000 estimated ones, between 500 and 4,000."""
-        known = self._known.get(str(model))
+        known = self._known.get((str(model), False))
         return known.bound if known else facts(model).calibration_start
 
-    def learn(self, model: ModelRef, *, estimated: int, reported: int) -> None:
-        """Take one call's reported prompt tokens against the estimate of the same prompt; counts of 0 teach nothing."""
+    def settling(self, model: ModelRef) -> tuple[int, int]:
+        """The same ratio of prompts and of answers, for settling a call whose usage nobody reported.
+
+        The highest of the latest 64 reports, and on top of it what is left of the safe start, which every report halves: a reservation is
+        taken back when it was too high, a settlement is not.
+        """
+        start, name = facts(model).calibration_start, str(model)
+        prompt, answer = self._known.get((name, False)), self._known.get((name, True))
+        return (prompt.seen(start) if prompt else start), (answer.seen(start) if answer else start)
+
+    def learn(self, model: ModelRef, *, estimated: int, reported: int, output: bool = False) -> None:
+        """Take one call's reported tokens against the estimate of the same prompt or answer; counts of 0 teach nothing."""
         if estimated <= 0 or reported <= 0:
             return
-        ratio = -(-reported * 1_000 // max(estimated, _SMALL))
+        if output and estimated < _SHORT_ANSWER:
+            return
+        ratio = -(-reported * 1_000 // (estimated if output else max(estimated, _SMALL)))
+        key = (str(model), output)
         with self._lock:
-            known = self._known.get(str(model))
+            known = self._known.get(key)
             if known is None:
-                known = self._known[str(model)] = _Calibration(facts(model).calibration_start)
-            known.learn(min(max(ratio, _LOWEST), _HIGHEST))
+                known = self._known[key] = _Calibration(facts(model).calibration_start)
+            known.learn(min(max(ratio, LEAST_RATIO), _HIGHEST))
 
 
 _SMALL = 500
 """A prompt smaller than this is mostly framing: its ratio says little about a large one's, and must not inflate it."""
-_LOWEST, _HIGHEST = 500, 4_000
+_SHORT_ANSWER = 50
+"""An answer shorter than this teaches nothing: a provider's few tokens of framing would be its ratio."""
+LEAST_RATIO, _HIGHEST = 500, 4_000
 _RECENT = 64
 
 
@@ -204,6 +226,10 @@ class _Calibration:
     def __init__(self, start: int) -> None:
         self.bound = start
         self.recent: deque[int] = deque(maxlen=_RECENT)
+
+    def seen(self, start: int) -> int:
+        highest = max(self.recent)
+        return highest + (max(0, start - highest) >> len(self.recent))
 
     def learn(self, ratio: int) -> None:
         self.recent.append(ratio)

@@ -98,6 +98,9 @@ def _about_policy(loaded: LoadedPolicy) -> Iterator[_Spoken]:
     yield "policy", ("mode",), None, acts
     passing = "is refused" if policy.mediation == "strict" else "is let through and reported"
     yield "policy", ("mediation",), None, f"A model call that passes by governor {passing}."
+    if "broken_streams" in policy.model_fields_set:
+        costs = "what had arrived" if policy.broken_streams == "observed" else "all that it could have become"
+        yield "policy", ("broken_streams",), None, f"A stream that its reader leaves is charged at {costs}."
     if "on_policy_change" in policy.model_fields_set:
         goes_on = {
             "adopt": "under the new one, which judges its pending tool calls again",

@@ -69,6 +69,7 @@ def tighten(parent: Policy, child: Policy) -> tuple[Policy, tuple[Loosening, ...
         "budgets": merged_budgets(merge, parent.budgets, child.budgets),
         "ladder": _ladder(merge, parent.ladder, child.ladder),
         "on_exhausted": merge.ranked(("on_exhausted",), _EXHAUSTED),
+        "broken_streams": merge.ranked(("broken_streams",), ("observed", "worst_case"), even_unset=True),
         "on_policy_change": merge.ranked(("on_policy_change",), _CHANGED),
         "rates": _rates(merge, parent.rates, child.rates),
         "tools": merged_tools(merge, parent.tools, child.tools),

@@ -125,6 +125,12 @@ class Policy(Section):
 
     Other stops (loops, limits) end as `finish` under `ask`. Asking needs a checkpointer and a thread; without them it is `stop`.
     """
+    broken_streams: Literal["observed", "worst_case"] = "observed"
+    """What a stream costs that its reader leaves: what had arrived by then, or all that it could have become.
+
+    `observed` holds where a provider is known to stop with its reader. `worst_case` is for gateways that finish an answer which nobody
+    reads any more, and bill it.
+    """
     on_policy_change: Literal["pin", "adopt", "ask"] = "adopt"
     """When a run is resumed and the policy is another one by now.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import TYPE_CHECKING, Any, cast
 
 from langchain_anthropic import ChatAnthropic
@@ -19,7 +20,7 @@ from governor_langgraph.clients import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from langchain_core.language_models import BaseChatModel
 
@@ -35,6 +36,7 @@ __all__ = [
     "price_percent",
     "single_attempt",
     "with_max_output",
+    "writes_openly",
 ]
 
 FAMILY = "anthropic"
@@ -139,6 +141,25 @@ def with_max_output(model: BaseChatModel, kwargs: Mapping[str, Any], n: int) -> 
     if thinking and thinking.get("type") == "enabled" and thinking.get("budget_tokens", 0) >= n:
         extra["thinking"] = _smaller(thinking, n)
     return {**limited, "extra_body": extra} if extra else limited
+
+
+_SILENT = re.compile(r"claude-(?:[23]|(?:opus|sonnet|haiku)-4)(?![0-9])")
+"""Models that think only when they are asked to; of later ones that is not known."""
+
+
+def writes_openly(model: BaseChatModel, kwargs: Mapping[str, Any]) -> bool:
+    """Without thinking, of which a stream shows a summary and the bill the whole, and without tools of the provider's."""
+    client = cast("ChatAnthropic", model)
+    extra = _extra_body(client, kwargs)
+    places = (extra, vars(client), client.model_kwargs, kwargs)
+    asked = (cast("Mapping[str, Any]", place.get("thinking") or {}) for place in places)
+    thinking = any(each.get("type", "disabled") != "disabled" for each in asked)
+    tools = cast("Sequence[Any]", kwargs.get("tools") or extra.get("tools") or ())
+    hosted = any(
+        isinstance(tool, dict) and cast("Mapping[str, Any]", tool).get("type", "custom") not in ("custom", "function")
+        for tool in tools
+    )
+    return _SILENT.search(client.model) is not None and not (thinking or hosted or kwargs.get("mcp_servers"))
 
 
 def _smaller(thinking: Mapping[str, Any], n: int) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from governor_bedrock.models import (
     price_percent,
     single_attempt,
     with_max_output,
+    writes_openly,
 )
 from governor_bedrock.prompt import mark, strip_foreign
 
@@ -41,4 +42,5 @@ __all__ = [
     "single_attempt",
     "strip_foreign",
     "with_max_output",
+    "writes_openly",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+import re
 from typing import TYPE_CHECKING, Any, cast
 
 import boto3
@@ -33,6 +34,7 @@ __all__ = [
     "price_percent",
     "single_attempt",
     "with_max_output",
+    "writes_openly",
 ]
 
 FAMILY = "bedrock"
@@ -222,3 +224,19 @@ def with_max_output(model: BaseChatModel, kwargs: Mapping[str, Any], n: int) -> 
         smaller = {"type": "disabled"} if n < 2 * SMALLEST_THINKING else {**thinking, "budget_tokens": n // 2}
         limited["additional_model_request_fields"] = {**fields, "thinking": smaller}
     return limited
+
+
+_SILENT = re.compile(r"claude-(?:[23]|(?:opus|sonnet|haiku)-4)(?![0-9])|nova-(?:micro|lite|pro|premier)")
+"""Models that think only when they are asked to; of others that is not known."""
+
+
+def writes_openly(model: BaseChatModel, kwargs: Mapping[str, Any]) -> bool:
+    """Without thinking, of which a stream shows a part at most."""
+    client = cast("ChatBedrockConverse", model)
+    fields = {
+        **(client.additional_model_request_fields or {}),
+        **cast("Mapping[str, Any]", kwargs.get("additional_model_request_fields") or {}),
+    }
+    thinking = cast("Mapping[str, Any]", fields.get("thinking") or {}).get("type", "disabled") != "disabled"
+    reasons = any("reasoning" in name.lower() for name in fields)
+    return _SILENT.search(model_ref(model).model) is not None and not (thinking or reasons)

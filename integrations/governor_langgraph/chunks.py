@@ -6,22 +6,30 @@ from contextlib import aclosing, closing
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
+from langchain_core.messages import AIMessageChunk
 from langchain_core.messages.ai import add_ai_message_chunks
 from langchain_core.outputs import ChatGenerationChunk
 
 from governor.calls import ModelResponse
-from governor.tokens import estimate
+from governor.controls.budget import OBSERVED_MARGIN
+from governor.drive import shielded
+from governor.tokens import LEAST_RATIO, estimate
+from governor.usage import Usage
+from governor.values import replace
+from governor_langgraph.answers import causes
+from governor_langgraph.arrived import arrived, cache_asked
 from governor_langgraph.model_path import AtProvider, response_of
+from governor_langgraph.vendors import vendor_of
+from governor_langgraph.wire import Wire
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 
-    from langchain_core.language_models import BaseChatModel
-    from langchain_core.messages import AIMessageChunk, BaseMessage
+    from langchain_core.messages import BaseMessage
     from opentelemetry.trace import Span
 
     from governor.effects import InvokeModel
-    from governor_langgraph.model_path import Outgoing, Prepared
+    from governor_langgraph.model_path import Again, Outgoing, Prepared
 
     Stream = Callable[[Outgoing], Iterator[AIMessageChunk]]
     AStream = Callable[[Outgoing], AsyncIterator[AIMessageChunk]]
@@ -30,15 +38,67 @@ if TYPE_CHECKING:
 __all__ = ["AOpened", "Opened"]
 
 
+CUT = {"anthropic": {"stop_reason": "max_tokens"}, "bedrock": {"stopReason": "max_tokens"}}
+"""How a provider says that an answer was as long as it was allowed to be; all others say it as OpenAI does."""
+
+
 class _Chunks:
     """What a stream yielded: counted as it passes, added up once at the end."""
 
-    def __init__(self, effect: InvokeModel, model: BaseChatModel, answer: Answer | None) -> None:
+    def __init__(
+        self, effect: InvokeModel, out: Outgoing, prepared: Prepared, span: Span, answer: Answer | None
+    ) -> None:
         self.meter = effect.meter
+        self.request = effect.request
         self.provider = effect.request.model.provider
-        self.model = model
+        self.out = out
+        self.model = out.model
+        self.attempts = prepared.attempts
+        self.span = span
         self.answer = answer
         self.seen: list[AIMessageChunk] = []
+        self.wire = Wire()
+        self.over: Usage | None = None
+        """What is owed for a stream that was cut at the clamp."""
+
+    def at_provider(self, again: Again | None) -> AtProvider:
+        return AtProvider(self.meter, self.model, self.span, again, self.wire)
+
+    def passed_the_clamp(self) -> bool:
+        """Whether more was written than the limit that was sent allows: a provider that ignores it is left.
+
+        Half of what is estimated is certain (`LEAST_RATIO`), so that no answer within its limit is ever cut. Events cannot be cut: their
+        readers wait for the last one.
+        """
+        clamp = self.request.max_output_tokens
+        certain = self.meter.output_tokens * LEAST_RATIO // 1_000
+        return clamp is not None and certain > clamp and self.answer is None
+
+    def cut(self, chunk: Any) -> Any:
+        """The last piece of a stream that was cut: it says `length`, in the provider's words. What was written is owed in full."""
+        come = arrived(self.wire.kept, framed=self.wire.framed)
+        owed = max(come.tokens, 0 if self.wire.whole else self.meter.output_tokens)
+        times, per = OBSERVED_MARGIN
+        prompt = come.usage or Usage(input=self.request.input_tokens)
+        self.over = replace(prompt, output=-(-owed * times // per), estimated=True)
+        words = CUT.get(vendor_of(self.model).FAMILY, {"finish_reason": "length"})
+        last = AIMessageChunk(content="", response_metadata=dict(words), chunk_position="last")
+        self.seen.append(last)
+        return ChatGenerationChunk(message=last) if isinstance(chunk, ChatGenerationChunk) else last
+
+    def left(self, error: BaseException) -> None:
+        """Note what had arrived when the stream broke, if that is evidence of what is billed.
+
+        After a timeout the provider may not know that nobody listens.
+        """
+        kinds = {base.__name__ for cause in causes(error) for base in type(cause).__mro__}
+        if self.meter.rejected or any("Timeout" in name for name in kinds) or not self.wire.whole:
+            return
+        come = arrived(self.wire.kept, framed=self.wire.framed)
+        self.meter.usage, self.meter.final = come.usage, come.final
+        if come.events and vendor_of(self.model).writes_openly(self.model, self.out.kwargs):
+            self.meter.observed, self.meter.output_tokens, self.meter.largest = True, come.tokens, come.largest
+            self.meter.cache_ttl = cache_asked(self.out.messages, self.out.kwargs, self.model)
 
     def saw(self, chunk: Any) -> None:
         if self.answer is not None:  # events: the caller's own accumulator adds them up
@@ -57,6 +117,8 @@ class _Chunks:
         if whole is None:
             return ModelResponse()
         response = response_of(whole, self.model, whole, provider=self.provider)
+        if self.over is not None:
+            return replace(response, usage=self.over, finish="length")
         self.meter.usage = response.usage
         return response
 
@@ -86,24 +148,31 @@ class Opened(_Chunks):
         answer: Answer | None,
     ) -> None:
         out = prepared.outgoing(effect.request)
-        super().__init__(effect, out.model, answer)
-        self.span = span
-        self.attempts = prepared.attempts
+        super().__init__(effect, out, prepared, span, answer)
         self._open = partial(open_stream, out)
 
     def __iter__(self) -> Iterator[AIMessageChunk]:
         self.attempts.pause()
         chunks, again = cast("Any", self._open()), self.attempts.again
         with closing(chunks):
-            while True:
-                with AtProvider(self.meter, self.model, self.span, again):
-                    try:
-                        chunk = next(chunks)
-                    except StopIteration:
+            try:
+                while True:
+                    with self.at_provider(again):
+                        try:
+                            chunk = next(chunks)
+                        except StopIteration:
+                            return
+                    again = None  # its reader has a part of this answer
+                    self.saw(chunk)
+                    yield chunk
+                    if self.passed_the_clamp():
+                        self.wire.leave()
+                        yield self.cut(chunk)
                         return
-                again = None  # its reader has a part of this answer
-                self.saw(chunk)
-                yield chunk
+            except BaseException as error:
+                self.wire.leave()
+                self.left(error)
+                raise
 
 
 class AOpened(_Chunks):
@@ -118,21 +187,28 @@ class AOpened(_Chunks):
         answer: Answer | None,
     ) -> None:
         out = prepared.outgoing(effect.request)
-        super().__init__(effect, out.model, answer)
-        self.span = span
-        self.attempts = prepared.attempts
+        super().__init__(effect, out, prepared, span, answer)
         self._open = partial(open_stream, out)
 
     async def __aiter__(self) -> AsyncIterator[AIMessageChunk]:
         await self.attempts.apause()
         chunks, again = cast("Any", self._open()), self.attempts.again
         async with aclosing(chunks):
-            while True:
-                with AtProvider(self.meter, self.model, self.span, again):
-                    try:
-                        chunk = await anext(chunks)
-                    except StopAsyncIteration:
+            try:
+                while True:
+                    with self.at_provider(again):
+                        try:
+                            chunk = await anext(chunks)
+                        except StopAsyncIteration:
+                            return
+                    again = None  # its reader has a part of this answer
+                    self.saw(chunk)
+                    yield chunk
+                    if self.passed_the_clamp():
+                        await shielded(self.wire.aleave())
+                        yield self.cut(chunk)
                         return
-                again = None  # its reader has a part of this answer
-                self.saw(chunk)
-                yield chunk
+            except BaseException as error:
+                await shielded(self.wire.aleave())
+                self.left(error)
+                raise

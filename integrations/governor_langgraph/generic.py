@@ -48,6 +48,7 @@ __all__ = [
     "single_attempt",
     "strip_foreign",
     "with_max_output",
+    "writes_openly",
 ]
 
 FAMILY = "generic"
@@ -127,6 +128,12 @@ def with_max_output(model: BaseChatModel, kwargs: Mapping[str, Any], n: int) -> 
 @cache
 def _output_limit(client: type[BaseChatModel]) -> str | None:
     return next((name for name in OUTPUT_LIMITS if name in client.model_fields), None)
+
+
+def writes_openly(model: BaseChatModel, kwargs: Mapping[str, Any]) -> bool:
+    """No: what an unknown provider bills for a stream that nobody reads is not known."""
+    del model, kwargs
+    return False
 
 
 def mark(

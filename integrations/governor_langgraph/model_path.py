@@ -24,6 +24,7 @@ from governor_langgraph.stops import GovernorStop, stop
 from governor_langgraph.toolspec import carry_over, without_tool_use
 from governor_langgraph.usage import usage_of
 from governor_langgraph.vendors import vendor_of
+from governor_langgraph.wire import wire_var
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -37,10 +38,20 @@ if TYPE_CHECKING:
     from governor_langgraph.context import GovernedStep
     from governor_langgraph.offer import Offer
     from governor_langgraph.vendors import Failure
+    from governor_langgraph.wire import Wire
 
     Again = Callable[[BaseException, Failure], bool]
 
-__all__ = ["AtProvider", "GovernedCall", "Outgoing", "Prepared", "completion_response", "prepare", "response_of"]
+__all__ = [
+    "Again",
+    "AtProvider",
+    "GovernedCall",
+    "Outgoing",
+    "Prepared",
+    "completion_response",
+    "prepare",
+    "response_of",
+]
 
 _call, _response = maker(ModelCall), maker(ModelResponse)
 
@@ -216,10 +227,16 @@ class AtProvider:
     Never held across a `yield` of user code's stream: each `next` has its own.
     """
 
-    __slots__ = ("_again", "_line", "_span", "_taken", "meter", "model", "span")
+    __slots__ = ("_again", "_line", "_span", "_taken", "_wired", "meter", "model", "span", "wire")
 
-    def __init__(self, meter: Meter, model: BaseChatModel, span: Span, again: Again | None) -> None:
-        """`span` becomes the current one, for the spans of the client inside. `again` judges failures; None where none may be repeated."""
+    def __init__(
+        self, meter: Meter, model: BaseChatModel, span: Span, again: Again | None, wire: Wire | None = None
+    ) -> None:
+        """`span` becomes the current one, for the spans of the client inside. `again` judges failures; None where none may be repeated.
+
+        `wire` takes what a streamed answer is made of.
+        """
+        self.wire = wire
         self._again = again
         self.meter = meter
         self.model = model
@@ -228,6 +245,7 @@ class AtProvider:
     def __enter__(self) -> None:
         """The request is about to leave."""
         self._taken = model_taken.set(True)
+        self._wired = wire_var.set(self.wire)
         self._line = second_line.set(None)  # it would let every call pass until the block is left
         self._span = current_span(self.span)
         self.meter.dispatched = True
@@ -246,6 +264,7 @@ class AtProvider:
         if self._span is not None:
             otel_context.detach(self._span)
         second_line.reset(self._line)
+        wire_var.reset(self._wired)
         model_taken.reset(self._taken)
 
 

@@ -10,11 +10,13 @@ from __future__ import annotations
 import http.client
 import importlib
 import re
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 
 from governor_langgraph.context import current_step, model_taken
 from governor_langgraph.second_line import refuse_ungoverned
+from governor_langgraph.wire import tap_events, tap_response
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -55,8 +57,13 @@ def hooks() -> Iterator[tuple[Any, str, Callable[[Any], Any]]]:
             library = importlib.import_module(name)
         except ImportError:
             continue
-        yield library.Client, "send", _send
-        yield library.AsyncClient, "send", _send
+        yield library.Client, "send", partial(_send, library=library)
+        yield library.AsyncClient, "send", partial(_asend, library=library)
+    try:
+        events = importlib.import_module("botocore.eventstream")
+    except ImportError:
+        return
+    yield events.EventStream, "__init__", tap_events
 
 
 def _putrequest(original: Callable[..., None]) -> Callable[..., None]:
@@ -75,10 +82,18 @@ def _destination(connection: http.client.HTTPConnection, url: str) -> tuple[str,
     return given.hostname or tunnel or connection.host, given.path
 
 
-def _send(original: Callable[..., Any]) -> Callable[..., Any]:
+def _send(original: Callable[..., Any], *, library: Any) -> Callable[..., Any]:
     def send(self: Any, request: Any, *args: Any, **kwargs: Any) -> Any:
         _look(request.method, request.url.host, request.url.path)
-        return original(self, request, *args, **kwargs)  # for the async client, what is to be awaited
+        return tap_response(original(self, request, *args, **kwargs), library)
+
+    return send
+
+
+def _asend(original: Callable[..., Any], *, library: Any) -> Callable[..., Any]:
+    async def send(self: Any, request: Any, *args: Any, **kwargs: Any) -> Any:
+        _look(request.method, request.url.host, request.url.path)
+        return tap_response(await original(self, request, *args, **kwargs), library)
 
     return send
 

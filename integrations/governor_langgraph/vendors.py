@@ -88,6 +88,13 @@ class Vendor(Protocol):
         """Call arguments under which at most `n` output tokens are generated, whatever the instance or user code say."""
         ...
 
+    def writes_openly(self, model: BaseChatModel, kwargs: Mapping[str, Any]) -> bool:
+        """Whether a stream of this request shows all output that is billed, and ends at the provider when its reader leaves.
+
+        False where the model may reason unseen, where the provider's own tools work for it, and where nothing is known.
+        """
+        ...
+
     def mark(
         self, model: BaseChatModel, messages: Sequence[BaseMessage], kwargs: Mapping[str, Any], plan: CachePlan
     ) -> tuple[list[BaseMessage], dict[str, Any]]:

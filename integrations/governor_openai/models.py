@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import TYPE_CHECKING, Any, cast
 
 from langchain_openai import AzureChatOpenAI, ChatOpenAI
@@ -20,7 +21,7 @@ from governor_langgraph.clients import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from langchain_core.language_models import BaseChatModel
 
@@ -36,6 +37,7 @@ __all__ = [
     "price_percent",
     "single_attempt",
     "with_max_output",
+    "writes_openly",
 ]
 
 FAMILY = "openai"
@@ -131,6 +133,25 @@ def with_max_output(model: BaseChatModel, kwargs: Mapping[str, Any], n: int) -> 
             del limited[name]  # two spellings in one request are refused
         limited["extra_body"] = {key: limit if key in _LIMITS else value for key, value in extra.items()}
     return limited
+
+
+_SILENT = re.compile(r"(?:.*/)?(?:ft:)?(?:gpt-3\.5|gpt-4|chatgpt-4o)")
+"""Models that do not reason. Later ones may, and show nothing of it in a stream."""
+
+
+def writes_openly(model: BaseChatModel, kwargs: Mapping[str, Any]) -> bool:
+    """For OpenAI's and Azure's own models that do not reason, without tools of the provider's, one text answer at a time."""
+    client = cast("BaseChatOpenAI", model)
+    given = {**client.model_kwargs, **kwargs, **_extra_body(client, kwargs)}
+    tools = cast("Sequence[Any]", given.get("tools") or ())
+    hosted = any(isinstance(tool, dict) and cast("Mapping[str, Any]", tool).get("type") != "function" for tool in tools)
+    ref = model_ref(model)
+    return (
+        ref.provider in PROVIDERS
+        and _SILENT.match(ref.model) is not None
+        and "search" not in ref.model
+        and not (hosted or given.get("modalities") or given.get("audio") or given.get("web_search_options"))
+    )
 
 
 def _choices(client: BaseChatOpenAI, kwargs: Mapping[str, Any]) -> int:

@@ -92,7 +92,8 @@ class Exchange:
         answer = self._behaviour.answer(request.conversation)
         book.note(rule=answer.rule)
         ids = f"{dialect.call_id_prefix}{book.record.seq:08d}"
-        output = compose(answer.reply, limit=request.max_tokens, stops=request.stop, call_ids=ids)
+        limit = request.spec.max_output if answer.reply.ignores_limit else request.max_tokens
+        output = compose(answer.reply, limit=limit, stops=request.stop, call_ids=ids)
         return Delivery(
             draft=Draft(request=request, output=output, usage=_usage(plan, output), seq=book.record.seq),
             plan=plan,

@@ -30,6 +30,8 @@ class Reply:
 
     ``pad_to_tokens`` lengthens the text with filler that really is sent, so it is in the history from then on;
     ``reasoning_tokens`` are billed as output and shown to nobody. ``chunk_tokens`` is the size of a streamed piece;
+    ``finishes_unread`` writes and bills the whole answer even when the client leaves a stream, as some gateways do;
+    ``ignores_limit`` writes on past the request's output limit, as far as the model can.
     ``latency_ms`` passes before the response begins and ``chunk_delay_ms`` before each later chunk.
     """
 
@@ -40,6 +42,8 @@ class Reply:
     latency_ms: int = 0
     chunk_tokens: int = 8
     chunk_delay_ms: int = 0
+    finishes_unread: bool = False
+    ignores_limit: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

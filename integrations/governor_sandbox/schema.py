@@ -32,6 +32,8 @@ class ReplyRow(Strict):
     latency_ms: int | None = Field(default=None, ge=0)
     chunk_tokens: int | None = Field(default=None, ge=1)
     chunk_delay_ms: int | None = Field(default=None, ge=0)
+    finishes_unread: bool | None = None
+    ignores_limit: bool | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -47,6 +49,8 @@ class Defaults(Strict):
     latency_ms: int = Field(default=0, ge=0)
     chunk_tokens: int = Field(default=8, ge=1)
     chunk_delay_ms: int = Field(default=0, ge=0)
+    finishes_unread: bool = False
+    ignores_limit: bool = False
 
 
 class Rule(Strict):

@@ -1,6 +1,7 @@
 """Whatever is asked, used and broken off: the true cost of a call stays within what was held for it, and a limit within itself."""
 
 from dataclasses import replace
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,6 +19,8 @@ MODELS = [
     ModelRef(provider="bedrock_converse", model="us.amazon.nova-pro-v1:0"),
     ModelRef(provider="openai", model="gpt-5.4"),
 ]
+SURE = (1_000, 1_000)
+"""An estimator that counts exactly."""
 prompts = st.integers(1, 400_000)
 answers = st.one_of(st.none(), st.integers(1, 128_000))
 
@@ -59,7 +62,7 @@ def test_no_broken_call_is_settled_above_what_was_held_or_at_nothing(
     assert clamp is not None
     meter = Meter(dispatched=True, output_tokens=min(seen, clamp), usage=Usage(input=1) if reported else None)
 
-    settled = budget.broken(held, meter)
+    settled = budget.broken(held, meter, SURE)
 
     assert settled is not None
     assert all(
@@ -67,6 +70,34 @@ def test_no_broken_call_is_settled_above_what_was_held_or_at_nothing(
         for amount, hold in zip(settled, held.holds, strict=True)
         if hold.unit != "output_tokens"
     )
+
+
+@given(
+    st.sampled_from(MODELS),
+    prompts,
+    answers,
+    st.integers(0, 200_000),
+    st.sampled_from(["none", "5m", "1h"]),
+    st.tuples(st.integers(500, 4_000), st.integers(500, 4_000)),
+)
+def test_what_arrived_of_a_stream_is_never_charged_at_less_nor_beyond_what_was_held(
+    model: ModelRef, prompt: int, asked: int | None, seen: int, ttl: Any, ratios: tuple[int, int]
+) -> None:
+    budget = control(EVERYTHING)
+    held = quote(budget, request(tokens=prompt, model=model, asked=asked))
+    clamp = held.request.max_output_tokens
+    assert clamp is not None
+    meter = Meter(dispatched=True, observed=True, output_tokens=min(seen, clamp), cache_ttl=ttl)
+
+    settled = budget.broken(held, meter, ratios)
+    usage = budget.broken_usage(held, meter, ratios)
+
+    assert settled is not None
+    assert usage is not None
+    assert all(
+        amount <= hold.amount for amount, hold in zip(settled, held.holds, strict=True) if hold.unit != "output_tokens"
+    )
+    assert min(clamp, meter.output_tokens * ratios[1] // 1_000) <= usage.output <= clamp
 
 
 @given(

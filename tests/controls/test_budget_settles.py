@@ -14,6 +14,9 @@ from governor.tokens import MESSAGE_FRAMING, estimate
 from governor.usage import Usage
 from tests.controls.test_budget import EVERYTHING, RUN_USD, STEP, amounts, control, quote, request
 
+SURE = (1_000, 1_000)
+"""An estimator that counts exactly."""
+
 # --- when it does not fit
 
 
@@ -144,14 +147,14 @@ def test_what_nobody_reported_is_estimated_on_the_high_side_and_within_the_clamp
 def test_a_call_that_nobody_can_have_billed_is_given_back(meter: Meter) -> None:
     budget = control(EVERYTHING)
 
-    assert None is budget.broken(quote(budget), meter)
+    assert None is budget.broken(quote(budget), meter, SURE)
 
 
 def test_a_call_of_unknown_outcome_is_settled_at_its_worst_case() -> None:
     budget = control(EVERYTHING)
     held = quote(budget, request(asked=500))
 
-    settled = budget.broken(held, Meter(dispatched=True), 1_234)
+    settled = budget.broken(held, Meter(dispatched=True), SURE, 1_234)
 
     assert (*(hold.amount for hold in held.holds[:-1]), 1_234) == settled
 
@@ -162,7 +165,47 @@ def test_a_stream_broken_off_is_settled_at_its_worst_case_however_little_was_see
     held = quote(budget, request(asked=500))
     first = Usage(input=800, output=1)  # Anthropic reports the prompt first, and the answer only at the end
 
-    settled = budget.broken(held, Meter(dispatched=True, output_tokens=100, usage=first), 50)
+    settled = budget.broken(held, Meter(dispatched=True, output_tokens=100, usage=first), SURE, 50)
+
+    assert (*(hold.amount for hold in held.holds[:-1]), 50) == settled
+
+
+def test_a_stream_of_which_all_that_arrived_is_known_is_settled_at_that_with_a_margin() -> None:
+    budget = control(EVERYTHING)
+    held = quote(budget, request(asked=500))
+    first = Usage(input=800, output=1)
+
+    used = budget.broken_usage(
+        held, Meter(dispatched=True, observed=True, output_tokens=90, largest=10, usage=first), SURE
+    )
+
+    assert Usage(input=800, output=103, estimated=True) == used
+
+
+def test_a_stream_that_wrote_more_than_its_limit_is_owed_all_that_is_certain() -> None:
+    budget = control(EVERYTHING)
+    held = quote(budget, request(asked=500))
+
+    used = budget.broken_usage(held, Meter(dispatched=True, observed=True, output_tokens=4_000), SURE)
+
+    assert used is not None
+    assert 2_000 == used.output
+
+
+def test_the_providers_last_word_on_a_broken_stream_is_charged_as_it_is() -> None:
+    budget = control(EVERYTHING)
+    held = quote(budget, request(asked=500))
+
+    settled = budget.broken(held, Meter(dispatched=True, final=True, usage=USAGE), SURE, 50)
+
+    assert budget.amounts(held, USAGE, 50) == settled
+
+
+def test_a_policy_may_charge_every_broken_stream_at_its_worst_case() -> None:
+    budget = control(EVERYTHING, broken_streams="worst_case")
+    held = quote(budget, request(asked=500))
+
+    settled = budget.broken(held, Meter(dispatched=True, observed=True, output_tokens=90), SURE, 50)
 
     assert (*(hold.amount for hold in held.holds[:-1]), 50) == settled
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
 from governor.calls import Meter, ModelResponse
 from governor.drive import drive, drive_async, drive_stream, drive_stream_async
-from governor.effects import Effect, Flow, InvokeModel, Now, Release, Settle, ask
-from governor.ledger import Charge
+from governor.effects import Effect, Extend, Flow, InvokeModel, Now, Release, Settle, ask
+from governor.ledger import Charge, Hold, ReserveRequest, Unit
+from governor.stores.memory import MemoryStore
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterator
@@ -260,3 +262,60 @@ async def test_a_second_attempt_can_be_cancelled() -> None:
         await asyncio.wait_for(task, 5)
 
     assert ["InvokeModel", "Release", "InvokeModel"] == log
+
+
+# --- a stream keeps its lease alive
+
+
+def held_call() -> Flow[ModelResponse]:
+    return (yield from ask(InvokeModel(cast("Any", None), Meter(), "lease", 1_000, 0)))
+
+
+def test_a_stream_extends_its_lease_at_half_its_life_and_not_before() -> None:
+    times = iter([0, 499, 500, 700, 999, 1_000])
+    beats: list[Extend] = []
+
+    def perform(effect: Effect[Any]) -> Any:
+        if isinstance(effect, Extend):
+            beats.append(effect)
+            return True
+        return next(times)
+
+    assert 6 == len(list(drive_stream(held_call(), perform, lambda _: Chunks(["x"] * 6))))
+    assert [Extend("lease", 1_000, 500), Extend("lease", 1_000, 1_000)] == beats
+
+
+async def test_an_async_stream_extends_its_lease_too() -> None:
+    times = iter([499, 500])
+    beats: list[Extend] = []
+
+    async def perform(effect: Effect[Any]) -> Any:
+        if isinstance(effect, Extend):
+            beats.append(effect)
+            return True
+        return next(times)
+
+    assert ["a", "b"] == [
+        chunk async for chunk in drive_stream_async(held_call(), perform, lambda _: Chunks(["a", "b"]))
+    ]
+    assert [Extend("lease", 1_000, 500)] == beats
+
+
+def test_a_stream_outlives_the_life_that_its_lease_was_given() -> None:
+    store, now = MemoryStore(), 0
+    hold = Hold(ledger="l", unit=Unit.NANO_USD, amount=80, limit=100, budget="b", scope="run=r", written="100")
+    request = ReserveRequest(id="lease", holds=(hold,), ttl_ms=1_000, now_ms=0)
+
+    def perform(effect: Effect[Any]) -> Any:
+        nonlocal now
+        if isinstance(effect, Extend):
+            return store.extend(effect.lease, effect.ttl_ms, effect.now_ms)
+        now += 400
+        return now
+
+    store.reserve(request)
+    assert 10 == len(list(drive_stream(held_call(), perform, lambda _: Chunks(["x"] * 10))))
+
+    store.reserve(replace(request, id="other", now_ms=now))  # every reservation sweeps what is overdue
+    (balance,) = store.balances()
+    assert (0, 80) == (balance.spent, balance.reserved)

@@ -28,7 +28,7 @@ from governor.plans import Quote, ToolQuote
 from governor.policy.matchers import matches_glob
 from governor.policy.pricing import refuse_unpriced
 from governor.policy.scalars import ScalarError
-from governor.tokens import MESSAGE_FRAMING, REQUEST_FRAMING, TOOLS_PREAMBLE, estimate, estimate_message
+from governor.tokens import LEAST_RATIO, MESSAGE_FRAMING, REQUEST_FRAMING, TOOLS_PREAMBLE, estimate, estimate_message
 from governor.usage import Usage
 from governor.values import copier, maker, replace
 
@@ -56,7 +56,11 @@ MIN_OUTPUT = 256
 USEFUL_OUTPUT = 1_024
 """An answer of this length is given whole, if it fits; of what fits beyond, a quarter, so that parallel calls fit beside it."""
 OBSERVED_MARGIN = (11, 10)
-"""What governor counted of a stream itself is charged at 1.1 times: estimates may miss a little, a provider's bill does not."""
+"""What governor counted of an answer itself, by the estimator alone, is charged at 1.1 times: a provider's bill misses nothing."""
+BROKEN_MARGIN = (103, 100)
+"""Prompt and answer of a broken stream are charged at 1.03 times their counts, which are calibrated to the highest ratio seen."""
+IN_FLIGHT = 4
+"""Least output tokens that were on their way when a reader left: 50 ms at 80 tokens a second."""
 LEASE_TTL_MS = 15 * 60_000
 """Longer than any provider's own timeout of a model call. Past it a lease is charged at its worst case until its call reports."""
 
@@ -83,6 +87,7 @@ class BudgetControl:
         """Whether each attempt at a model call has to be one call of the path: some budget that is not a mere observation counts them."""
         # With `cache: off` the graph's own cache markers stay, and those may ask for the dearer hour.
         self._ttl: Literal["5m", "1h"] = "5m" if policy.context.cache.ttl == "5m" else "1h"
+        self._observes = policy.broken_streams == "observed"
         refuse_unpriced(policy, prices, error_at)
 
     def quote(self, request: ModelRequest, routed: Routed, ratio: int, now: int) -> Quote | Decision:
@@ -208,15 +213,31 @@ class BudgetControl:
                 amounts[position] = weighing.used(usage)
         return tuple(amounts)
 
-    def broken(self, quote: Quote, meter: Meter, elapsed_ms: int = 1) -> tuple[int, ...] | None:
-        """What a call that failed or was broken off is settled at: its worst case, or None when nothing can have been billed.
+    def broken(
+        self, quote: Quote, meter: Meter, ratios: tuple[int, int], elapsed_ms: int = 1
+    ) -> tuple[int, ...] | None:
+        """What a call that failed or was broken off is settled at, by evidence; None when nothing can have been billed.
 
-        What was seen of a stream is no measure: the provider is ahead of its reader, reasons unseen, and may go on after the reader
-        has left. Charging what was seen let a reader that always breaks off after a few chunks pass a limit many times over.
+        `ratios`: real tokens per 1,000 estimated ones, of prompts and of answers.
+
+        A provider's last word on usage counts as it is. What arrived of a stream counts where it is known to be all there was
+        (`Meter.observed`). Anything else is charged at its worst case: what a *reader* saw is no measure, since a provider is ahead of its
+        reader, reasons unseen, and may go on after the reader has left.
         """
+        usage = self.broken_usage(quote, meter, ratios)
+        if usage is not None:
+            return self.amounts(quote, usage, elapsed_ms)
         if not meter.dispatched or meter.rejected:
             return None
         return tuple(_settled(hold, elapsed_ms) for hold in quote.holds)
+
+    def broken_usage(self, quote: Quote, meter: Meter, ratios: tuple[int, int]) -> Usage | None:
+        """Usage of a call that broke off, as far as there is evidence; None where there is none."""
+        if not meter.dispatched or meter.rejected:
+            return None
+        if meter.final and meter.usage is not None:
+            return meter.usage
+        return self._arrived(quote, meter, ratios) if meter.observed and self._observes else None
 
     def quote_tool(self, call: ToolCall, now: int) -> ToolQuote | Decision:
         """Holds of a tool call: its count, its fee, its time. A Decision when a budget needs a scope that the run does not name."""
@@ -267,6 +288,32 @@ class BudgetControl:
             output=counted if clamp is None else min(counted, clamp),
             estimated=True,
         )
+
+    def _arrived(self, quote: Quote, meter: Meter, ratios: tuple[int, int]) -> Usage:
+        """The whole prompt, and the output that arrived or was on its way, calibrated and with its margin.
+
+        Never beyond the clamp, unless what arrived is itself: a provider that ignored the limit is owed all of it.
+        """
+        times, per = BROKEN_MARGIN
+        of_prompt, of_answer = ratios
+        underway = max(meter.largest, IN_FLIGHT)
+        counted = -(-(meter.output_tokens + underway) * of_answer * times // (1_000 * per))
+        clamp = quote.request.max_output_tokens
+        if clamp is not None:
+            counted = min(counted, max(clamp, meter.output_tokens * LEAST_RATIO // 1_000))
+        if meter.usage is not None:
+            return replace(meter.usage, output=max(counted, meter.usage.output), estimated=True)
+        prompt = min(quote.request.input_tokens, -(-quote.estimated * of_prompt * times // (1_000 * per)))
+        return replace(Usage(output=counted, estimated=True), **{self._dearest_class(quote, meter): prompt})
+
+    def _dearest_class(self, quote: Quote, meter: Meter) -> str:
+        """The class in which the provider bills the prompt at most: a cache write only where the request asked for one."""
+        if quote.rates is None or meter.cache_ttl == "none":
+            return "input"
+        rates = quote.rates.at(quote.request.input_tokens)
+        if meter.cache_ttl == "1h" and rates.cache_write_1h > max(rates.input, rates.cache_write_5m):
+            return "cache_write_1h"
+        return "cache_write_5m" if rates.cache_write_5m > rates.input else "input"
 
     def _unpriced(self, request: ModelRequest, now: int) -> Blank | Decision:
         """The holds of a model without a known price. A Decision by the first line that refuses, be it for that or for a missing scope."""
