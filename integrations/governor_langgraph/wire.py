@@ -229,7 +229,7 @@ def tap_response(response: Any, library: Any) -> Any:
     own = network is not None and extensions.get("http_version") in (b"HTTP/1.1", b"HTTP/1.0")
     plain = own and response.headers.get("content-encoding", "identity") == "identity"
     kind, base = (Tap, library.SyncByteStream) if sync else (AsyncTap, library.AsyncByteStream)
-    tap = _of(kind, base)(body, lambda: network.get_extra_info("socket"), plain=plain)
+    tap = _of(kind, base)(body, lambda: None if network is None else network.get_extra_info("socket"), plain=plain)
     response.stream = tap
     wire.taps.append(tap)
     return response

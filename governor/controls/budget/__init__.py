@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 
 from governor.calls import ModelRequest
 from governor.controls.budget.blanks import Blank, Blanks
+from governor.controls.budget.evidence import arrived
 from governor.controls.budget.grants import granted, raised
 from governor.controls.budget.lines import TOOL_UNITS, MissingScope, ledgers_of, lines
 from governor.controls.budget.rates import Rates
@@ -57,10 +58,6 @@ USEFUL_OUTPUT = 1_024
 """An answer of this length is given whole, if it fits; of what fits beyond, a quarter, so that parallel calls fit beside it."""
 OBSERVED_MARGIN = (11, 10)
 """What governor counted of an answer itself, by the estimator alone, is charged at 1.1 times: a provider's bill misses nothing."""
-BROKEN_MARGIN = (103, 100)
-"""Prompt and answer of a broken stream are charged at 1.03 times their counts, which are calibrated to the highest ratio seen."""
-IN_FLIGHT = 4
-"""Least output tokens that were on their way when a reader left: 50 ms at 80 tokens a second."""
 LEASE_TTL_MS = 15 * 60_000
 """Longer than any provider's own timeout of a model call. Past it a lease is charged at its worst case until its call reports."""
 
@@ -237,7 +234,7 @@ class BudgetControl:
             return None
         if meter.final and meter.usage is not None:
             return meter.usage
-        return self._arrived(quote, meter, ratios) if meter.observed and self._observes else None
+        return arrived(quote, meter, ratios) if meter.observed and self._observes else None
 
     def quote_tool(self, call: ToolCall, now: int) -> ToolQuote | Decision:
         """Holds of a tool call: its count, its fee, its time. A Decision when a budget needs a scope that the run does not name."""
@@ -288,32 +285,6 @@ class BudgetControl:
             output=counted if clamp is None else min(counted, clamp),
             estimated=True,
         )
-
-    def _arrived(self, quote: Quote, meter: Meter, ratios: tuple[int, int]) -> Usage:
-        """The whole prompt, and the output that arrived or was on its way, calibrated and with its margin.
-
-        Never beyond the clamp, unless what arrived is itself: a provider that ignored the limit is owed all of it.
-        """
-        times, per = BROKEN_MARGIN
-        of_prompt, of_answer = ratios
-        underway = max(meter.largest, IN_FLIGHT)
-        counted = -(-(meter.output_tokens + underway) * of_answer * times // (1_000 * per))
-        clamp = quote.request.max_output_tokens
-        if clamp is not None:
-            counted = min(counted, max(clamp, meter.output_tokens * LEAST_RATIO // 1_000))
-        if meter.usage is not None:
-            return replace(meter.usage, output=max(counted, meter.usage.output), estimated=True)
-        prompt = min(quote.request.input_tokens, -(-quote.estimated * of_prompt * times // (1_000 * per)))
-        return replace(Usage(output=counted, estimated=True), **{self._dearest_class(quote, meter): prompt})
-
-    def _dearest_class(self, quote: Quote, meter: Meter) -> str:
-        """The class in which the provider bills the prompt at most: a cache write only where the request asked for one."""
-        if quote.rates is None or meter.cache_ttl == "none":
-            return "input"
-        rates = quote.rates.at(quote.request.input_tokens)
-        if meter.cache_ttl == "1h" and rates.cache_write_1h > max(rates.input, rates.cache_write_5m):
-            return "cache_write_1h"
-        return "cache_write_5m" if rates.cache_write_5m > rates.input else "input"
 
     def _unpriced(self, request: ModelRequest, now: int) -> Blank | Decision:
         """The holds of a model without a known price. A Decision by the first line that refuses, be it for that or for a missing scope."""

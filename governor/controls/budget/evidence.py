@@ -1,0 +1,48 @@
+"""What a call that broke off is charged when what arrived of it is known to be all there was."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from governor.tokens import LEAST_RATIO
+from governor.usage import Usage
+from governor.values import replace
+
+if TYPE_CHECKING:
+    from governor.calls import Meter
+    from governor.plans import Quote
+
+__all__ = ["arrived"]
+
+BROKEN_MARGIN = (103, 100)
+"""Prompt and answer of a broken stream are charged at 1.03 times their counts, which are calibrated to the highest ratio seen."""
+IN_FLIGHT = 4
+"""Least output tokens that were on their way when a reader left: 50 ms at 80 tokens a second."""
+
+
+def arrived(quote: Quote, meter: Meter, ratios: tuple[int, int]) -> Usage:
+    """The whole prompt, and the output that arrived or was on its way, calibrated and with its margin.
+
+    Never beyond the clamp, unless what arrived is itself: a provider that ignored the limit is owed all of it.
+    """
+    times, per = BROKEN_MARGIN
+    of_prompt, of_answer = ratios
+    underway = max(meter.largest, IN_FLIGHT)
+    counted = -(-(meter.output_tokens + underway) * of_answer * times // (1_000 * per))
+    clamp = quote.request.max_output_tokens
+    if clamp is not None:
+        counted = min(counted, max(clamp, meter.output_tokens * LEAST_RATIO // 1_000))
+    if meter.usage is not None:
+        return replace(meter.usage, output=max(counted, meter.usage.output), estimated=True)
+    prompt = min(quote.request.input_tokens, -(-quote.estimated * of_prompt * times // (1_000 * per)))
+    return replace(Usage(output=counted, estimated=True), **{_dearest_class(quote, meter): prompt})
+
+
+def _dearest_class(quote: Quote, meter: Meter) -> str:
+    """The class in which the provider bills the prompt at most: a cache write only where the request asked for one."""
+    if quote.rates is None or meter.cache_ttl == "none":
+        return "input"
+    rates = quote.rates.at(quote.request.input_tokens)
+    if meter.cache_ttl == "1h" and rates.cache_write_1h > max(rates.input, rates.cache_write_5m):
+        return "cache_write_1h"
+    return "cache_write_5m" if rates.cache_write_5m > rates.input else "input"
