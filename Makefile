@@ -3,7 +3,7 @@
 #   make test      all tests, then those that meet the graph libraries with the oldest of these and on the newest Python
 #   make versions  every test with the oldest versions that are supported, and on the newest Python
 #   make check     format, lint, types, architecture, then the tests
-#   make soak      what takes long: 200 killed processes, 2,000 made-up graphs, properties with many examples
+#   make soak      what takes long: 200 killed processes, 2,000 made-up graphs, a million operations on ledgers, properties with many examples
 #   make bench     overhead of governor, without a provider (JSON=file writes its figures)
 #   make conformance   LangGraph's own test suites, bare and with every graph governed; downloads them, takes a quarter of an hour (JSON=file)
 
@@ -51,6 +51,7 @@ check: $(READY) redis
 soak: $(READY) redis
 	KILLS=200 HYPOTHESIS_PROFILE=soak $(PYTEST) $(or $(ARGS),tests/langgraph/test_kill.py tests/stores)
 	$(if $(ARGS),,$(PY) -m tests.soak.generated)
+	$(if $(ARGS),,$(PY) -m tests.soak.ledgers)
 
 bench: $(READY)
 	$(PY) -m tests.bench.overhead $(if $(JSON),--json "$(JSON)")

@@ -81,6 +81,9 @@ class Counters:
         now = request.now_ms
         self.sweep(now)
         known = self.entries.get(request.id)
+        while known is not None and known.state is LeaseState.RESERVED and known.due_ms <= now:
+            self.sweep(now)  # it had not come to this one: its call may be reserved again
+            known = self.entries.get(request.id)
         if known is not None:
             same_call(request, known.payload)
             return Lease(id=request.id, holds=known.holds, state=known.state)

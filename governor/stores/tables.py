@@ -55,7 +55,10 @@ class Tables:
         now, holds = request.now_ms, request.holds
         if now >= self._next_due_ms:
             self._sweep(db, now)
-        row = db.execute("SELECT state, holds, payload FROM leases WHERE id = ?", (request.id,)).fetchone()
+        row = db.execute("SELECT state, holds, payload, due_ms FROM leases WHERE id = ?", (request.id,)).fetchone()
+        if row and row[0] == "reserved" and row[3] <= now:
+            self._free_waiting(db, now)  # the sweep has not come to it: its call may be reserved again
+            row = None
         if row:
             same_call(request, row[2])
             return Lease(id=request.id, holds=read_holds(row[1]), state=LeaseState(row[0]))

@@ -63,6 +63,21 @@ class LeaseConformance(StoreTests):
         self.elapse(self.ttl_ms)
         assert isinstance(self.reserve("l", hold(amount=100)), Lease)
 
+    def test_a_repeated_call_that_waited_too_long_is_reserved_anew_though_older_leases_live_longer(self) -> None:
+        self.store.reserve(replace(self.request("long", hold("other/o", 5)), ttl_ms=self.ttl_ms * 100))
+        self.wait("l", hold(amount=30))
+        self.elapse(self.ttl_ms)
+        assert isinstance(self.wait("l", hold(amount=30)), Lease)
+        assert self.store.dispatch("l", self.now_ms)
+        assert {"other/o": (0, 5), "run/a": (0, 30)} == self.balances()
+
+    def test_any_of_many_calls_that_waited_too_long_may_be_reserved_again(self) -> None:
+        for number in range(100):
+            self.wait(f"l{number}", hold(amount=1))
+        self.elapse(self.ttl_ms)
+        assert isinstance(self.wait("l99", hold(amount=1)), Lease)
+        assert self.store.dispatch("l99", self.now_ms)
+
     def test_a_lease_that_is_over_is_not_dispatched(self) -> None:
         self.wait("released", hold(amount=30))
         self.release("released")

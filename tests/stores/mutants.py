@@ -1,0 +1,272 @@
+"""Ledgers that are wrong in one way each: the sources of the memory store's with one place changed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import governor.stores
+from governor.stores.contract import Store
+from governor.stores.memory import MemoryStore
+
+__all__ = ["MUTANTS", "Mutant"]
+
+FOLDER = Path(governor.stores.__file__).parent
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One change of one place, and what it makes wrong."""
+
+    wrong: str
+    module: str
+    there: str
+    instead: str
+
+    def store(self) -> Store:
+        """A memory store whose ledgers are made from the changed sources."""
+        names: dict[str, Any] = {}
+        for module in ("rates", "ledgers", "counters"):
+            text = (FOLDER / f"{module}.py").read_text()
+            if module == self.module and self.there:
+                assert text.count(self.there) == 1, f"{self.wrong}: its place has changed"
+                text = text.replace(self.there, self.instead)
+            own: dict[str, Any] = {"__name__": f"governor.stores.{module}"}
+            exec(compile(text, module, "exec"), own)
+            own |= names  # what a module takes from the one before it takes from its changed form
+            names |= {name: own[name] for name in own["__all__"]}
+        store = MemoryStore()
+        store._counters = names["Counters"]()
+        return store
+
+
+MUTANTS = (
+    Mutant(
+        "no limit is looked at",
+        "counters",
+        "        if short:\n            return short\n        alerts",
+        "        alerts",
+    ),
+    Mutant(
+        "only the last hold is looked at",
+        "counters",
+        "        short = first_shortfall(holds, counts, now)\n        while",
+        "        short = first_shortfall(holds[-1:], counts[-1:], now)\n        while",
+    ),
+    Mutant(
+        "a known id holds again",
+        "counters",
+        "        if known is not None:",
+        "        if known is not None and not now:",
+    ),
+    Mutant(
+        "a settled lease is settled again",
+        "counters",
+        "entry.state in (LeaseState.SETTLED, LeaseState.RELEASED):\n            return\n        pairs",
+        "entry.state is LeaseState.RELEASED:\n            return\n        pairs",
+    ),
+    Mutant(
+        "a released lease is settled",
+        "counters",
+        "entry.state in (LeaseState.SETTLED, LeaseState.RELEASED):\n            return\n        pairs",
+        "entry.state is LeaseState.SETTLED:\n            return\n        pairs",
+    ),
+    Mutant("a lost call is given back", "counters", "                    ledger.spent += hold.amount\n", ""),
+    Mutant(
+        "a lost call is charged and stays reserved",
+        "counters",
+        "                    ledger.reserved -= hold.amount\n",
+        "",
+    ),
+    Mutant("the limit is one higher", "ledgers", "> hold.limit + now.granted:", "> hold.limit + now.granted + 1:"),
+    Mutant("a ledger is never quite filled", "ledgers", "> hold.limit + now.granted:", ">= hold.limit + now.granted:"),
+    Mutant(
+        "a released lease is charged",
+        "counters",
+        "self._move(hold, entry.state, 0, number, now_ms)",
+        "self._move(hold, entry.state, hold.amount, number, now_ms)",
+    ),
+    Mutant(
+        "a forfeit lease is corrected twice",
+        "counters",
+        "        entry.state = LeaseState.SETTLED\n",
+        "        if entry.state is not LeaseState.FORFEIT:\n            entry.state = LeaseState.SETTLED\n",
+    ),
+    Mutant(
+        "a forfeit lease is charged beside its hold",
+        "ledgers",
+        "(charged - held, 0) if",
+        "(charged, 0) if",
+    ),
+    Mutant(
+        "a forfeit lease is given back",
+        "counters",
+        "        if entry is not None and entry.state in _OPEN:\n",
+        "        if entry is not None and entry.state in (*_OPEN, LeaseState.FORFEIT):\n",
+    ),
+    Mutant(
+        "earlier slices do not count",
+        "counters",
+        "        if not hold.earlier:\n            if ledger is None",
+        "        if True:\n            if ledger is None",
+    ),
+    Mutant(
+        "what is reserved in earlier slices does not count",
+        "counters",
+        "            sum(each.reserved for each in all_slices),",
+        "            ledger.reserved if ledger else 0,",
+    ),
+    Mutant("a rate takes back what has drained", "rates", "min(unused, lowest, level)", "min(unused, level)"),
+    Mutant("a rate gives nothing back", "rates", "min(unused, lowest, level)", "0"),
+    Mutant(
+        "a rate forgives what was used beyond the hold",
+        "rates",
+        "    if unused <= 0:\n",
+        "    if unused <= 0:\n        return bucket\n",
+    ),
+    Mutant("a rate never drains", "rates", "max(0, now_ms - bucket.at_ms) * limit)", "0)"),
+    Mutant("a hold forgets its number in the bucket", "counters", "return ledger.bucket.taken", "return 0"),
+    Mutant(
+        "a forfeit call's late settlement refunds its rate",
+        "counters",
+        "            if state is not LeaseState.FORFEIT:\n",
+        "            if state:\n",
+    ),
+    Mutant("halts are ignored", "counters", "if self.halts and (halted", "if not now and (halted"),
+    Mutant(
+        "halts are seen after limits",
+        "counters",
+        "        if self.halts and (halted",
+        "        if not first_shortfall(request.holds, [*map(self._counted, request.holds)], now) and (halted",
+    ),
+    Mutant(
+        "halts are seen before known ids",
+        "counters",
+        "        known = self.entries.get(request.id)\n",
+        "        if stopped := halt_among(request.scopes, self.halts):\n            return stopped\n"
+        "        known = self.entries.get(request.id)\n",
+    ),
+    Mutant("the last halted scope is named", "ledgers", "for scope in scopes if", "for scope in scopes[::-1] if"),
+    Mutant("a halt is not taken back", "counters", "self.halts.pop(change.subject, None)", "pass"),
+    Mutant("a grant counts twice", "counters", "+= change.amount", "+= 2 * change.amount"),
+    Mutant(
+        "a repeated change is made again",
+        "counters",
+        "        if change.id in self.adjustments:",
+        "        if not change.id:",
+    ),
+    Mutant("nothing is taken back by a grant", "counters", "+= change.amount", "+= max(0, change.amount)"),
+    Mutant("grants do not count", "ledgers", "> hold.limit + now.granted:", "> hold.limit:"),
+    Mutant(
+        "a reset forgives what is reserved",
+        "counters",
+        "ledger.spent, ledger.bucket = 0, EMPTY",
+        "ledger.spent, ledger.reserved, ledger.bucket = 0, 0, EMPTY",
+    ),
+    Mutant("a reset leaves a rate full", "counters", "ledger.spent, ledger.bucket = 0, EMPTY", "ledger.spent = 0"),
+    Mutant(
+        "what waited too long is charged",
+        "counters",
+        "        elif entry.state is LeaseState.DISPATCHED:",
+        "        elif entry.state in _OPEN:",
+    ),
+    Mutant(
+        "what waited too long stays reserved",
+        "counters",
+        "            if entry.state is LeaseState.RESERVED:\n                self._free(entry, now_ms)\n",
+        "",
+    ),
+    Mutant(
+        "nothing ever expires",
+        "counters",
+        "self._due[0][0] > now_ms:\n                break",
+        "now_ms:\n                break",
+    ),
+    Mutant(
+        "the sweep stops at its first lease for ever",
+        "counters",
+        "            self._expire(heappop(self._due)[1], now_ms)\n",
+        "            self._expire(self._due[0][1], now_ms)\n            break\n",
+    ),
+    Mutant(
+        "a lease kept alive is never looked at again",
+        "counters",
+        "            heappush(self._due, (entry.due_ms, lease))\n        elif",
+        "            pass\n        elif",
+    ),
+    Mutant(
+        "heartbeats are not heeded",
+        "counters",
+        "        if entry.state in _OPEN and entry.due_ms > now_ms:",
+        "        if entry.state is LeaseState.SETTLED and entry.due_ms > now_ms:",
+    ),
+    Mutant(
+        "a refused call holds in part",
+        "counters",
+        "            return short\n        alerts",
+        "            self._take(holds[0], now)\n            return short\n        alerts",
+    ),
+    Mutant(
+        "a charge is capped at its hold",
+        "counters",
+        "movement(state, hold.amount, amount)",
+        "movement(state, hold.amount, min(hold.amount, amount))",
+    ),
+    Mutant(
+        "a settlement frees what it charged instead of what was held",
+        "ledgers",
+        "else (charged, -held)",
+        "else (charged, -charged)",
+    ),
+    Mutant(
+        "a heartbeat wakes what is over",
+        "counters",
+        "entry.state not in _OPEN or entry.due_ms <= now_ms:\n            return False\n        entry.due_ms",
+        "now_ms < 0:\n            return False\n        entry.state = LeaseState.DISPATCHED\n        entry.due_ms",
+    ),
+    Mutant("a heartbeat shortens a lease", "counters", "max(entry.due_ms, now_ms + ttl_ms)", "now_ms + ttl_ms"),
+    Mutant(
+        "what is over is dispatched",
+        "counters",
+        "entry.state not in _OPEN or entry.due_ms <= now_ms:\n            return False\n        entry.state",
+        "now_ms < 0:\n            return False\n        entry.state",
+    ),
+    Mutant(
+        "a dispatched call is still taken for one that waits",
+        "counters",
+        "        entry.state = LeaseState.DISPATCHED\n        return True",
+        "        return True",
+    ),
+    Mutant(
+        "a call that waits is taken for one that began",
+        "counters",
+        "LeaseState.DISPATCHED if request.dispatched else LeaseState.RESERVED",
+        "LeaseState.DISPATCHED",
+    ),
+    Mutant(
+        "a settlement goes to another ledger",
+        "counters",
+        "        ledger = self.ledgers.get(hold.ledger)\n        if ledger is None:  # its",
+        "        ledger = self.ledgers.get(min(self.ledgers))\n        if ledger is None:  # its",
+    ),
+    Mutant("another call gets a known lease", "counters", "            same_call(request, known.payload)\n", ""),
+    Mutant(
+        "two holds on one ledger are looked at apart",
+        "ledgers",
+        "        taken[hold.ledger] = before + hold.amount\n",
+        "",
+    ),
+    Mutant(
+        "what is reserved is counted twice",
+        "ledgers",
+        "now.spent + now.reserved + before + hold.amount >",
+        "now.spent + 2 * now.reserved + before + hold.amount >",
+    ),
+    Mutant(
+        "a lease says it is tighter than it is",
+        "ledgers",
+        "        weight = now.spent + now.reserved\n",
+        "        weight = now.spent + now.reserved + hold.amount\n",
+    ),
+)
