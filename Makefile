@@ -5,6 +5,7 @@
 #   make check     format, lint, types, architecture, then the tests
 #   make soak      what takes long: 200 killed processes, 2,000 made-up graphs, properties with many examples
 #   make bench     overhead of governor, without a provider (JSON=file writes its figures)
+#   make bench-ledger   budgets under fan-out, broken streams, latency of the stores, beside peers (JSON=file, ARGS="--only latency")
 #   make conformance   LangGraph's own test suites, bare and with every graph governed; downloads them, takes a quarter of an hour (JSON=file)
 
 VENV ?= .venv
@@ -28,7 +29,7 @@ PYTEST = $(PY) -m pytest -n $(WORKERS) --dist loadfile --inline-snapshot=disable
 
 comma := ,
 
-.PHONY: demo test versions check soak bench conformance redis clean
+.PHONY: demo test versions check soak bench bench-ledger conformance redis clean
 .DEFAULT_GOAL := check
 
 demo: $(BASE)
@@ -55,6 +56,9 @@ soak: $(READY) redis
 bench: $(READY)
 	$(PY) -m tests.bench.overhead $(if $(JSON),--json "$(JSON)")
 
+bench-ledger: $(READY) redis
+	$(PY) -m tests.bench.ledger $(if $(JSON),--json "$(JSON)") $(ARGS)
+
 # Sets itself up in .venv-conformance with nothing but the interpreter.
 conformance:
 	@test -n "$(PYTHON)" || { echo "no Python 3.11 or newer with the venv module found: make PYTHON=/path/to/python3 conformance" >&2; exit 1; }
@@ -77,5 +81,5 @@ $(READY): $(BASE)
 	@touch $@
 
 clean:
-	rm -rf $(VENV) .venv-conformance .venv-oldest .venv-newest-python build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .venv-conformance .venv-peers .venv-oldest .venv-newest-python build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
