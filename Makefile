@@ -1,5 +1,5 @@
 # Every target sets itself up: a Python of 3.11 to 3.13, make and a package index are all it takes.
-#   make demo      run the main job, offline
+#   make demo      run the main job, offline (STORE=redis://host:6379/0: its tenant budget on that Redis)
 #   make test      all tests, then those that meet the graph libraries with the oldest of these and on the newest Python
 #   make versions  every test with the oldest versions that are supported, and on the newest Python
 #   make check     format, lint, types, architecture, then the tests
@@ -33,7 +33,7 @@ comma := ,
 .DEFAULT_GOAL := check
 
 demo: $(BASE)
-	$(VENV)/bin/governor demo
+	$(VENV)/bin/governor demo $(if $(STORE),--store "$(STORE)")
 
 test: $(READY) redis
 	$(PYTEST) $(ARGS)

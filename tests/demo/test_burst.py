@@ -1,0 +1,23 @@
+"""The tenant's budget of the demo: the same figures wherever its ledger is kept."""
+
+import pytest
+
+from examples.support_desk.burst import run_burst
+from tests.redis_server import RedisServer
+from tests.stores.places import lacking
+
+
+def test_ten_of_fifty_are_answered_and_the_budget_holds_to_the_nano_dollar() -> None:
+    burst = run_burst()
+
+    assert (10, 40) == (burst.answered, burst.refused)
+    assert burst.nano_usd <= burst.budget_nano_usd
+
+
+@pytest.mark.redis
+@pytest.mark.skipif(bool(lacking("redis")), reason=lacking("redis"))
+def test_on_redis_it_is_the_same(redis_server: RedisServer) -> None:
+    burst = run_burst(store=redis_server.url)
+
+    assert (10, 40) == (burst.answered, burst.refused)
+    assert burst.nano_usd <= burst.budget_nano_usd
