@@ -121,7 +121,7 @@ def latency(at: Addresses) -> Iterator[tuple[str, ...]]:
 def denials(at: Addresses, operations: int) -> Iterator[tuple[str, ...]]:
     """Answers that were wrong, in so many random operations."""
     for kind in at.kinds:
-        store = stores.open_store(at.fresh(kind))
+        store = stores.opened(at.fresh(kind))
         times = operations if kind == "memory" else operations // 50
         wrong, denied = stores.false_denials(store, times)
         store.close()

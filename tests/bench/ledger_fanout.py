@@ -15,9 +15,9 @@ from langchain_openai import ChatOpenAI
 from langgraph.graph import START, MessagesState, StateGraph
 
 from governor import RunStopped
-from governor.stores.opening import open_store
 from governor_langgraph import govern
 from governor_sandbox import Reply, Sandbox, Scenario
+from tests.stores.places import opened
 
 CALLS, FITS = 50, 10
 MODEL = "gpt-4.1"
@@ -75,7 +75,7 @@ def _one(app: Any, config: Any) -> None:
 
 def share(address: str, client: dict[str, Any], kind: str, asynchronous: bool, numbers: range, gate: Any) -> None:
     """What one of the processes does."""
-    store = open_store(address)
+    store = opened(address)
     app = govern(graph(f"{kind}, async" if asynchronous and kind == "raw graph" else kind, client), POLICY, store=store)
     gate.wait(60)
     run_all(app, numbers, asynchronous=asynchronous)

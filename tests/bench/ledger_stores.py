@@ -11,8 +11,8 @@ from typing import Any
 
 from governor.ledger import Charge, Lease, ReserveRequest
 from governor.stores.memory import MemoryStore
-from governor.stores.opening import open_store
 from tests.stores.killing import LEVELS, holds
+from tests.stores.places import opened
 
 TASKS = 50
 Times = list[float]
@@ -50,7 +50,7 @@ def beside_ping(address: str, times: int) -> tuple[Times, Times, Times]:
     """One reserve, one settle, one bare PING over the same kind of connection, in turn."""
     import redis
 
-    store, plain = open_store(address), redis.Redis.from_url(address)
+    store, plain = opened(address), redis.Redis.from_url(address)
     plain.ping()
     reserved, settled, pinged = list[float](), list[float](), list[float]()
     for number in range(times):
@@ -71,7 +71,7 @@ def beside_ping(address: str, times: int) -> tuple[Times, Times, Times]:
 
 async def by_tasks(address: str, times: int) -> tuple[Times, float]:
     """Fifty tasks on one loop: microseconds of each operation, and operations a second."""
-    store, taken = open_store(address), list[float]()
+    store, taken = opened(address), list[float]()
 
     async def timed(call: Any) -> None:
         begun = time.perf_counter_ns()
@@ -146,7 +146,7 @@ def _in_epoch(hold: Any, epoch: int, amount: int, limit: int) -> Any:
 
 
 def _process(address: str, name: str, times: int, gate: Any, told: Any) -> None:
-    store = open_store(address)
+    store = opened(address)
     pairs(store, f"warm-{name}", 20)
     gate.wait(60)
     told.put(pairs(store, name, times))
