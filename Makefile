@@ -1,10 +1,11 @@
 # Every target sets itself up: a Python of 3.11 to 3.13, make and a package index are all it takes.
-#   make demo      run the main job, offline
+#   make demo      run the main job, offline (STORE=redis://host:6379/0: its tenant budget on that Redis)
 #   make test      all tests, then those that meet the graph libraries with the oldest of these and on the newest Python
 #   make versions  every test with the oldest versions that are supported, and on the newest Python
 #   make check     format, lint, types, architecture, then the tests
 #   make soak      what takes long: 200 killed processes, 2,000 made-up graphs, a million operations on ledgers, properties with many examples
 #   make bench     overhead of governor, without a provider (JSON=file writes its figures)
+#   make bench-ledger   budgets under fan-out, broken streams, latency of the stores, beside peers (JSON=file, ARGS="--only latency")
 #   make conformance   LangGraph's own test suites, bare and with every graph governed; downloads them, takes a quarter of an hour (JSON=file)
 
 VENV ?= .venv
@@ -28,11 +29,11 @@ PYTEST = $(PY) -m pytest -n $(WORKERS) --dist loadfile --inline-snapshot=disable
 
 comma := ,
 
-.PHONY: demo test versions check soak bench conformance redis clean
+.PHONY: demo test versions check soak bench bench-ledger conformance redis clean
 .DEFAULT_GOAL := check
 
 demo: $(BASE)
-	$(VENV)/bin/governor demo
+	$(VENV)/bin/governor demo $(if $(STORE),--store "$(STORE)")
 
 test: $(READY) redis
 	$(PYTEST) $(ARGS)
@@ -56,6 +57,9 @@ soak: $(READY) redis
 bench: $(READY)
 	$(PY) -m tests.bench.overhead $(if $(JSON),--json "$(JSON)")
 
+bench-ledger: $(READY) redis
+	$(PY) -m tests.bench.ledger $(if $(JSON),--json "$(JSON)") $(ARGS)
+
 # Sets itself up in .venv-conformance with nothing but the interpreter.
 conformance:
 	@test -n "$(PYTHON)" || { echo "no Python 3.11 or newer with the venv module found: make PYTHON=/path/to/python3 conformance" >&2; exit 1; }
@@ -78,5 +82,5 @@ $(READY): $(BASE)
 	@touch $@
 
 clean:
-	rm -rf $(VENV) .venv-conformance .venv-oldest .venv-newest-python build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .venv-conformance .venv-peers .venv-oldest .venv-newest-python build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -38,7 +38,7 @@ def main() -> None:
         f"{len(tickets)} tickets, answered three ways against a provider emulator on loopback. No key, no network, no cost.\n"
     )
     done = _run(console, tickets)
-    stuck, burst = run_stuck(), run_burst()
+    stuck, burst = run_stuck(), run_burst(store=options.store)
     checks = check(*done, stuck, burst)
     saved = savings(done[0], done[2])
     show(console, done, saved, stuck, burst, checks)
@@ -50,6 +50,11 @@ def main() -> None:
 def _options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="governor demo", description=__doc__)
     parser.add_argument("--quick", action="store_true", help=f"only {QUICK} tickets")
+    parser.add_argument(
+        "--store",
+        metavar="ADDRESS",
+        help="keep the tenant's budget there (redis://host:6379/0); without, in an SQLite file that is gone afterwards",
+    )
     parser.add_argument(
         "--json",
         nargs="?",

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import tempfile
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import partial
+from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from langchain_core.messages import AnyMessage, HumanMessage
 from langgraph.graph import END, START, MessagesState, StateGraph
 
 from examples.support_desk.ways import frontier, provider
 from governor import RunStopped
+from governor.stores.contract import Store
+from governor.stores.opening import open_store
 from governor_langgraph import govern
 from governor_sandbox import Conversation, Reply, Scenario
 
@@ -35,12 +40,24 @@ class Burst:
     """What a refused caller reads."""
 
 
-def run_burst(runs: int = RUNS, holds: int = HOLDS) -> Burst:
-    """All runs start together, and no answer comes before every run was either sent or refused: the worst moment for a budget."""
-    crowd = _Crowd(runs)
+def run_burst(runs: int = RUNS, holds: int = HOLDS, *, store: str | None = None) -> Burst:
+    """All runs start together, and no answer comes before every run was either sent or refused: the worst moment for a budget.
+
+    The ledger is in `store`, an address, under a tenant that nobody had before; without one in an SQLite file that is gone afterwards.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        ledgers = open_store(store or f"sqlite:///{Path(folder) / 'burst.db'}")
+        try:
+            return _run(ledgers, runs, holds)
+        finally:
+            ledgers.close()
+
+
+def _run(store: Store, runs: int, holds: int) -> Burst:
+    crowd = _Crowd(runs, f"harbour-shop-{uuid4().hex[:8]}")
     with provider(Scenario.from_callable(crowd.answer)) as box:
         budget = holds * _worst_case()
-        app = govern(_graph(), policy=_policy(budget))
+        app = govern(_graph(), policy=_policy(budget), store=store)
         with ThreadPoolExecutor(runs) as pool:
             outcomes = list(pool.map(partial(crowd.ask, app), range(runs)))
         bill = box.meter.bill()
@@ -57,8 +74,9 @@ def run_burst(runs: int = RUNS, holds: int = HOLDS) -> Burst:
 class _Crowd:
     """Lets the first answer go only when every run is with the provider or refused."""
 
-    def __init__(self, runs: int) -> None:
+    def __init__(self, runs: int, tenant: str) -> None:
         self._waiting = runs
+        self._tenant = tenant
         self._changed = threading.Condition()
 
     def answer(self, conversation: Conversation) -> Reply:
@@ -72,7 +90,7 @@ class _Crowd:
     def ask(self, app: Any, number: int) -> RunStopped | None:
         """One run."""
         try:
-            app.invoke(QUESTION, _config(number))
+            app.invoke(QUESTION, _config(number, self._tenant))
         except RunStopped as refused:
             self._arrived()
             return refused
@@ -84,8 +102,8 @@ class _Crowd:
             self._changed.notify_all()
 
 
-def _config(number: int) -> Any:
-    return {"configurable": {"tenant": "harbour-shop", "user": "C-1002", "thread_id": f"board-{number}"}}
+def _config(number: int, tenant: str = "harbour-shop") -> Any:
+    return {"configurable": {"tenant": tenant, "user": "C-1002", "thread_id": f"{tenant}-board-{number}"}}
 
 
 def _graph() -> Any:

@@ -1,4 +1,4 @@
-"""Stores by the address that another process, or a command line, can be given: `memory:`, `sqlite:/file`, `redis://host:port/0`."""
+"""Stores by the address that another process, or a command line, can be given: `memory:`, `sqlite:/file` or `sqlite:////file`, `redis://host:port/0`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def opened(address: str) -> Store:
     if kind == "memory":
         return MemoryStore()
     if kind == "sqlite":
-        return SqliteStore(rest)
+        return SqliteStore(rest.removeprefix("//"))
     store: Store = importlib.import_module("governor_redis").RedisStore(address)
     return store
 

@@ -1,7 +1,7 @@
 """Workers killed with SIGKILL, at named points and at any moment, on SQLite and on a real Redis.
 
 Whatever they died of: the ledgers never say less than what the provider billed, and nothing stays reserved once the leases of the dead
-are over. A fixed sample in `make test`; `make soak` and `python -m tests.soak.kills` take more, and print what it cost.
+are over. A fixed sample in `make test`; `make soak` (KILLS=200) takes more.
 """
 
 import os
