@@ -93,7 +93,10 @@ def test_a_model_that_asks_for_tools_in_its_last_call_gets_answers_and_one_more_
     with watch() as runs:
         app.invoke(GIVEN, THREAD)
 
-    assert set() == open_calls(app.get_state(THREAD).values["messages"])
+    kept = app.get_state(THREAD).values["messages"]
+    answers = [message for message in kept if isinstance(message, ToolMessage)]
+    assert set() == open_calls(kept)
+    assert ["success", "error", "error"] == [message.status for message in answers[-3:]]
     assert 2 == sum(told(messages) for _, messages, _ in model.calls.seen)
     assert runs[0].stopped is not None
     assert "budget.exhausted" == runs[0].stopped.code
