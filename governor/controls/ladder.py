@@ -104,20 +104,28 @@ class Ladder:
         level = min(state.ladder.rung, len(self._steps))
         if state.ladder.due and self.keeps:
             level = len(self._steps)
-        return self._at(level, state.ladder)
+        return replace(self._at(level, state.ladder), base=level)
 
     def further(self, rung: Rung, short: Shortfall) -> Rung | None:
         """The next rung, for a call that does not fit; None when there is none."""
         if rung.level >= len(self._steps):
             return None
-        return self._at(rung.level + 1, LadderState(used="all but the rest", budget=short.hold.budget))
+        walked = self._at(rung.level + 1, LadderState(used="all but the rest", budget=short.hold.budget))
+        return replace(walked, base=rung.base)
 
     def moved(self, state: RunState, rung: Rung, lease: Lease, quote: Quote) -> Rung | None:
-        """The rung that a call should have been prepared for, as its lease shows; None when it was."""
+        """The rung that a call should have been prepared for, as its lease shows; None when it was.
+
+        Back up the ladder only from a last call that the run's share asked for, and whose share has fallen since (a grant, a new window):
+        else the run would end though there is enough again. Once, since what comes of it is not where the call began.
+        """
         level = self._level(rung.level, lease.used_permille)
-        if level <= rung.level:
+        again = rung.last and rung.base == rung.level and not state.ladder.due and level < rung.level
+        if level <= rung.level and not again:
             return None
-        return self._at(level, self._standing(state.ladder, level, lease, quote))
+        return replace(
+            self._at(level, self._standing(state.ladder, level, lease, quote)), base=level if again else rung.base
+        )
 
     def finished(self, state: RunState, call: ModelCall) -> Decision | None:
         """The stop of a node that has made its last call."""
@@ -145,14 +153,15 @@ class Ladder:
 
     def entered(self, rung: Rung, before: Rung, why: Shortfall | Lease) -> Decision:
         """For the trace: a call goes by rung `rung`, because its run has used so much or because it did not fit."""
-        step = self._steps[rung.level - 1]
+        back = rung.level < before.level
+        step = self._steps[(before if back else rung).level - 1]
         hold = getattr(why, "hold", None)
         budget = hold.budget if hold else getattr(why, "tightest", "")
         seen = "no room for this call" if hold else _percent(getattr(why, "used_permille", 0))
         reason = Reason(
-            code=f"ladder.{step.word}",
+            code="ladder.left" if back else f"ladder.{step.word}",
             rule=budget,
-            text=f"Budget {budget}: {seen}. The ladder's rung at {step.written} sets in: {_does(step)}.",
+            text=f"Budget {budget}: {seen}. The ladder's rung at {step.written} {'is left' if back else f'sets in: {_does(step)}'}.",
             limit=step.written,
             seen=seen,
             evidence={"rung": rung.level, "before": before.level, "budget": budget},
@@ -203,7 +212,7 @@ class Ladder:
         if self.empty:
             return state
         ladder = state.ladder
-        level = max(self._level(ladder.rung, lease.used_permille), rung.base)
+        level = self._level(ladder.rung, lease.used_permille)
         if level != ladder.rung:
             ladder = self._standing(ladder, level, lease, quote)
         if rung.last:
