@@ -29,7 +29,7 @@ from governor.plans import Quote, ToolQuote
 from governor.policy.matchers import matches_glob
 from governor.policy.pricing import refuse_unpriced
 from governor.policy.scalars import ScalarError
-from governor.tokens import LEAST_RATIO, MESSAGE_FRAMING, REQUEST_FRAMING, TOOLS_PREAMBLE, estimate, estimate_message
+from governor.tokens import MESSAGE_FRAMING, REQUEST_FRAMING, TOOLS_PREAMBLE, estimate, estimate_message
 from governor.usage import Usage
 from governor.values import copier, maker, replace
 
