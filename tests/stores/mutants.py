@@ -195,8 +195,8 @@ MUTANTS = (
     Mutant(
         "nothing ever expires",
         "counters",
-        "self._due[0][0] > now_ms:\n                break",
-        "now_ms:\n                break",
+        "            self._expire(heappop(self._due)[1], now_ms)\n",
+        "            heappop(self._due)\n",
     ),
     Mutant(
         "the sweep stops at its first lease for ever",
