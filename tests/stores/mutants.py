@@ -79,8 +79,18 @@ MUTANTS = (
         "                    ledger.reserved -= hold.amount\n",
         "",
     ),
-    Mutant("the limit is one higher", "ledgers", "> hold.limit + now.granted:", "> hold.limit + now.granted + 1:"),
-    Mutant("a ledger is never quite filled", "ledgers", "> hold.limit + now.granted:", ">= hold.limit + now.granted:"),
+    Mutant(
+        "the limit is one higher",
+        "ledgers",
+        "hold.amount > hold.limit + now.granted - hold.kept",
+        "hold.amount > hold.limit + now.granted - hold.kept + 1",
+    ),
+    Mutant(
+        "a ledger is never quite filled",
+        "ledgers",
+        "hold.amount > hold.limit + now.granted - hold.kept",
+        "hold.amount >= hold.limit + now.granted - hold.kept",
+    ),
     Mutant(
         "a released lease is charged",
         "counters",
@@ -143,9 +153,9 @@ MUTANTS = (
     Mutant(
         "halts are seen before known ids",
         "counters",
-        "        known = self.entries.get(request.id)\n",
-        "        if stopped := halt_among(request.scopes, self.halts):\n            return stopped\n"
-        "        known = self.entries.get(request.id)\n",
+        "        self.sweep(now)\n        known",
+        "        self.sweep(now)\n        if stopped := halt_among(request.scopes, self.halts):\n            return stopped\n"
+        "        self.sweep(now)\n        known",
     ),
     Mutant("the last halted scope is named", "ledgers", "for scope in scopes if", "for scope in scopes[::-1] if"),
     Mutant("a halt is not taken back", "counters", "self.halts.pop(change.subject, None)", "pass"),
@@ -157,7 +167,12 @@ MUTANTS = (
         "        if not change.id:",
     ),
     Mutant("nothing is taken back by a grant", "counters", "+= change.amount", "+= max(0, change.amount)"),
-    Mutant("grants do not count", "ledgers", "> hold.limit + now.granted:", "> hold.limit:"),
+    Mutant(
+        "grants do not count",
+        "ledgers",
+        "hold.amount > hold.limit + now.granted - hold.kept",
+        "hold.amount > hold.limit - hold.kept",
+    ),
     Mutant(
         "a reset forgives what is reserved",
         "counters",
@@ -180,8 +195,8 @@ MUTANTS = (
     Mutant(
         "nothing ever expires",
         "counters",
-        "self._due[0][0] > now_ms:\n                break",
-        "now_ms:\n                break",
+        "            self._expire(heappop(self._due)[1], now_ms)\n",
+        "            heappop(self._due)\n",
     ),
     Mutant(
         "the sweep stops at its first lease for ever",

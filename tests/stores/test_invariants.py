@@ -40,6 +40,7 @@ def test_a_store_made_from_unchanged_sources_follows_the_model() -> None:
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.wrong)
 def test_a_spoilt_store_is_found_out(mutant: Mutant) -> None:
+    mutant.store()  # that its place in the sources is still there is no finding of the machine's
     with pytest.raises((AssertionError, KeyError)):
         run_state_machine_as_test(
             machine(mutant.store),
