@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 from contextlib import suppress
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, cast
@@ -83,6 +84,8 @@ class _Kept:
         """Close the connection for reading, so that what it holds can be read without waiting. False when it cannot be reached."""
         if self.ended:
             return self._plain
+        if sys.platform != "linux":  # BSD's systems throw away what a socket holds when it is closed for reading
+            return False
         held = self._connection() if self._plain else None
         if held is None:
             return False
