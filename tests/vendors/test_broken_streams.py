@@ -207,7 +207,8 @@ def test_a_provider_that_ignores_the_limit_is_left_and_owed_all_that_it_wrote(fa
 async def test_a_cancelled_stream_is_recorded_at_no_less_than_its_bill(family: str) -> None:
     with Sandbox(Scenario.always("", pad_to_tokens=480)) as box:
         # ChatOpenAI waits for each chunk with `asyncio.wait_for`, which on Python 3.11 may swallow a cancellation
-        bench = Bench(box, family, **({"stream_chunk_timeout": None} if family == OPENAI else {}))
+        client: dict[str, Any] = {"stream_chunk_timeout": None} if family == OPENAI else {}
+        bench = Bench(box, family, **client)
         box.fault(Fault(kind="timeout", after_chunks=9))
         task = asyncio.ensure_future(bench.slow.ainvoke({"messages": [HumanMessage(PROMPT)]}))
         await bench.begun.wait()
