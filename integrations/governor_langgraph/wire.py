@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 from contextlib import suppress
 from contextvars import ContextVar
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
@@ -83,6 +85,8 @@ class _Kept:
         """Close the connection for reading, so that what it holds can be read without waiting. False when it cannot be reached."""
         if self.ended:
             return self._plain
+        if sys.platform != "linux":  # BSD's systems throw away what a socket holds when it is closed for reading
+            return False
         held = self._connection() if self._plain else None
         if held is None:
             return False
@@ -225,14 +229,18 @@ def tap_response(response: Any, library: Any) -> Any:
     if not (sync or isinstance(body, library.AsyncByteStream)):
         return response
     extensions = response.extensions
-    network: Any = extensions.get("network_stream")
+    network = extensions.get("network_stream")
     own = network is not None and extensions.get("http_version") in (b"HTTP/1.1", b"HTTP/1.0")
     plain = own and response.headers.get("content-encoding", "identity") == "identity"
     kind, base = (Tap, library.SyncByteStream) if sync else (AsyncTap, library.AsyncByteStream)
-    tap = _of(kind, base)(body, lambda: None if network is None else network.get_extra_info("socket"), plain=plain)
+    tap = _of(kind, base)(body, partial(_socket_of, network), plain=plain)
     response.stream = tap
     wire.taps.append(tap)
     return response
+
+
+def _socket_of(network: Any) -> Any:
+    return network.get_extra_info("socket")
 
 
 _made: dict[tuple[type, type], type] = {}
