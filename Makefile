@@ -5,6 +5,7 @@
 #   make check     format, lint, types, architecture, then the tests
 #   make soak      what takes long: 200 killed processes, 2,000 made-up graphs, a million operations on ledgers, properties with many examples
 #   make bench     overhead of governor, without a provider (JSON=file writes its figures)
+#   make bench-loops   loop detectors on labelled runs (CORPUS=dir, JSON=file)
 #   make bench-ledger   budgets under fan-out, broken streams, latency of the stores, beside peers (JSON=file, ARGS="--only latency")
 #   make conformance   LangGraph's own test suites, bare and with every graph governed; downloads them, takes a quarter of an hour (JSON=file)
 
@@ -29,7 +30,7 @@ PYTEST = $(PY) -m pytest -n $(WORKERS) --dist loadfile --inline-snapshot=disable
 
 comma := ,
 
-.PHONY: demo test versions check soak bench bench-ledger conformance redis clean
+.PHONY: demo test versions check soak bench bench-ledger bench-loops conformance redis clean
 .DEFAULT_GOAL := check
 
 demo: $(BASE)
@@ -56,6 +57,10 @@ soak: $(READY) redis
 
 bench: $(READY)
 	$(PY) -m tests.bench.overhead $(if $(JSON),--json "$(JSON)")
+
+bench-loops: $(READY)
+	@test -n "$(CORPUS)" || { echo "name the folder of labelled runs: make bench-loops CORPUS=dir" >&2; exit 1; }
+	$(PY) -m tests.bench.loops --corpus "$(CORPUS)" $(if $(JSON),--json "$(JSON)")
 
 bench-ledger: $(READY) redis
 	$(PY) -m tests.bench.ledger $(if $(JSON),--json "$(JSON)") $(ARGS)

@@ -1,0 +1,1 @@
+"""Loop detection, measured on labelled runs: `make bench-loops CORPUS=dir`."""

@@ -1,0 +1,97 @@
+"""governor's loop control as the benchmark sees it: driven step by step as the path drives it, with the fields of a step and no more."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from governor.calls import (
+    History,
+    Message,
+    ModelCall,
+    ModelRef,
+    ModelResponse,
+    RunRef,
+    StepRef,
+    ToolCall,
+    ToolResult,
+    ToolUse,
+)
+from governor.controls.loop import Loop
+from governor.policy.schema import Policy
+from governor.runs import RunState
+from tests.bench.loops.anchors import HARD, NUDGE, Detector
+from tests.bench.loops.corpus import Step
+
+__all__ = ["Ours"]
+
+_MODEL = ModelRef(provider="any", model="any")
+_STEP_MS = 5_000
+"""The corpus has no times: a step takes as long as an answer and a tool do."""
+_CONTROL = Loop(Policy.model_validate({"governor": 1, "name": "bench"}))
+
+
+class Ours(Detector):
+    """The loop control under a policy that says nothing about loops."""
+
+    def __init__(self, control: Loop = _CONTROL) -> None:
+        self._control, self._state = control, RunState()
+        self._now = self._turn = 0
+        self._messages: list[Message] = [self._message("user", "task")]
+        self._par: int | None = None
+
+    def see(self, step: Step) -> int:
+        self._now += _STEP_MS
+        level = self._called(step) if step.kind == "tool" else self._said(step)
+        if step.user_after:
+            self._messages.append(self._message("user", f"reply {len(self._messages)}"))
+        return level
+
+    def _called(self, step: Step) -> int:
+        """A model call that asks for a tool, unless it is a branch of the turn before, and the call itself."""
+        use = ToolUse(id=f"c{step.i}", name=str(step.name), args=dict(step.args or {}))
+        level = 0
+        if step.par is None or step.par == 0 or self._par is None:
+            level = self._model(step, step.text, (use,))
+        self._par = step.par
+        call = ToolCall(step=self._step(step), name=str(step.name), args=dict(step.args or {}), id=use.id)
+        admission = self._control.admit_tool(self._state, call, self._now)
+        if admission.decision.refuses:
+            self._state = self._control.observe_block(self._state, call, admission)
+            return HARD
+        result = ToolResult(text=step.result or "", failed=False)
+        self._state = self._control.observe_tool(self._state, call, result, self._now)
+        return max(level, NUDGE if self._state.loop.note else 0)
+
+    def _said(self, step: Step) -> int:
+        level = self._model(step, step.text, ())
+        return max(level, NUDGE if self._state.loop.note else 0)
+
+    def _model(self, step: Step, text: str, uses: tuple[ToolUse, ...]) -> int:
+        messages = list(self._messages)
+        history = History(messages=messages, cumulative=[1] * len(messages), index={})
+        call = ModelCall(step=self._step(step), ordinal=step.i, history=history, model=_MODEL)
+        admission = self._control.admit_model(self._state, call, self._now)
+        if admission.decision.refuses:
+            return HARD
+        self._state = replace(self._state, loop=replace(self._state.loop, note=None))
+        response = ModelResponse(text=text, tool_uses=uses)
+        self._state = self._control.observe_model(self._state, call, response, self._now)
+        self._messages.append(self._message("assistant", text))
+        return 0
+
+    def _step(self, step: Step) -> StepRef:
+        return StepRef(
+            run=_RUN,
+            node=step.agent,
+            path=step.agent,
+            ns=step.ns or f"{step.agent}:{step.i}",
+            depth=int(step.ns is not None),
+        )
+
+    def _message(self, role: Any, text: str) -> Message:
+        self._turn += 1
+        return Message(key=f"m{self._turn}", role=role, text=text, tokens=1)
+
+
+_RUN = RunRef(id="bench")
