@@ -18,6 +18,11 @@ local function says(code, ...)
 end
 
 local before = redis.call('HGET', LEASES, id)
+-- A call that waited too long is over, however many others are: its id may be reserved again.
+while before and string.sub(before, 1, 1) == 'R' and struct.unpack('<d', before, 2) <= now and next_sweep <= now do
+  next_sweep = swept(next_sweep)
+  before = redis.call('HGET', LEASES, id)
+end
 if before then
   local body = unpacked(before)
   if payload ~= '' and body[1] ~= '' and payload ~= body[1] then return says(5) end
