@@ -110,6 +110,8 @@ class Change(Effect[T]):
     apply: Callable[[RunState], tuple[RunState, T]]
     later: bool = False
     """Whether a store across a network may write it with the run's next operation (see `Store.change`)."""
+    past: bool = False
+    """Whether it only says what has happened. Such a change never ends anything: a store that is lost misses it, and the answer is None."""
 
 
 @cheap
@@ -124,6 +126,8 @@ class Reserve(Effect[Lease | Refusal]):
     holds: tuple[Hold, ...]
     ttl_ms: int
     now_ms: int
+    path: str = ""
+    """The node whose call it is, for the trace."""
 
 
 @cheap

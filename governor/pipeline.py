@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from governor.approving import access, by_a_person, use_approval
-from governor.calls import Meter
+from governor.calls import Meter, ModelResponse
 from governor.degrading import refuse_tool
 from governor.effects import NOW, Calibration, Change, Counted, Flow, InvokeModel, InvokeTool, Keep, ask
 from governor.ledger import Shortfall
@@ -25,10 +25,19 @@ from governor.record import (
     record_model,
     record_tool,
 )
-from governor.reserving import admit, refuse, refuse_again, release_or_settle, reserve_model, reserve_tool, settle
+from governor.reserving import (
+    admit,
+    refuse,
+    refuse_again,
+    release_or_settle,
+    reserve_model,
+    reserve_tool,
+    settle,
+    unless_answered,
+)
 
 if TYPE_CHECKING:
-    from governor.calls import ModelCall, ModelResponse, StepRef, ToolCall, ToolResult
+    from governor.calls import ModelCall, StepRef, ToolCall, ToolResult
     from governor.controls import Controls
     from governor.decisions import Decision
     from governor.plans import Routed
@@ -51,7 +60,7 @@ def step_entry(step: StepRef, controls: Controls) -> Flow[None]:
 
 def step_exit(step: StepRef, controls: Controls) -> Flow[None]:
     """A node has ended for good (neither interrupted nor to be retried): its namespace may be forgotten."""
-    yield from ask(Change(step.run, lambda state: (controls.limits.leave(state, step), None)))
+    yield from ask(Change(step.run, lambda state: (controls.limits.leave(state, step), None), past=True))
 
 
 def model_call(call: ModelCall, controls: Controls) -> Flow[ModelResponse]:
@@ -75,6 +84,7 @@ def model_call(call: ModelCall, controls: Controls) -> Flow[ModelResponse]:
         yield from refuse(step, ended)
     chosen, rung, attempt = controls.route.choose(state, call), controls.ladder.rung(state), 0
     full: Routed | None = None
+    answered: ModelResponse | None = None
     while True:
         attempt += 1
         routed = full or (controls.route.lowered(state, call, chosen, rung.lower) if rung.lower else chosen)
@@ -84,9 +94,10 @@ def model_call(call: ModelCall, controls: Controls) -> Flow[ModelResponse]:
         yield from admit(step, viewed.decision)
         request = controls.order.arrange(state, call, routed, viewed, note=admission.note, rung=rung)
 
-        reserved = yield from reserve_model(
-            request, routed, controls, now, ratio=ratio, state=state, attempt=attempt, rung=rung
-        )
+        reserving = reserve_model(request, routed, controls, now, ratio=ratio, state=state, attempt=attempt, rung=rung)
+        reserved = yield from unless_answered(reserving, answered)
+        if isinstance(reserved, ModelResponse):
+            return reserved
         if isinstance(reserved, Rung):
             rung = reserved
             full = None
@@ -114,16 +125,11 @@ def model_call(call: ModelCall, controls: Controls) -> Flow[ModelResponse]:
 
         judged = controls.route.judge(state, quote.request, response)
         yield from record_model(quote, routed, viewed, usage, response, judged)
-        state = yield from ask(
-            Change(
-                step.run,
-                after_model(controls, (quote, lease, rung), viewed, usage, response, judged, now),
-                later=True,
-            )
-        )
-        if judged.again is None:
+        after = after_model(controls, (quote, lease, rung), viewed, usage, response, judged, now)
+        known = yield from ask(Change(step.run, after, later=True, past=True))
+        if judged.again is None or known is None:
             return response
-        chosen, now = judged.again, ended
+        state, chosen, now, answered = known, judged.again, ended, response
 
 
 def tool_call(call: ToolCall, controls: Controls, judged: Decision | None = None) -> Flow[ToolResult]:
@@ -162,10 +168,10 @@ def tool_call(call: ToolCall, controls: Controls, judged: Decision | None = None
         yield from release_or_settle(step, lease, amounts, ended)
         yield from record_failed_tool(call, quote, billed=amounts is not None)
         if once and meter.rejected:
-            yield from ask(Change(step.run, lambda before: (controls.access.unused(before, call), None)))
+            yield from ask(Change(step.run, lambda before: (controls.access.unused(before, call), None), past=True))
         raise
     ended = yield from ask(NOW)
     yield from settle(step, lease, controls.budget.tool_amounts(quote, ended - now), ended)
     yield from record_tool(call, result, quote)
-    yield from ask(Change(step.run, after_tool(controls, call, result, ended), later=True))
+    yield from ask(Change(step.run, after_tool(controls, call, result, ended), later=True, past=True))
     return result

@@ -61,8 +61,11 @@ def after_model(
     response: ModelResponse,
     judged: Judgement,
     now: int,
-) -> Callable[[RunState], tuple[RunState, RunState]]:
-    """The change that a finished model call makes: loop state, routing signals, its rung, and the lane with what is cached now."""
+) -> Callable[[RunState], tuple[RunState, RunState | None]]:
+    """The change that a finished model call makes: loop state, routing signals, its rung, and the lane with what is cached now.
+
+    It answers the state; None comes of a store that is lost.
+    """
     quote, lease, rung = reserved
     request = quote.request
     lane = _left(
@@ -73,7 +76,7 @@ def after_model(
         previous_last=request.call.history.messages[-1].key if request.call.history.messages else None,
     )
 
-    def apply(state: RunState) -> tuple[RunState, RunState]:
+    def apply(state: RunState) -> tuple[RunState, RunState | None]:
         state = controls.loop.observe_model(state, request.call, response, now)
         state = controls.route.observe_model(state, request, judged)
         state = controls.ladder.observe(state, request.call, rung, lease, quote, response)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 from governor.controls.budget.texts import breached
 from governor.decisions import Decision, Reason, Verdict
 from governor.degrading import rung_after
 from governor.effects import Change, Decided, Flow, Release, Reserve, Settle, Turn, ask
-from governor.errors import CallDenied, RunStopped
+from governor.errors import CallDenied, Refused, RunStopped
 from governor.ledger import Charge, Halted, Lease, Shortfall, Unit
 from governor.pacing import paced
 from governor.plans import NO_RUNG
@@ -19,7 +19,7 @@ from governor.values import maker, replace
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from governor.calls import ModelRequest, StepRef, ToolCall
+    from governor.calls import ModelRequest, ModelResponse, StepRef, ToolCall
     from governor.controls import Controls
     from governor.ledger import Hold, Refusal
     from governor.plans import Quote, Routed, Rung, ToolQuote
@@ -35,7 +35,10 @@ __all__ = [
     "reserve_tool",
     "settle",
     "stopped_by",
+    "unless_answered",
 ]
+
+T = TypeVar("T")
 
 _charge = maker(Charge)
 
@@ -62,7 +65,7 @@ def refuse(step: StepRef, decision: Decision) -> Flow[NoReturn]:
     if decision.verdict is not Verdict.STOP:
         raise CallDenied(reason, policy_hash=step.run.policy_hash)
     stopped = stopped_by(reason, step)
-    yield from ask(Change(step.run, lambda state: (replace(state, stopped=state.stopped or stopped), None)))
+    yield from ask(Change(step.run, lambda state: (replace(state, stopped=state.stopped or stopped), None), past=True))
     raise RunStopped(reason, policy_hash=step.run.policy_hash)
 
 
@@ -140,6 +143,16 @@ def reserve_model(
     return quote, (yield from _granted(step, lease, controls))
 
 
+def unless_answered(reserving: Flow[T], answer: ModelResponse | None) -> Flow[T | ModelResponse]:
+    """What `reserving` gets, or the answer there is already: a better one that cannot be paid for does not undo one that was."""
+    try:
+        return (yield from reserving)
+    except Refused:
+        if answer is None:
+            raise
+        return answer
+
+
 def _lower(
     request: ModelRequest, routed: Routed, short: Shortfall, controls: Controls, state: RunState
 ) -> Routed | None:
@@ -215,4 +228,4 @@ def _granted(step: StepRef, answer: Lease | Refusal, controls: Controls) -> Flow
 
 
 def _take(step: StepRef, key: str, holds: tuple[Hold, ...], controls: Controls, now: int) -> Flow[Lease | Refusal]:
-    return (yield from ask(Reserve(step.run, key, holds, controls.budget.lease_ttl_ms, now)))
+    return (yield from ask(Reserve(step.run, key, holds, controls.budget.lease_ttl_ms, now, step.path)))

@@ -6,6 +6,7 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, Any
 
+from governor import storing
 from governor.controls import Controls
 from governor.effects import (
     Approve,
@@ -27,29 +28,24 @@ from governor.effects import (
     Turn,
     Wait,
 )
-from governor.errors import LeaseConflict
 from governor.ids import Ids
-from governor.ledger import Lease, ReserveRequest
+from governor.losing import Losses
 from governor.pacing import Lineup
 from governor.prices import PriceBook
 from governor.stores.memory import MemoryStore
 from governor.stores.opening import address_of, open_store
 from governor.telemetry import Telemetry
 from governor.tokens import Calibrations
-from governor.values import maker
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
     from opentelemetry.trace import Span
 
-    from governor.ledger import Refusal
     from governor.policy.load import LoadedPolicy
     from governor.stores.contract import Store
 
 __all__ = ["Runtime"]
-
-_reservation = maker(ReserveRequest)
 
 
 def _wall_clock_ms() -> int:
@@ -95,6 +91,7 @@ class Runtime:
         self.new_id = new_id or Ids()
         self.sleep, self.sleep_async = sleep, sleep_async
         self.lineup = Lineup()
+        self.losses = Losses(policy.policy, self.telemetry)
         self.calibrations = Calibrations()
 
     def under(self, policy: LoadedPolicy) -> Runtime:
@@ -129,7 +126,7 @@ class Runtime:
         """The async twin of `perform`."""
         kind = type(effect)
         if (stored := _STORED_ASYNC.get(kind)) is not None:
-            return await stored(self, effect)
+            return await stored(self, effect, span)
         if (do := _HERE.get(kind)) is not None:
             return do(self, effect, span)
         return await invoke(_called(effect))
@@ -142,43 +139,6 @@ def _called(effect: Effect[Any]) -> InvokeModel | InvokeTool | Approve:
     raise TypeError(message)
 
 
-def _wanted(runtime: Runtime, effect: Reserve, key: str | None = None) -> ReserveRequest:
-    """The request. Its payload is new each time: what repeats an id with another one is not the same attempt sent twice."""
-    run = effect.run
-    return _reservation(
-        id=key or effect.key,
-        holds=effect.holds,
-        ttl_ms=effect.ttl_ms,
-        now_ms=effect.now_ms,
-        payload=runtime.new_id(),
-        scopes=run.names,
-        run=run.id,
-    )
-
-
-def _reserve(runtime: Runtime, effect: Reserve) -> Lease | Refusal:
-    store = runtime.store
-    if not effect.holds:
-        return store.halted(effect.run.names) or _NO_LEASE
-    try:
-        return store.reserve(_wanted(runtime, effect))
-    except LeaseConflict:  # the store forgot how far the run had counted, or two workers run one step
-        return store.reserve(_wanted(runtime, effect, f"{effect.key}+{runtime.new_id()}"))
-
-
-async def _areserve(runtime: Runtime, effect: Reserve) -> Lease | Refusal:
-    store = runtime.store
-    if not effect.holds:
-        return await store.ahalted(effect.run.names) or _NO_LEASE
-    try:
-        return await store.areserve(_wanted(runtime, effect))
-    except LeaseConflict:
-        return await store.areserve(_wanted(runtime, effect, f"{effect.key}+{runtime.new_id()}"))
-
-
-_NO_LEASE = Lease(id="", holds=())
-
-
 def _wait(runtime: Runtime, effect: Wait) -> bool:
     try:
         asyncio.get_running_loop()
@@ -188,7 +148,8 @@ def _wait(runtime: Runtime, effect: Wait) -> bool:
     return False
 
 
-async def _await(runtime: Runtime, effect: Wait) -> bool:
+async def _await(runtime: Runtime, effect: Wait, span: Span) -> bool:
+    del span
     await runtime.sleep_async(effect.ms / 1_000)
     return True
 
@@ -202,25 +163,25 @@ _HERE: Mapping[type[Effect[Any]], Callable[[Runtime, Any, Span], Any]] = {
     ),
     Decided: lambda runtime, effect, span: runtime.telemetry.decided(span, effect.step, effect.decision),
     Measured: lambda runtime, effect, span: runtime.telemetry.measured(span, effect.attributes),
-    Change: lambda runtime, effect, span: runtime.store.change(effect.run.id, effect.apply, later=effect.later),
-    Reserve: lambda runtime, effect, span: _reserve(runtime, effect),
-    Extend: lambda runtime, effect, span: runtime.store.extend(effect.lease, effect.ttl_ms, effect.now_ms),
-    Settle: lambda runtime, effect, span: runtime.store.settle(effect.charge),
-    Release: lambda runtime, effect, span: runtime.store.release(effect.lease, effect.now_ms),
-    Keep: lambda runtime, effect, span: runtime.store.keep(effect.run.id, effect.handle, effect.text),
+    Change: storing.change,
+    Reserve: storing.reserve,
+    Extend: storing.extend,
+    Settle: storing.settle,
+    Release: storing.settle,
+    Keep: storing.keep,
     Turn: lambda runtime, effect, span: runtime.lineup.turn(
         effect.hold, effect.now_ms, effect.retry_ms, effect.until_ms
     ),
     Wait: lambda runtime, effect, span: _wait(runtime, effect),
 }
 """Effects that do not touch the graph."""
-_STORED_ASYNC: Mapping[type[Effect[Any]], Callable[[Runtime, Any], Awaitable[Any]]] = {
-    Change: lambda runtime, effect: runtime.store.achange(effect.run.id, effect.apply, later=effect.later),
-    Reserve: _areserve,
-    Extend: lambda runtime, effect: runtime.store.aextend(effect.lease, effect.ttl_ms, effect.now_ms),
-    Settle: lambda runtime, effect: runtime.store.asettle(effect.charge),
-    Release: lambda runtime, effect: runtime.store.arelease(effect.lease, effect.now_ms),
-    Keep: lambda runtime, effect: runtime.store.akeep(effect.run.id, effect.handle, effect.text),
+_STORED_ASYNC: Mapping[type[Effect[Any]], Callable[[Runtime, Any, Span], Awaitable[Any]]] = {
+    Change: storing.achange,
+    Reserve: storing.areserve,
+    Extend: storing.aextend,
+    Settle: storing.asettle,
+    Release: storing.asettle,
+    Keep: storing.akeep,
     Wait: _await,
 }
 """Those of them that wait: for a store, or for room in a rate."""

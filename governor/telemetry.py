@@ -78,6 +78,13 @@ class Telemetry:
             "governor.breach", "{call}", "Calls billed beyond what was held for them, by budget."
         )
 
+        self._lost = meter.create_counter(
+            "governor.store_lost", "{operation}", "Store operations that failed, by kind."
+        )
+        self._unsettled = meter.create_up_down_counter(
+            "governor.unsettled", "{charge}", "Charges of finished calls that wait for their store."
+        )
+
     def under(self, policy: LoadedPolicy) -> Telemetry:
         """The same for another policy: it names what it reports by that one's hash."""
         return Telemetry(policy, self._tracer if self._own_tracer else None)
@@ -165,6 +172,14 @@ class Telemetry:
             attributes.update({f"governor.reason.{key}": value for key, value in optional.items() if value is not None})
             attributes.update({f"governor.evidence.{key}": value for key, value in reason.evidence.items()})
         span.add_event("governor.decision", attributes)
+
+    def store_lost(self, operation: str) -> None:
+        """A store did not answer."""
+        self._lost.add(1, {"operation": operation})
+
+    def unsettled(self, change: int) -> None:
+        """So many more charges wait for their store (negative: fewer)."""
+        self._unsettled.add(change)
 
     def measured(self, span: Span, facts: Callable[[], Mapping[str, Value]]) -> None:
         """Facts of a finished call: attributes on its span, and the metrics that come of them."""

@@ -101,6 +101,9 @@ def _about_policy(loaded: LoadedPolicy) -> Iterator[_Spoken]:
     if "broken_streams" in policy.model_fields_set:
         costs = "what had arrived" if policy.broken_streams == "observed" else "all that it could have become"
         yield "policy", ("broken_streams",), None, f"A stream that its reader leaves is charged at {costs}."
+    if "on_store_loss" in policy.model_fields_set:
+        goes = "the run is stopped" if policy.on_store_loss == "refuse" else "calls go on unmetered, each with an alarm"
+        yield "policy", ("on_store_loss",), None, f"When the store does not answer, {goes}."
     if "on_policy_change" in policy.model_fields_set:
         goes_on = {
             "adopt": "under the new one, which judges its pending tool calls again",

@@ -71,6 +71,7 @@ def tighten(parent: Policy, child: Policy) -> tuple[Policy, tuple[Loosening, ...
         "on_exhausted": merge.ranked(("on_exhausted",), _EXHAUSTED),
         "broken_streams": merge.ranked(("broken_streams",), ("observed", "worst_case"), even_unset=True),
         "on_policy_change": merge.ranked(("on_policy_change",), _CHANGED),
+        "on_store_loss": merge.ranked(("on_store_loss",), ("open", "refuse"), even_unset=True),
         "rates": _rates(merge, parent.rates, child.rates),
         "tools": merged_tools(merge, parent.tools, child.tools),
         "nodes": merged_nodes(merge, parent.nodes, child.nodes),

@@ -137,6 +137,12 @@ class Policy(Section):
     `adopt`: it goes on under this one, which judges pending tool calls again. `pin`: it goes on under the one that it began under,
     which is kept with the run. `ask`: a person decides before anything runs.
     """
+    on_store_loss: Literal["refuse", "open"] = "refuse"
+    """When the store of budgets and runs does not answer.
+
+    `refuse`: a run that would make a call is stopped, and can be resumed. `open`: calls go on unmetered, each with an alarm in the trace.
+    An answer that was paid for is returned either way. Under `mode: observe` nothing is refused.
+    """
     rates: tuple[Rate, ...] = ()
     """Paces that tiers must keep. Under `mode: observe` no call is paced."""
     tools: Tools = Tools()

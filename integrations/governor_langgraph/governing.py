@@ -13,13 +13,15 @@ from opentelemetry.trace import INVALID_SPAN, set_span_in_context
 
 from governor.calls import RunRef
 from governor.drive import drive, drive_async
-from governor.errors import ConfigurationError
-from governor.policy.kept import HANDLE, written_policy
+from governor.errors import ConfigurationError, StoreError
+from governor.policy.kept import written_policy
 from governor.policy.load import LoadedPolicy, load
 from governor.report import GovernorReport
+from governor.runs import RunState
 from governor.runtime import Runtime
 from governor_langgraph.context import GovernedRun, within
 from governor_langgraph.langgraph_internals import control_of, is_resuming
+from governor_langgraph.losing import opened, pinned, with_loss
 from governor_langgraph.resuming import Taken, at_root, take_up
 from governor_langgraph.second_line import SECOND_LINE
 from governor_langgraph.stops import publish, watched
@@ -34,7 +36,6 @@ if TYPE_CHECKING:
 
     from governor.effects import Flow
     from governor.ledger import Balance
-    from governor.runs import RunState
     from governor.stores.contract import Store
     from governor_langgraph.context import GovernedStep
     from governor_langgraph.offer import Known
@@ -157,10 +158,10 @@ class Governor:
         thread = conf.get("thread_id")
         fresh = self.runtime.new_id()
         key = self._key(config, nested=nested)
-        identifier = self.runtime.store.open_run(key, fresh, resume=resume)
+        identifier = opened(self.runtime, key, fresh, resume=resume)
         taken = Taken(governor=self, given=given) if identifier == fresh else take_up(self, identifier, given)
         if identifier == fresh and key is not None and self.policy.policy.on_policy_change == "pin":
-            self.runtime.store.keep(fresh, HANDLE, written_policy(self.policy))
+            pinned(self.runtime, fresh, written_policy(self.policy))
         ref = RunRef(
             id=identifier,
             thread=None if thread is None else str(thread),
@@ -266,6 +267,20 @@ class Governor:
         state = await store.achange(run.id, _read)
         return _report(run, state, [await store.abalances(ledger) for ledger in ledgers])
 
+    def report_on(self, run: GovernedRun) -> GovernorReport:
+        """What became of a run of this process; of what this process knows alone when the store does not answer."""
+        try:
+            return with_loss(run, self.report_of(run.ref))
+        except StoreError:
+            return with_loss(run, GovernorReport(run=run.ref, state=RunState()))
+
+    async def areport_on(self, run: GovernedRun) -> GovernorReport:
+        """The async twin of `report_on`."""
+        try:
+            return with_loss(run, await self.areport_of(run.ref))
+        except StoreError:
+            return with_loss(run, GovernorReport(run=run.ref, state=RunState()))
+
     def latest_report(self, config: Mapping[str, Any]) -> GovernorReport | None:
         """The report of the latest run of `config`'s thread; None when there is none. Asked in any process."""
         key = self._key(config)
@@ -279,12 +294,12 @@ class Governor:
     def report(self, run: GovernedRun) -> None:
         """Tell who asked what became of a run, from the store."""
         if self.on_report is not None or watched():
-            self._tell(self.report_of(run.ref))
+            self._tell(self.report_on(run))
 
     async def areport(self, run: GovernedRun) -> None:
         """The async twin of `report`."""
         if self.on_report is not None or watched():
-            self._tell(await self.areport_of(run.ref))
+            self._tell(await self.areport_on(run))
 
     def _tell(self, report: GovernorReport) -> None:
         publish(report)

@@ -266,7 +266,7 @@ def end(graph: Graph, opened: Opened, error: BaseException | None, kwargs: Mappi
         asked.saver.put_writes(*asked.write)
         yield from chunks(graph, kwargs, asked.found, opened.shown(snapshot))
         return
-    refused = opened.refusal(reason, snapshot, opened.run.governor.report_of(opened.run.ref))
+    refused = opened.refusal(reason, snapshot, opened.run.governor.report_on(opened.run))
     if refused is not None:
         raise refused
 
@@ -285,6 +285,6 @@ async def aend(
         for chunk in chunks(graph, kwargs, asked.found, opened.shown(snapshot)):
             yield chunk
         return
-    refused = opened.refusal(reason, snapshot, await opened.run.governor.areport_of(opened.run.ref))
+    refused = opened.refusal(reason, snapshot, await opened.run.governor.areport_on(opened.run))
     if refused is not None:
         raise refused

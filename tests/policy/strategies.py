@@ -85,6 +85,7 @@ def mappings(draw: st.DrawFn) -> Mapping:
         loops=loops,
         mode=modes,
         on_exhausted=st.sampled_from(["finish", "stop", "ask"]),
+        on_store_loss=st.sampled_from(["refuse", "open"]),
         tools=st.builds(
             lambda rules, default: {"rules": rules} | default,
             tool_rules(),

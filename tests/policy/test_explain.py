@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 
 from governor.policy import Policy, load
@@ -74,6 +75,11 @@ loops: {mode: observe, tools: [{tool: z, as: off}]}
     assert said["b"].startswith("A call of any tool when the expression `args.x < 5` holds is not made")
     assert "Each run may spend at most $1 (recorded only)." == said["m"]
     assert "It only observes" in as_text(explain(load("governor: 1\nname: t\nmode: observe\n")))
+
+
+@pytest.mark.parametrize(("word", "says"), [("refuse", "the run is stopped"), ("open", "calls go on unmetered")])
+def test_what_happens_without_a_store_is_said(word: str, says: str) -> None:
+    assert says in as_text(explain(load({"governor": 1, "name": "t", "on_store_loss": word})))
 
 
 @given(policies)

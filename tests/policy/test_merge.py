@@ -335,3 +335,28 @@ def test_a_child_may_let_less_through_a_rate_and_share_it() -> None:
         merged.rates[0].fair and merged.rates[0].fair.share.written,
         merged.rates[0].when_full.action,
     )
+
+
+@pytest.mark.parametrize(
+    ("parent", "child", "merged"), [("open", "refuse", "refuse"), (None, None, "refuse"), ("open", None, "open")]
+)
+def test_refusing_without_a_store_is_the_tighter_word(parent: str | None, child: str | None, merged: str) -> None:
+    ours, theirs = (
+        load({"governor": 1, "name": "p", **({"on_store_loss": word} if word else {})}).policy
+        for word in (parent, child)
+    )
+
+    found, loosened = tighten(ours, theirs)
+
+    assert (merged, ()) == (found.on_store_loss, loosened)
+
+
+@pytest.mark.parametrize("parent", [{}, {"on_store_loss": "refuse"}])
+def test_a_child_may_not_let_calls_go_on_without_a_store(parent: dict[str, str]) -> None:
+    ours = load({"governor": 1, "name": "p", **parent}).policy
+    theirs = load({"governor": 1, "name": "p", "on_store_loss": "open"}).policy
+
+    found, loosened = tighten(ours, theirs)
+
+    assert "refuse" == found.on_store_loss or "on_store_loss" not in found.model_fields_set
+    assert [("on_store_loss",)] == [each.path for each in loosened]
