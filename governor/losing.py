@@ -88,6 +88,17 @@ class Losses:
         self._known: OrderedDict[str, RunState] = OrderedDict()
         self._missed: dict[str, list[Callable[[RunState], Any]]] = {}
 
+    def under(self, policy: Policy, telemetry: Telemetry) -> Losses:
+        """What is known and owed, under another policy of the same store: whichever reaches the store first tells it."""
+        other = Losses(policy, telemetry)
+        other.unsettled, other._lock, other._known, other._missed = (
+            self.unsettled,
+            self._lock,
+            self._known,
+            self._missed,
+        )
+        return other
+
     # --- before a call
 
     def refused(self, error: StoreError, run: RunRef, span: Span, path: str = "") -> Lease:

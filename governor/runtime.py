@@ -96,9 +96,11 @@ class Runtime:
 
     def under(self, policy: LoadedPolicy) -> Runtime:
         """Another policy at work with the same store and clock: for a run that is pinned to the one that it began under."""
-        return Runtime(
+        other = Runtime(
             policy, store=self.store, telemetry=self.telemetry.under(policy), clock=self.clock, new_id=self.new_id
         )
+        other.losses = self.losses.under(policy.policy, other.telemetry)
+        return other
 
     def perform(
         self, effect: Effect[Any], span: Span, invoke: Callable[[InvokeModel | InvokeTool | Approve], Any]

@@ -7,6 +7,7 @@ Near a limit slices would keep others out: below `floor` of it, exactly what a c
 
 What needs the store each time goes to it each time: rates, rolling windows, calls that wait. Halts are looked up every `halts_ms`.
 While the store is lost, calls go on as long as the slices last, and what they would write of their runs is written when it is back.
+After that, as with any store that does not answer, the policy's `on_store_loss` decides.
 """
 
 from __future__ import annotations
@@ -188,6 +189,7 @@ class SlicedStore(RunsWithoutStore):
     def give_back(self, now_ms: int) -> None:
         """Return what is left of every slice. Slices with calls under way follow when these end."""
         with self._lock:
+            self._close_waiting(now_ms)
             for piece in list(self._slices.values()):
                 self._retire(piece, now_ms)
 
@@ -197,6 +199,7 @@ class SlicedStore(RunsWithoutStore):
         lacking = self._lacking(wanted, request.now_ms)
         if not lacking:
             return None
+        self._close_waiting(request.now_ms)
         for hold in lacking:
             if hold.ledger in self._slices:
                 self._retire(self._slices[hold.ledger], request.now_ms)
@@ -292,9 +295,20 @@ class SlicedStore(RunsWithoutStore):
             piece.lease, piece.hold, piece.spent = lease, hold, 0
 
     def _close(self, piece: Slice, now_ms: int) -> None:
+        """Return a slice. While the store is lost it waits: whoever ended its last call has done so, and must not end it again."""
+        try:
+            self.store.settle(Charge(lease=piece.lease, amounts=(piece.spent,), now_ms=now_ms))
+        except StoreError:
+            if piece not in self._closing:
+                self._closing.append(piece)
+            return
         if piece in self._closing:
             self._closing.remove(piece)
-        self.store.settle(Charge(lease=piece.lease, amounts=(piece.spent,), now_ms=now_ms))
+
+    def _close_waiting(self, now_ms: int) -> None:
+        """Return the slices that could not be returned before."""
+        for piece in [each for each in self._closing if not each.held]:
+            self._close(piece, now_ms)
 
     def _sweep(self, now_ms: int) -> None:
         """Charge calls that were never settled at what they held; forget those that are long over."""

@@ -14,6 +14,7 @@ from governor.errors import StoreError
 from governor.pipeline import model_call, tool_call
 from governor.policy.load import load
 from governor.runtime import Runtime
+from governor.stores.contract import Store
 from governor.stores.memory import MemoryStore
 from governor.testing import FakeClock, FakeIds
 from tests.core.test_pipeline import GOOD, MICRO, SONNET, STEP, asked
@@ -94,7 +95,7 @@ class Trace:
 class Path:
     """Calls over a lossy store: what was sent, and what became of it."""
 
-    def __init__(self, store: MemoryStore, *, alone: bool = False, **policy: Any) -> None:
+    def __init__(self, store: Store, *, alone: bool = False, **policy: Any) -> None:
         whole = {
             "governor": 1,
             "name": "p",

@@ -18,9 +18,13 @@ from governor.errors import LeaseConflict, RunStopped
 from governor.losing import WAITING, Losses, lost
 from governor.pipeline import step_entry, step_exit
 from governor.stores.memory import MemoryStore
+from governor.stores.slices import SlicedStore
 from governor.values import replace
 from tests.core.lossy import GONE, Lossy, Path
 from tests.core.test_pipeline import BAD, GOOD, RUN, STEP
+from tests.core.test_telemetry import Recorded, recorded
+
+__all__ = ["recorded"]
 
 FOUND = ToolResult(text="found")
 TWINS = pytest.mark.parametrize("alone", [False, True], ids=["sync", "async"])
@@ -242,6 +246,56 @@ def test_what_is_decided_says_what_the_store_said() -> None:
 
     assert (True, False) == (refused.refuses, opened.refuses)
     assert all(each.reason is not None and GONE in each.reason.text for each in (refused, opened))
+
+
+def call_on(path: Path) -> None:
+    for _ in range(50):
+        path.model()
+
+
+def test_a_leased_slice_is_spent_without_the_store_and_then_the_policy_decides() -> None:
+    inner = Lossy()
+    path = Path(SlicedStore(inner, share_permille=300, floor_permille=300))
+    path.model()
+    inner.lost = after(0)
+
+    with pytest.raises(RunStopped) as caught:
+        call_on(path)
+    alone = len(path.sent)
+    inner.lost = after(10**9)
+    path.model()
+    path.store.close()
+
+    sent = len(path.sent)
+    assert "store.lost" == caught.value.reason.code
+    assert 2 < alone < 50
+    assert (sent * 110, 0) == path.spent()
+
+
+def test_what_is_owed_under_one_policy_is_told_by_a_run_under_another() -> None:
+    path = Path(Lossy(after(2)))
+    path.model()
+    path.store.lost = after(10**9)
+
+    other = path.runtime.under(path.runtime.policy)
+    drive(step_exit(STEP, other.controls), other.performer(INVALID_SPAN, lambda effect: effect))
+
+    assert (110, 0) == path.spent()
+
+
+def test_losses_and_what_waits_are_counted(recorded: Recorded) -> None:
+    path = Path(Lossy(after(2)))
+    losses = path.runtime.losses = Losses(path.runtime.policy.policy, recorded.telemetry)
+
+    path.model()
+    waiting = recorded.points("governor.unsettled")
+    path.store.lost = after(10**9)
+    path.model()
+
+    assert [({}, 1)] == waiting
+    assert [({}, 0)] == recorded.points("governor.unsettled")
+    assert [({"operation": "settle"}, 1), ({"operation": "change"}, 1)] == recorded.points("governor.store_lost")
+    assert not losses.unsettled
 
 
 @TWINS
