@@ -53,7 +53,11 @@ class Shares:
         }
 
     def added(self, quote: Q, step: StepRef, state: RunState) -> Q:
-        """The quote with its holds on the ledgers of the branches around the call, each right behind the budget's own."""
+        """The quote with its holds on the ledgers of the branches around the call, each in front of the budget's own.
+
+        In front, because a branch beyond its share is denied a call, while a budget that is used up ends the run: when both have no room,
+        it is the branch that took too much.
+        """
         if not self._splits or not state.fans:
             return quote
         branches = around(step, state)
@@ -63,7 +67,7 @@ class Shares:
         holds: list[Hold] = []
         weighings: list[Weighing | None] = []
         for position, hold in enumerate(quote.holds):
-            more = [hold, *self._parts(hold, branches)]
+            more = [*self._parts(hold, branches), hold]
             holds += more
             weighings += [weighed[position] if weighed else None] * len(more)
         if isinstance(quote, Quote):
