@@ -123,7 +123,7 @@ def reserve_model(
     quote = controls.budget.with_grants(quote, state.grants)
     if controls.ladder.keeps and not rung.last:
         quote = controls.budget.keeping(quote, controls.ladder.final_output)
-    quote = controls.shares.added(quote, step, state)
+    quote = controls.shares.added(quote, step, state, now)
     lease: Lease | Refusal | None = yield from _behind(quote, controls, now)
     if lease is None:
         lease = yield from _take(step, key, quote.holds, controls, now)
@@ -188,7 +188,7 @@ def reserve_tool(
     quote = controls.budget.with_grants(quote, state.grants)
     if controls.ladder.keeps:
         quote = controls.budget.keeping(quote, 0)
-    quote = controls.shares.added(quote, call.step, state)
+    quote = controls.shares.added(quote, call.step, state, now)
     lease = yield from _take(call.step, lease_key(call.step, state), quote.holds, controls, now)
     if controls.ladder.keeps and isinstance(lease, Shortfall) and not lease.hold.share:
         return lease

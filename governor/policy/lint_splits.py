@@ -26,10 +26,16 @@ def splits(policy: Policy) -> Iterator[tuple[Severity, str, Path, str]]:
             message = f"budget `{budget.id}` refuses nothing, so that its `split` does nothing"
             yield "error", "split-without-effect", path, message
         if budget.scope in ("node", "tool"):
-            message = f"budget `{budget.id}` is kept for each {budget.scope}: its `split` shares it out among branches that use the same one"
+            message = (
+                f"budget `{budget.id}` is kept for each {budget.scope}: "
+                "its `split` shares it out among branches that use the same one"
+            )
             yield "warning", f"split-of-{budget.scope}", path, message
         if isinstance(budget.split, Weighted):
             total = sum(budget.split.weighted.values())
             if total > 1:
-                message = f"the weights of `{budget.id}` add up to {total * 100:f}%: one of each branch could use more than there is"
+                message = (
+                    f"the weights of `{budget.id}` add up to {total * 100:f}%: "
+                    "one branch of each could use more than there is"
+                )
                 yield "warning", "weights-above-limit", path, message

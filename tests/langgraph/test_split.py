@@ -7,6 +7,7 @@ from collections import Counter
 from typing import Annotated, Any, TypedDict
 
 import pytest
+from langchain.agents import create_agent
 from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
@@ -14,13 +15,11 @@ from langgraph.graph import START, StateGraph
 from langgraph.types import Command, Send, interrupt
 
 from governor import CallDenied
-from governor.stores.memory import MemoryStore
 from governor_langgraph import govern, watch
-from tests.langgraph import graphs, modes
+from tests.langgraph import modes
 from tests.langgraph.fakes import Whole, policy
 
 RUN = {"sync": "invoke", "async": "ainvoke"}
-NOW_MS = 4_000_000_000_000
 
 
 class Bag(TypedDict):
@@ -152,9 +151,13 @@ async def test_a_fan_out_of_one_within_a_branch_has_what_the_branch_has() -> Non
 
 def test_a_branch_of_a_weighted_node_may_use_that_share_and_any_other_what_is_left() -> None:
     asked = model()
+
+    def node(name: str, times: int) -> Any:
+        return lambda state: {"notes": asking(asked, name, times)}
+
     graph = StateGraph(Bag)
     for name, times in (("researcher", 20), ("writer_a", 20), ("other", 3)):
-        graph.add_node(name, lambda state, name=name, times=times: {"notes": asking(asked, name, times)})
+        graph.add_node(name, node(name, times))
         graph.add_edge(START, name)
 
     split = {"weighted": {"researcher": "50%", "writer*": "20%"}}
@@ -185,7 +188,9 @@ async def test_a_branch_that_is_resumed_goes_on_with_what_was_left_of_its_share(
     await run(app, how, Command(resume=waiting), config)
 
     assert 4 == asked_before
-    assert 12 == len(asked.calls)  # six for each branch: two before the interrupt, and four of the calls made again and after it
+    assert 12 == len(
+        asked.calls
+    )  # six for each branch: two before the interrupt, and four of the calls made again and after it
     assert {"a": 4, "b": 4} == used(app.get_state(config).values["notes"])
 
 
@@ -217,10 +222,16 @@ def test_a_refusal_names_the_branch_its_share_and_what_to_do() -> None:
 def test_a_subagent_that_is_one_of_several_tool_calls_has_a_share_of_its_own() -> None:
     asked = model()
 
+    def ask(state: Bag) -> Any:
+        return {"notes": asking(asked, state["notes"][0], 9)}
+
+    graph = StateGraph(Bag).add_node("ask", ask)
+    subagent = graph.add_edge(START, "ask").compile()
+
     @tool
     def research(q: str) -> str:
         """Look something up, by an agent of its own."""
-        return " ".join(asking(asked, q, 9))
+        return " ".join(subagent.invoke({"notes": [q]})["notes"][1:])
 
     def rule(messages: list[BaseMessage]) -> AIMessage | str:
         if any(isinstance(message, ToolMessage) for message in messages):
@@ -228,9 +239,39 @@ def test_a_subagent_that_is_one_of_several_tool_calls_has_a_share_of_its_own() -
         uses: list[Any] = [{"name": "research", "args": {"q": q}, "id": q, "type": "tool_call"} for q in ("p", "q")]
         return AIMessage(content="", tool_calls=uses)
 
-    app = govern(graphs.agent(Whole(rule=rule), [research]), rules("even", 10))
-    result = app.invoke({"messages": [("user", "go")]})
+    app = govern(create_agent(Whole(rule=rule), [research]), rules({"weighted": {"tools": "40%"}}, 10))
+    given: Any = {"messages": [("user", "go")]}
+    result = app.invoke(given)
 
     found = [message.text for message in result["messages"] if isinstance(message, ToolMessage)]
+    assert ["p p p p p!budget.share", "q q q q q!budget.share"] == found
     assert "done" == result["messages"][-1].text
-    assert all(note.count("budget.share") == 1 for note in found), found
+
+
+@pytest.mark.parametrize("how", RUN)
+async def test_a_branch_near_the_end_of_its_share_does_not_send_the_whole_run_down_the_ladder(how: str) -> None:
+    asked, wants = model(), {"greedy": 50, "a": 3, "b": 3, "c": 3}
+
+    ladder = [{"at": "80%", "do": "compact"}, {"at": "90%", "do": "last_call"}]
+    app = govern(sending(asked, how, wants), rules("even", 40, ladder=ladder))
+    with watch() as runs:
+        result = await app.ainvoke({"notes": []}) if how == "async" else app.invoke({"notes": []})
+
+    assert {"greedy": 10, "a": 3, "b": 3, "c": 3} == used(result["notes"])
+    assert 0 == runs[0].state.ladder.rung
+
+
+@pytest.mark.parametrize("how", RUN)
+async def test_a_branch_that_catches_nothing_fails_as_by_any_denied_call(how: str) -> None:
+    asked = model()
+
+    def work(state: Any) -> Any:
+        return {"notes": [str(asked.invoke("x").text) for _ in range(3)]}
+
+    graph = StateGraph(Bag).add_node("work", work)
+    graph.add_conditional_edges(START, lambda state: [Send("work", {}), Send("work", {})], ["work"])
+    app = govern(graph.compile(), rules("even", 4))
+
+    with pytest.raises(CallDenied, match=r"may use 1/2 of 4 model calls"):
+        await run(app, how)
+    assert len(asked.calls) <= 4

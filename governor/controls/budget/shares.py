@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from governor.controls.budget.lines import safe
+from governor.controls.budget.windows import DAY_MS
 from governor.ledger import Hold
 from governor.plans import Quote, ToolQuote
 from governor.policy.splits import Weighted
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Branch", "Shares", "around"]
 
+_IDLE_DAYS = 90
+"""How long a branch's ledger is kept after its last reservation, as a thread's is, even where the budget's is kept for good."""
 Q = TypeVar("Q", Quote, ToolQuote)
 
 
@@ -52,7 +55,7 @@ class Shares:
             budget.id: budget.split for budget in policy.budgets if budget.split != "shared" and budget.hard
         }
 
-    def added(self, quote: Q, step: StepRef, state: RunState) -> Q:
+    def added(self, quote: Q, step: StepRef, state: RunState, now: int) -> Q:
         """The quote with its holds on the ledgers of the branches around the call, each in front of the budget's own.
 
         In front, because a branch beyond its share is denied a call, while a budget that is used up ends the run: when both have no room,
@@ -67,14 +70,14 @@ class Shares:
         holds: list[Hold] = []
         weighings: list[Weighing | None] = []
         for position, hold in enumerate(quote.holds):
-            more = [*self._parts(hold, branches), hold]
+            more = [*self._parts(hold, branches, now), hold]
             holds += more
             weighings += [weighed[position] if weighed else None] * len(more)
         if isinstance(quote, Quote):
             return replace(quote, holds=tuple(holds), weighings=tuple(weighings) if weighed else ())
         return replace(quote, holds=tuple(holds))
 
-    def _parts(self, hold: Hold, branches: tuple[Branch, ...]) -> Iterator[Hold]:
+    def _parts(self, hold: Hold, branches: tuple[Branch, ...], now: int) -> Iterator[Hold]:
         split = self._splits.get(hold.budget)
         if split is None or hold.limit is None or hold.per_ms:
             return
@@ -87,7 +90,7 @@ class Shares:
                 left, said = int(whole * weight), f"{weight.written} of "
             else:
                 left, said = left // branch.width, f"1/{branch.width} of {said}"
-            yield _part(hold, branch, left, f"{said}{hold.written}")
+            yield _part(hold, branch, left, f"{said}{hold.written}", now)
 
 
 def around(step: StepRef, state: RunState) -> tuple[Branch, ...]:
@@ -106,7 +109,8 @@ def around(step: StepRef, state: RunState) -> tuple[Branch, ...]:
     return tuple(found)
 
 
-def _part(hold: Hold, branch: Branch, limit: int, written: str) -> Hold:
+def _part(hold: Hold, branch: Branch, limit: int, written: str, now: int) -> Hold:
+    idle = (now // DAY_MS + _IDLE_DAYS) * DAY_MS
     return Hold(
         ledger=_within(hold.ledger, branch),
         earlier=tuple([_within(each, branch) for each in hold.earlier]),
@@ -117,7 +121,7 @@ def _part(hold: Hold, branch: Branch, limit: int, written: str) -> Hold:
         budget=hold.budget,
         scope=f"{hold.scope},branch={branch.path}",
         written=written,
-        expires_ms=hold.expires_ms,
+        expires_ms=min(hold.expires_ms or idle, idle),
     )
 
 
