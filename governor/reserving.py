@@ -209,8 +209,11 @@ def settle(step: StepRef, lease: Lease, amounts: Sequence[int], now: int, *, fre
 
 
 def _bounds(hold: Hold) -> bool:
-    """Whether what is held is an upper bound: not for time, of which nobody knows beforehand, nor for a rate, which has its own debt."""
-    return hold.per_ms is None and hold.unit is not Unit.MILLISECONDS
+    """Whether what is held is an upper bound, to be reported when it is passed.
+
+    Not for time, of which nobody knows beforehand, nor for a rate, which has its own debt; and a share is reported with its budget.
+    """
+    return hold.per_ms is None and not hold.share and hold.unit is not Unit.MILLISECONDS
 
 
 def release_or_settle(step: StepRef, lease: Lease, amounts: Sequence[int] | None, now: int) -> Flow[None]:
