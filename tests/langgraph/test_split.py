@@ -275,3 +275,17 @@ async def test_a_branch_that_catches_nothing_fails_as_by_any_denied_call(how: st
     with pytest.raises(CallDenied, match=r"may use 1/2 of 4 model calls"):
         await run(app, how)
     assert len(asked.calls) <= 4
+
+
+def test_a_run_that_its_branches_bring_down_the_ladder_is_told_of_the_budget_and_not_of_a_share() -> None:
+    asked = model()
+
+    app = govern(
+        sending(asked, "sync", {"a": 5, "b": 5}), rules("even", 10, ladder=[{"at": "50%", "do": {"fan_out": 9}}])
+    )
+    with watch() as runs:
+        app.invoke({"notes": []})
+
+    ladder = runs[0].state.ladder
+    assert (1, "10") == (ladder.rung, ladder.written)
+    assert "branch=" not in ladder.ledger
