@@ -101,7 +101,8 @@ def test_outside_of_fan_outs_a_call_holds_what_it_held(split: Any, limit: int, n
 
 @pytest.mark.parametrize("parts", [{"hard": False}, {"mode": "observe"}, {"split": "shared"}], ids=str)
 def test_a_budget_that_refuses_nothing_or_is_one_pool_has_no_shares(parts: dict[str, Any]) -> None:
-    policy = ruled(**{"split": "even", "limit": 9, **parts})
+    given: dict[str, Any] = {"split": "even", "limit": 9, **parts}
+    policy = ruled(**given)
     steps = [step("a:1", sent=2), step("a:2", sent=2)]
 
     assert 1 == len(holds(policy, steps[0], begun(policy, steps)))
