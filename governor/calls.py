@@ -78,6 +78,8 @@ class StepRef:
     """The checkpoint that the step runs from, and the superstep's number: steps that share them are branches side by side.
 
     None when that is not known."""
+    sent: int = 0
+    """How many branches (`Send`) its superstep was given, as far as that is known before they have begun."""
 
 
 @cheap

@@ -24,7 +24,7 @@ def rung_after(
     """The rung at which a call has to be prepared anew, or None when it may go on with the answer it got.
 
     Only further down the ladder, never back, so that a call is prepared at most once for each rung. A rate that is full is no budget
-    that is used up.
+    that is used up, nor is the share of one branch.
     """
     ladder = controls.ladder
     if ladder.empty:
@@ -35,7 +35,7 @@ def rung_after(
             yield from ask(Release(answer.id, now))
             yield from ask(Decided(step, ladder.entered(further, rung, answer)))
         return further
-    if not isinstance(answer, Shortfall) or answer.hold.per_ms is not None:
+    if not isinstance(answer, Shortfall) or answer.hold.per_ms is not None or answer.hold.share:
         return None
     further = ladder.further(rung, answer)
     if further is not None:

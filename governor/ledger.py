@@ -81,6 +81,8 @@ class Hold:
     """None records without refusing (soft and observed budgets)."""
     kept: int = field(default=0, compare=False)
     """The part of `limit` that this call may not touch: the ladder keeps it for a last answer."""
+    share: bool = field(default=False, compare=False)
+    """Whether this is what one branch of a fan-out may use of a budget. That it is used up ends the branch, and no ladder looks at it."""
     alert: int | None = None
     """For such a budget: its limit, whose passing is reported and stops nobody."""
     budget: str

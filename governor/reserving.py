@@ -123,6 +123,7 @@ def reserve_model(
     quote = controls.budget.with_grants(quote, state.grants)
     if controls.ladder.keeps and not rung.last:
         quote = controls.budget.keeping(quote, controls.ladder.final_output)
+    quote = controls.shares.added(quote, step, state, now)
     lease: Lease | Refusal | None = yield from _behind(quote, controls, now)
     if lease is None:
         lease = yield from _take(step, key, quote.holds, controls, now)
@@ -187,8 +188,9 @@ def reserve_tool(
     quote = controls.budget.with_grants(quote, state.grants)
     if controls.ladder.keeps:
         quote = controls.budget.keeping(quote, 0)
+    quote = controls.shares.added(quote, call.step, state, now)
     lease = yield from _take(call.step, lease_key(call.step, state), quote.holds, controls, now)
-    if controls.ladder.keeps and isinstance(lease, Shortfall):
+    if controls.ladder.keeps and isinstance(lease, Shortfall) and not lease.hold.share:
         return lease
     return quote, (yield from _granted(call.step, lease, controls))
 
@@ -207,8 +209,11 @@ def settle(step: StepRef, lease: Lease, amounts: Sequence[int], now: int, *, fre
 
 
 def _bounds(hold: Hold) -> bool:
-    """Whether what is held is an upper bound: not for time, of which nobody knows beforehand, nor for a rate, which has its own debt."""
-    return hold.per_ms is None and hold.unit is not Unit.MILLISECONDS
+    """Whether what is held is an upper bound, to be reported when it is passed.
+
+    Not for time, of which nobody knows beforehand, nor for a rate, which has its own debt; and a share is reported with its budget.
+    """
+    return hold.per_ms is None and not hold.share and hold.unit is not Unit.MILLISECONDS
 
 
 def release_or_settle(step: StepRef, lease: Lease, amounts: Sequence[int] | None, now: int) -> Flow[None]:

@@ -201,7 +201,9 @@ class RunState:
     open_steps: tuple[str, ...] = ()
     """Namespaces of steps that have begun and not ended: a retry or resume of one is not counted again."""
     fans: Mapping[str, tuple[str, int, int]] = field(default_factory=dict[str, tuple[str, int, int]])
-    """Under `limits.fan_out`: namespace of a graph to its superstep's checkpoint and number, and to how many branches that has had."""
+    """Where branches are counted: namespace of a graph to its superstep's checkpoint and number, and to how many branches that has had."""
+    sent: Mapping[str, int] = field(default_factory=dict[str, int])
+    """Namespace of such a graph to how many branches its superstep was sent, where that is more than one: known before they begin."""
     model_calls: int = 0
     tool_calls: int = 0
     tools_used: tuple[str, ...] = ()
@@ -223,6 +225,11 @@ class RunState:
     stopped: Stopped | None = None
     """Set once the run was stopped; every later call of the run is refused with the same reason."""
     started_ms: int = 0
+
+    def branches_in(self, graph: str) -> int:
+        """How many branches the superstep that a graph is in has, as far as is known. `graph`: its namespace, empty for the root's."""
+        fan = self.fans.get(graph)
+        return 0 if fan is None else max(fan[2], self.sent.get(graph, 0))
 
 
 def continued(previous: RunState) -> RunState:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from governor.controls.access import Access, NodeAccess
 from governor.controls.budget import BudgetControl
+from governor.controls.budget.shares import Shares
 from governor.controls.compact import Compact
 from governor.controls.ladder import Ladder
 from governor.controls.limits import Limits
@@ -35,6 +36,7 @@ class Controls:
     order: Order
     budget: BudgetControl
     ladder: Ladder
+    shares: Shares
 
     @classmethod
     def of(cls, policy: Policy, prices: PriceBook, error_at: ErrorAt | None = None) -> Controls:
@@ -52,4 +54,5 @@ class Controls:
             order=Order(policy),
             budget=BudgetControl(policy, prices, error_at),
             ladder=Ladder(policy),
+            shares=Shares(policy),
         )

@@ -254,7 +254,7 @@ class Ladder:
 
     @staticmethod
     def _standing(ladder: LadderState, level: int, lease: Lease, quote: Quote) -> LadderState:
-        hold = next((hold for hold in quote.holds if hold.budget == lease.tightest), None)
+        hold = next((hold for hold in quote.holds if hold.budget == lease.tightest and not hold.share), None)
         return replace(
             ladder,
             rung=level,

@@ -32,7 +32,12 @@ class Limits:
         """Read the limits. One that is absent bounds nothing; steps are counted all the same."""
         self._limits = policy.limits
         self._observed = policy.mode == "observe"
-        self._watches_fans = any(getattr(rung.do, "fan_out", None) is not None for rung in policy.ladder)
+        self.counts_fans = (
+            policy.limits.fan_out is not None
+            or any(getattr(rung.do, "fan_out", None) is not None for rung in policy.ladder)
+            or any(budget.split != "shared" for budget in policy.budgets)
+        )
+        """Whether anything asks how many branches run side by side."""
 
     def enter(
         self, state: RunState, step: StepRef, now: int, *, fan_out: int | None = None
@@ -49,7 +54,7 @@ class Limits:
             )  # here, because a change of its own would cost every run one more
         again = step.ns in state.open_steps
         counted = replace(state, started_ms=started) if again else _counted(state, step, started)
-        if (self._limits.fan_out is not None or self._watches_fans) and not again:
+        if self.counts_fans and not again:
             counted = _fanned(counted, step)
         reason = next(self._passed(counted, step, now, again=again, fewer=fan_out), None)
         if reason is None:
@@ -103,12 +108,15 @@ def _fanned(state: RunState, step: StepRef) -> RunState:
     known = state.fans.get(parent)
     if known is not None and known[0] == checkpoint:
         return replace(state, fans={**state.fans, parent: (checkpoint, number, known[2] + 1)})
+    sent = {ns: width for ns, width in state.sent.items() if ns in state.fans and ns != parent}
+    if step.sent > 1:
+        sent[parent] = step.sent
     inside = f"{parent}|" if parent else ""
     fans = {ns: fan for ns, fan in state.fans.items() if ns != parent and not ns.startswith(inside)}
     opened = state.open_steps
     if known is not None and number > known[1]:  # a step that failed, and was answered by an error handler, never ends
         opened = tuple(ns for ns in opened if ns == step.ns or _parent(ns) != parent)
-    return replace(state, fans={**fans, parent: (checkpoint, number, 1)}, open_steps=opened)
+    return replace(state, fans={**fans, parent: (checkpoint, number, 1)}, open_steps=opened, sent=sent)
 
 
 def _branches(state: RunState, step: StepRef) -> int:

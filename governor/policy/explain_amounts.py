@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from governor.policy.base import number_text
+from governor.policy.splits import split_text
 from governor.policy.windows import CalendarWindow, RollingWindow
 
 if TYPE_CHECKING:
@@ -61,7 +62,9 @@ def budget_sentence(budget: Budget, policy: Policy) -> str:
     fee = f" (each call costs ${budget.fee.written.removeprefix('$')})" if budget.fee else ""
     hard = "" if budget.hard else "; beyond that there is an alert, no refusal"
     only = " (recorded only)" if policy.mode_of(budget.mode) == "observe" else ""
-    return f"Each {budget.scope} may spend at most {limit}{weighed}{per}{tool}{fee}{hard}{only}."
+    return (
+        f"Each {budget.scope} may spend at most {limit}{weighed}{per}{tool}{fee}{split_text(budget.split)}{hard}{only}."
+    )
 
 
 def _window(per: Window | None) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from governor.policy.findings import Finding, Severity
 from governor.policy.lint_ladder import ladder
+from governor.policy.lint_splits import splits
 from governor.policy.merge_rules import globs_within
 from governor.policy.not_yet import NOT_YET_ENFORCED
 from governor.policy.pricing import money_budget, unpriced
@@ -43,6 +44,7 @@ def check(loaded: LoadedPolicy) -> tuple[Finding, ...]:
         *_gaps(policy),
         *_loops(policy),
         *ladder(policy),
+        *splits(policy),
         *_risky(policy),
     ]
     findings = [_finding(loaded, *remark) for remark in remarks]

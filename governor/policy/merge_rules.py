@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from governor.policy.matchers import matches_glob
 from governor.policy.rules import STRENGTH
+from governor.policy.splits import at_least_as_tight
 from governor.policy.weights import Weights
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
         ToolRule,
         Tools,
     )
+    from governor.policy.splits import Split
     from governor.policy.tightening import Tightening
 
 __all__ = ["globs_within", "merged_budgets", "merged_exceptions", "merged_nodes", "merged_routes", "merged_tools"]
@@ -86,6 +88,7 @@ def merged_budgets(merge: Tightening, parent: Sequence[Budget], child: Sequence[
             update={
                 "limit": limit,
                 "weights": weights,
+                "split": _tighter_split(merge, ours, theirs, path, parent_path),
                 "hard": ours.hard or theirs.hard,
                 "fee": max((fee for fee in (ours.fee, theirs.fee) if fee is not None), default=None),
                 "mode": _softer_mode(merge, ours, theirs, path, parent_path),
@@ -93,6 +96,17 @@ def merged_budgets(merge: Tightening, parent: Sequence[Budget], child: Sequence[
         )
 
     return _by_id(parent, child, one)
+
+
+def _tighter_split(merge: Tightening, ours: Budget, theirs: Budget, path: Path, parent_path: Path) -> Split:
+    """How branches share a budget both name: a child may hold each to less of it, never to more."""
+    if "split" not in theirs.model_fields_set or theirs.split == ours.split:
+        return ours.split
+    if not at_least_as_tight(theirs.split, ours.split):
+        message = f"the `split` of `{ours.id}` may only get tighter: from `shared` to another, or to smaller weights"
+        merge.loosen((*path, "split"), message, (*parent_path, "split"))
+        return ours.split
+    return theirs.split
 
 
 def _heavier(merge: Tightening, ours: Budget, theirs: Budget, path: Path, parent_path: Path) -> Weights | None:

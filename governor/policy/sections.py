@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, ConfigDict, Discriminator, Field, StrictBo
 
 from governor.policy.base import Globs, Mode, Name, Section, Text, Words, also_written_as, one_or_many
 from governor.policy.scalars import Count, Milliseconds, NanoUsd, ScalarError, Share, Tokens
+from governor.policy.splits import Split
 from governor.policy.weights import Weights
 from governor.policy.windows import Per, Window
 
@@ -223,6 +224,9 @@ class Budget(Section):
     """What a token counts as under `limit.tokens`, by kind. Absent: 1."""
     hard: StrictBool = True
     """A hard budget refuses; a soft one only alerts."""
+    split: Split = "shared"
+    """How branches that run side by side share it. `shared`: one pool, first come, first served. `even`: a branch may use the limit divided
+    by how many there are. `{weighted: {researcher: 50%, "writer*": 20%}}`: a branch of such a node may use at most that share."""
     mode: Mode | None = None
     """Absent: the policy's mode."""
     tool: Globs | None = None

@@ -98,7 +98,7 @@ def granting(holds: Sequence[Hold], counts: Sequence[Counted]) -> tuple[tuple[Sh
     alerts: list[Shortfall] = []
     used, tightest = 0, ""
     for hold, now in zip(holds, counts, strict=True):
-        if hold.per_ms:
+        if hold.per_ms or hold.share:
             continue
         weight = now.spent + now.reserved
         if hold.alert is not None:

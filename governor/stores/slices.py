@@ -229,7 +229,7 @@ class SlicedStore(RunsWithoutStore):
 
     def _lease(self, holds: list[Hold], request: ReserveRequest, sizes: list[int]) -> Refusal | None:
         """One slice for each hold, in one request; above the floor alone unless it is for exactly one call."""
-        wanted = tuple([replace(hold, amount=size) for hold, size in zip(holds, sizes, strict=True)])
+        wanted = tuple([replace(hold, amount=size, share=False) for hold, size in zip(holds, sizes, strict=True)])
         # As many leases as ledgers, since each ends by itself; they are asked for together or not at all.
         taken: list[Slice] = []
         for hold, plain in zip(wanted, holds, strict=True):

@@ -55,6 +55,7 @@ __all__ = [
     "prompt_given",
     "run_one",
     "runtime_of",
+    "sent_beside",
     "set_run_one",
     "set_wrap_hooks",
     "share_generation_info",
@@ -69,6 +70,20 @@ __all__ = [
 
 TASKS = "__pregel_tasks"
 """Channel into which a branch writes its `Send`s."""
+
+
+def sent_beside(conf: Config) -> int:
+    """How many branches were sent (`Send`) into the superstep that a node runs in; 0 when nobody can tell.
+
+    LangGraph keeps them in their channel until the superstep is over, so that the first branch knows of the last before that has begun.
+    """
+    read = conf.get("__pregel_read")
+    if read is None:
+        return 0
+    try:
+        return len(read(TASKS) or ())
+    except (LookupError, TypeError):  # a graph without that channel, or another release's way of reading it
+        return 0
 
 
 def runtime_of(conf: Config) -> Any:

@@ -20,7 +20,14 @@ from governor.errors import RunStopped
 from governor.pipeline import step_entry, step_exit
 from governor.values import replace
 from governor_langgraph.context import Active, GovernedStep, current_step, run_var, step_ref, superstep_of, within
-from governor_langgraph.langgraph_internals import DEFAULT_BOUND, PregelNode, RunnableSeq, executed, runtime_of
+from governor_langgraph.langgraph_internals import (
+    DEFAULT_BOUND,
+    PregelNode,
+    RunnableSeq,
+    executed,
+    runtime_of,
+    sent_beside,
+)
 from governor_langgraph.stops import GovernorStop, drain, stop
 
 if TYPE_CHECKING:
@@ -103,8 +110,8 @@ def begin(
     runtime = runtime_of(conf)
     info = getattr(runtime, "execution_info", None)
     ref = step_ref(run.ref, conf.get("checkpoint_ns") or "", attempt=getattr(info, "node_attempt", 1))
-    if run.governor.policy.policy.limits.fan_out is not None:
-        ref = replace(ref, superstep=superstep_of(given))
+    if run.governor.controls.limits.counts_fans:
+        ref = replace(ref, superstep=superstep_of(given), sent=sent_beside(conf))
     span, otel = INVALID_SPAN, None
     if run.otel is not None:
         span = run.governor.runtime.telemetry.step(ref, run.otel)

@@ -123,6 +123,20 @@ def test_what_branches_send_goes_through_the_channel_of_tasks() -> None:
     )
 
 
+@pytest.mark.parametrize("concurrency", [1, 4])
+def test_a_branch_knows_how_many_were_sent_with_it_before_they_begin(concurrency: int) -> None:
+    seen: list[int] = []
+
+    def look_around(_: Any) -> str:
+        seen.append(internals.sent_beside((internals.var_child_runnable_config.get() or {}).get("configurable", {})))
+        return "x"
+
+    given: Any = {"topics": ["a", "b", "c"], "notes": []}
+    graphs.fan_out(Whole(rule=look_around)).invoke(given, {"max_concurrency": concurrency})
+
+    assert [3, 3, 3] == seen, "the channel of what was sent is emptied earlier, or is read in another way"
+
+
 # --- nodes ------------------------------------------------------------------------------------------------------------
 
 

@@ -55,11 +55,18 @@ tiers = st.dictionaries(
 )
 
 
+shares = st.integers(1, 100).map(lambda n: f"{n}%")
+splits = st.one_of(
+    st.sampled_from(["shared", "even"]),
+    st.dictionaries(st.sampled_from(["a", "b*", "*"]), shares, min_size=1).map(lambda weights: {"weighted": weights}),
+)
+
+
 @st.composite
 def budgets(draw: st.DrawFn) -> list[Mapping]:
     names = draw(st.lists(st.sampled_from(["b1", "b2", "b3"]), unique=True))
     return [
-        {"id": name, "scope": "run", "limit": draw(amounts)} | draw(some(hard=st.booleans(), mode=modes))
+        {"id": name, "scope": "run", "limit": draw(amounts)} | draw(some(hard=st.booleans(), mode=modes, split=splits))
         for name in names
     ]
 

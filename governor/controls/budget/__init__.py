@@ -19,6 +19,7 @@ from governor.controls.budget.texts import (
     exhausted,
     missing_scope,
     rate_full,
+    share_used_up,
     stopped_by_operator,
     unknown_price,
 )
@@ -175,7 +176,9 @@ class BudgetControl:
         return tuple(dict.fromkeys(key for key in found if key is not None))
 
     def refusal(self, shortfall: Shortfall) -> Decision:
-        """What a reservation that did not fit becomes: a stop where a budget is used up, a denial where a rate has no room."""
+        """What a reservation that did not fit becomes: a stop where a budget is used up, a denial where a share or a rate is."""
+        if shortfall.hold.share:
+            return share_used_up(shortfall)
         return rate_full(shortfall, self.when_full(shortfall)) if shortfall.hold.per_ms else exhausted(shortfall)
 
     def when_full(self, shortfall: Shortfall) -> WhenFull:

@@ -22,6 +22,7 @@ __all__ = [
     "missing_owner",
     "missing_scope",
     "rate_full",
+    "share_used_up",
     "stopped_by_operator",
     "unknown_price",
 ]
@@ -52,6 +53,26 @@ def exhausted(shortfall: Shortfall) -> Decision:
             },
         )
     )
+
+
+def share_used_up(shortfall: Shortfall) -> Decision:
+    """The refusal of a branch that has used its share of a budget: a denial, since the budget has more for the branches beside it."""
+    hold, whole = shortfall.hold, exhausted(shortfall).reason
+    parent, _, branch = hold.scope.rpartition(",branch=")
+    text = (
+        f"Branch {branch} may use {hold.written} {WORDS.get(hold.unit, 'of money')} of budget {hold.budget} ({parent})"
+    )
+    reason = Reason(
+        code="budget.share",
+        rule=hold.budget,
+        text=f"{text}: {whole.seen if whole else ''}, and this call needs up to {shown(hold.amount, hold.unit)}.",
+        limit=hold.written,
+        seen=whole.seen if whole else None,
+        remedy=f"Catch `governor.CallDenied` in the branch and return what it has, raise its share under `split` of budget {hold.budget}, "
+        "or write `split: shared`.",
+        evidence={**(whole.evidence if whole else {}), "branch": branch},
+    )
+    return Decision(control="budget", verdict=Verdict.DENY, reason=reason)
 
 
 def alerted(shortfall: Shortfall) -> Decision:
