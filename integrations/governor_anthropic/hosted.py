@@ -34,7 +34,8 @@ CLIENTS_OWN = re.compile(r"custom$|function$|(?:bash|text_editor|computer|memory
 
 def hosted(model: BaseChatModel, kwargs: Mapping[str, Any]) -> tuple[HostedTool, ...]:
     """The tools of a request that Anthropic runs. One of a type that is not known here has an unknown fee."""
-    extra = kwargs.get("extra_body") or cast("Any", model).model_kwargs.get("extra_body") or {}
+    own = cast("Any", model).model_kwargs.get("extra_body")
+    extra = cast("Mapping[str, Any]", kwargs.get("extra_body") or own or {})
     inside = "tools" in extra  # what the SDK merges last stands
     found: list[HostedTool] = []
     for tool in cast("Sequence[Any]", (extra if inside else kwargs).get("tools") or ()):
@@ -54,7 +55,10 @@ def with_hosted_uses(kwargs: Mapping[str, Any], n: int) -> dict[str, Any]:
 
 
 def _limited(tool: Any, n: int) -> Any:
-    return with_limit(tool, n, "max_uses") if isinstance(tool, dict) and _is_search(cast("Any", tool)) else tool
+    if not isinstance(tool, dict):
+        return tool
+    fields = cast("Mapping[str, Any]", tool)
+    return with_limit(fields, n, "max_uses") if _is_search(fields) else fields
 
 
 def _is_search(tool: Mapping[str, Any]) -> bool:

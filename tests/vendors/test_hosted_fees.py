@@ -1,9 +1,9 @@
 """Fees of the providers' own tools, through the real client classes, on answers of the wire's shape."""
 
 import json
+from importlib import import_module
 from typing import Any, cast
 
-import httpx
 import pytest
 from langchain_anthropic import ChatAnthropic
 from langchain_core.messages import AIMessage
@@ -32,20 +32,28 @@ class Provider:
         self.answer, self.kind = answer, kind
         self.asked: list[dict[str, Any]] = []
 
-    def __call__(self, request: httpx.Request) -> httpx.Response:
-        self.asked.append(json.loads(request.content))
-        return httpx.Response(200, content=self.answer, headers={"content-type": self.kind})
+
+def answered_by(provider: Provider, client: Any) -> None:
+    """No request of the SDK's client leaves the process, whatever proxy the environment names."""
+    library: Any = import_module(type(client._transport).__module__.partition(".")[0])  # httpx, or its successor
+
+    def answer(request: Any) -> Any:
+        provider.asked.append(json.loads(request.content))
+        return library.Response(200, content=provider.answer, headers={"content-type": provider.kind})
+
+    client._transport = library.MockTransport(answer)
+    client._mounts = {}
 
 
 def anthropic(provider: Provider, **more: Any) -> ChatAnthropic:
-    model = ChatAnthropic(model="claude-sonnet-4-6", max_tokens=100, max_retries=0, api_key="k", **more)  # pyright: ignore[reportCallIssue, reportArgumentType] - aliases and a plain key
-    cast("Any", model._client._client)._transport = httpx.MockTransport(provider)
+    model = ChatAnthropic(model="claude-sonnet-4-6", max_tokens=100, max_retries=0, api_key="k", **more)  # pyright: ignore[reportCallIssue] - aliases
+    answered_by(provider, model._client._client)
     return model
 
 
 def openai(provider: Provider, **more: Any) -> ChatOpenAI:
     model = ChatOpenAI(model="gpt-5", max_retries=0, api_key="k", **more)  # pyright: ignore[reportArgumentType] - a plain key
-    cast("Any", model.root_client._client)._transport = httpx.MockTransport(provider)
+    answered_by(provider, model.root_client._client)
     return model
 
 
