@@ -8,6 +8,7 @@ import pytest
 from langchain_anthropic import ChatAnthropic
 from langchain_core.messages import AIMessage
 from langchain_openai import ChatOpenAI
+from langgraph.graph import START, MessagesState, StateGraph
 
 import governor_anthropic
 import governor_bedrock
@@ -221,3 +222,22 @@ def test_grounding_is_billed_by_prompt_up_to_gemini_2_and_by_query_from_then_on(
 
     assert (expected,) == generic.hosted(client, bound.kwargs)
     assert uses == generic.hosted_uses(answer)["google_search"]
+
+
+def test_a_stream_that_its_reader_left_is_charged_every_search_that_it_was_allowed() -> None:
+    model: Any = anthropic(Provider(anthropic_stream(), "text/event-stream")).bind_tools([SEARCH])
+
+    def leaves(state: MessagesState) -> dict[str, Any]:
+        stream = model.stream(state["messages"])
+        next(stream)
+        stream.close()
+        return {}
+
+    graph = StateGraph(MessagesState)
+    graph.add_node("agent", leaves)
+    graph.add_edge(START, "agent")
+    store = MemoryStore()
+    govern(cast("Any", graph.compile()), FEES, store=store).invoke(GIVEN)
+
+    (balance,) = store.balances("b/")
+    assert (50_000_000, 0) == (balance.spent, balance.reserved)
