@@ -1,6 +1,6 @@
 """Fees of tools that the provider runs itself: what the request lets them do is held, what the answer says they did is charged.
 
-The amounts are each vendor's own and come from the vendor packages, with their sources.
+The amounts come from the vendor packages, which say where each is from.
 """
 
 from __future__ import annotations

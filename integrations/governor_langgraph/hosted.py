@@ -1,8 +1,10 @@
 """Tools that a provider runs itself: what the vendor packages have in common, and Gemini's, whose client is served by the generic vendor.
 
-Fees from Google's pricing page of the Gemini API as of November 2026: grounding with Google search is $35 per 1,000 grounded prompts up to
+Fees as third parties quoted Google's for the Gemini API in 2026: grounding with Google search is $35 per 1,000 grounded prompts up to
 Gemini 2.5 and $14 per 1,000 search queries from Gemini 3 on; grounding with Google Maps is $25 per 1,000 prompts up to Gemini 2.5. Code
-execution, URL context and file search are billed by tokens alone.
+execution, URL context and file search are taken to be billed by tokens alone.
+
+The vendor's own page was not read for these numbers: compare them with it before a bill depends on them.
 """
 
 from __future__ import annotations

@@ -1,8 +1,10 @@
 """Tools that OpenAI runs itself: what a use of them costs, how many are allowed, how often an answer used them.
 
-Fees from OpenAI's pricing page as of November 2026: web search is $10 per 1,000 calls (its preview $25 with models that do not reason),
+Fees as third parties quoted OpenAI's in 2026: web search is $10 per 1,000 calls (its preview $25 with models that do not reason),
 file search $2.50 per 1,000 calls, code interpreter $0.03 per container. Of a web search's actions only `search` is billed; opening a page
-and finding in it are not.
+and finding in it are not taken to be.
+
+The vendor's own page was not read for these numbers: compare them with it before a bill depends on them.
 """
 
 from __future__ import annotations
