@@ -1,6 +1,6 @@
 """Tools that Anthropic runs itself: what a use of them costs, how many are allowed, how often an answer used them.
 
-Fees as this project's maintainers gave them, November 2026: web search is $10 per 1,000 searches, web fetch and tool search have no fee beside
+Fees as the maintainers gave them, November 2026: web search is $10 per 1,000 searches, web fetch and tool search have no fee beside
 tokens, code execution is billed by the hours of its container. A search that fails is not billed.
 
 The vendor's own page was not read for these numbers: compare them with it before a bill depends on them.
