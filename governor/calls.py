@@ -14,6 +14,8 @@ from governor.values import cheap
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from governor.fees import HostedTool
+
 __all__ = [
     "Breakpoint",
     "CachePlan",
@@ -238,6 +240,8 @@ class ModelCall:
     model: ModelRef
     """The model that user code holds; the tier may replace it."""
     tools: tuple[ToolSpec, ...] = ()
+    hosted: tuple[HostedTool, ...] = ()
+    """Tools that the provider runs itself, with their fees."""
     max_output_tokens: int | None = None
     """As requested by user code; None when it set none."""
     streaming: bool = False
@@ -268,6 +272,8 @@ class ModelRequest:
     """Set on the request: it is what was reserved. None only for a model with no limit known and no budget."""
     input_tokens: int = 0
     """Upper bound of the input that was reserved."""
+    hosted_uses: int | None = None
+    """Most uses of each of the provider's tools without a limit of its own: set on the request, because that is what was reserved."""
     final: bool = False
     """The last answer of a run whose budget is used up: tools are not to be called, where the provider can be told so."""
 
@@ -281,6 +287,8 @@ class ModelResponse:
     tool_uses: tuple[ToolUse, ...] = ()
     usage: Usage | None = None
     """None when the provider reported nothing; the estimator then speaks."""
+    hosted_uses: Mapping[str, int] = field(default_factory=dict[str, int])
+    """How often the provider's own tools were used, by name."""
     finish: Literal["stop", "length", "tool_use", "refusal", "other"] = "other"
     model: str | None = None
     """The model that answered, if the provider says (prompt routers, gateways)."""

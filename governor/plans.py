@@ -76,12 +76,14 @@ class Quote:
     request: ModelRequest
     holds: tuple[Hold, ...]
     cost: int
-    """Worst case of this call, nano-USD; 0 when the model has no price and no money limit asks for one."""
+    """Worst case of this call, nano-USD, fees included; for its tokens 0 when the model has no price and no money limit asks for one."""
     rates: Rates | None
     estimated: int = 0
     """The estimator's count of the prompt before calibration, tokens."""
     weighings: tuple[Weighing | None, ...] = ()
     """What the tokens of each hold weigh, in step with `holds`; empty when none weighs anything but 1."""
+    fees: int = 0
+    """Of `cost`, what the provider's own tools cost at most, nano-USD."""
 
 
 @cheap

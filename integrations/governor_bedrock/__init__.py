@@ -14,6 +14,7 @@ except ImportError as error:
     raise ImportError(message) from error
 
 from governor_bedrock.errors import classify, finish
+from governor_bedrock.hosted import hosted, hosted_uses, with_hosted_uses
 from governor_bedrock.models import (
     FAMILY,
     PROVIDERS,
@@ -34,6 +35,8 @@ __all__ = [
     "build",
     "classify",
     "finish",
+    "hosted",
+    "hosted_uses",
     "is_mine",
     "mark",
     "max_output",
@@ -41,6 +44,7 @@ __all__ = [
     "price_percent",
     "single_attempt",
     "strip_foreign",
+    "with_hosted_uses",
     "with_max_output",
     "writes_openly",
 ]

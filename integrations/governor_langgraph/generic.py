@@ -22,6 +22,7 @@ from governor.errors import ConfigurationError
 from governor_langgraph.answers import failure_by_status, finish_of
 from governor_langgraph.clients import construct, headers_of, integers_in, without_retries
 from governor_langgraph.foreign import without_foreign
+from governor_langgraph.hosted import grounding, grounding_uses
 from governor_langgraph.vendors import Failure
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from langchain_core.messages import BaseMessage
 
     from governor.calls import CachePlan
+    from governor.fees import HostedTool
     from governor.policy.schema import Tier
     from governor_langgraph.vendors import Finish
 
@@ -40,6 +42,8 @@ __all__ = [
     "build",
     "classify",
     "finish",
+    "hosted",
+    "hosted_uses",
     "is_mine",
     "mark",
     "max_output",
@@ -47,6 +51,7 @@ __all__ = [
     "price_percent",
     "single_attempt",
     "strip_foreign",
+    "with_hosted_uses",
     "with_max_output",
     "writes_openly",
 ]
@@ -134,6 +139,27 @@ def writes_openly(model: BaseChatModel, kwargs: Mapping[str, Any]) -> bool:
     """No: what an unknown provider bills for a stream that nobody reads is not known."""
     del model, kwargs
     return False
+
+
+def hosted(model: BaseChatModel, kwargs: Mapping[str, Any]) -> tuple[HostedTool, ...]:
+    """Gemini's. What other providers call tools of theirs is not known."""
+    tools = kwargs.get("tools")
+    if not tools:
+        return ()
+    ref = model_ref(model)
+    return grounding(ref.model, tools) if "google" in ref.provider and "gemini" in ref.model else ()
+
+
+def hosted_uses(message: BaseMessage) -> dict[str, int]:
+    """What grounded an answer of Gemini's."""
+    name = str(message.response_metadata.get("model_name", ""))
+    return grounding_uses(message, name)
+
+
+def with_hosted_uses(kwargs: Mapping[str, Any], n: int) -> dict[str, Any]:
+    """Nothing: no such limit is known."""
+    del n
+    return dict(kwargs)
 
 
 def mark(

@@ -100,6 +100,8 @@ class Prepared:
             counts or request.max_output_tokens != self._own_maximum(request)
         ):
             kwargs = vendor.with_max_output(model, kwargs, request.max_output_tokens)
+        if request.hosted_uses is not None:
+            kwargs = vendor.with_hosted_uses(kwargs, request.hosted_uses)
         if request.final:
             kwargs = without_tool_use(kwargs, vendor.FAMILY)
         if request.cache != NO_CACHE:
@@ -148,6 +150,7 @@ def prepare(
         history=history,
         model=vendor.model_ref(model),
         tools=offer.tools,
+        hosted=offer.hosted,
         max_output_tokens=vendor.max_output(model, kwargs),
         streaming=streaming,
         lane=lane,
@@ -278,6 +281,7 @@ def response_of(message: BaseMessage, model: BaseChatModel, source: object, *, p
         text=text_of(message),
         tool_uses=uses,
         usage=usage_of(message, provider),
+        hosted_uses=vendor.hosted_uses(message),
         finish=vendor.finish(message),
         model=str(answered) if answered else None,
         cached=_from_cache(message, model),

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from langchain_core.language_models import BaseChatModel
 
+    from governor.fees import HostedTool
     from governor_langgraph.context import GovernedStep
 
 __all__ = ["Known", "Offer", "offer_of"]
@@ -38,6 +39,8 @@ class Offer:
     recall: bool
     """Whether a recall call would be answered by governor, so that results may be cut."""
     tools: tuple[ToolSpec, ...]
+    hosted: tuple[HostedTool, ...]
+    """Those of them that the provider runs itself."""
     order: tuple[int, ...] | None
     """Positions of the tools as they are sent; None as they are."""
     carried: bool
@@ -98,6 +101,7 @@ def _worked_out(step: GovernedStep, model: BaseChatModel, given: Mapping[str, An
         added=added,
         recall=can_answer(step, tools),
         tools=specs,
+        hosted=vendor_of(model).hosted(model, given),
         order=None if order == tuple(range(len(tools))) else order,
         carried=governor.can_carry(model, {**given, "tools": tools} if tools else given),
         price_percents=_percents(step, model, given),

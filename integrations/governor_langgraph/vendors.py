@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from langchain_core.messages import BaseMessage
 
     from governor.calls import CachePlan, ModelRef
+    from governor.fees import HostedTool
     from governor.policy.schema import Tier
 
 __all__ = ["Failure", "Finish", "Vendor", "vendor_named", "vendor_of"]
@@ -93,6 +94,18 @@ class Vendor(Protocol):
 
         False where the model may reason unseen, where the provider's own tools work for it, and where nothing is known.
         """
+        ...
+
+    def hosted(self, model: BaseChatModel, kwargs: Mapping[str, Any]) -> tuple[HostedTool, ...]:
+        """The tools of a request that the provider runs itself, with what a use of each costs."""
+        ...
+
+    def with_hosted_uses(self, kwargs: Mapping[str, Any], n: int) -> dict[str, Any]:
+        """Call arguments under which each such tool without a limit of its own (`settable`) is used at most `n` times."""
+        ...
+
+    def hosted_uses(self, message: BaseMessage) -> Mapping[str, int]:
+        """How often an answer used them, by `HostedTool.name`."""
         ...
 
     def mark(

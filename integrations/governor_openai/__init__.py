@@ -14,10 +14,12 @@ except ImportError as error:
     raise ImportError(message) from error
 
 from governor_openai.errors import classify, finish
+from governor_openai.hosted import hosted_uses, with_hosted_uses
 from governor_openai.models import (
     FAMILY,
     PROVIDERS,
     build,
+    hosted,
     is_mine,
     max_output,
     model_ref,
@@ -34,6 +36,8 @@ __all__ = [
     "build",
     "classify",
     "finish",
+    "hosted",
+    "hosted_uses",
     "is_mine",
     "mark",
     "max_output",
@@ -41,6 +45,7 @@ __all__ = [
     "price_percent",
     "single_attempt",
     "strip_foreign",
+    "with_hosted_uses",
     "with_max_output",
     "writes_openly",
 ]

@@ -19,18 +19,21 @@ from governor_langgraph.clients import (
     output_default,
     without_retries,
 )
+from governor_openai.hosted import hosted_in
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from langchain_core.language_models import BaseChatModel
 
+    from governor.fees import HostedTool
     from governor.policy.schema import Tier
 
 __all__ = [
     "FAMILY",
     "PROVIDERS",
     "build",
+    "hosted",
     "is_mine",
     "max_output",
     "model_ref",
@@ -152,6 +155,14 @@ def writes_openly(model: BaseChatModel, kwargs: Mapping[str, Any]) -> bool:
         and "search" not in ref.model
         and not (hosted or given.get("modalities") or given.get("audio") or given.get("web_search_options"))
     )
+
+
+def hosted(model: BaseChatModel, kwargs: Mapping[str, Any]) -> tuple[HostedTool, ...]:
+    """As the API will read the request; a limit can be set on it where none would win over that of the call."""
+    client = cast("BaseChatOpenAI", model)
+    extra = _extra_body(client, kwargs)
+    silent = _SILENT.match(client.model_name) is not None
+    return hosted_in({**client.model_kwargs, **kwargs, **extra}, settable="tools" not in extra, silent=silent)
 
 
 def _choices(client: BaseChatOpenAI, kwargs: Mapping[str, Any]) -> int:

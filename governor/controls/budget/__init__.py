@@ -12,6 +12,7 @@ from governor.calls import ModelRequest
 from governor.controls.budget.blanks import Blank, Blanks
 from governor.controls.budget.evidence import arrived
 from governor.controls.budget.grants import granted, raised
+from governor.controls.budget.hosted import HostedFees, with_fees, with_worst_fees
 from governor.controls.budget.lines import TOOL_UNITS, MissingScope, ledgers_of, lines
 from governor.controls.budget.rates import Rates
 from governor.controls.budget.texts import (
@@ -77,6 +78,7 @@ class BudgetControl:
         self._blanks = Blanks(self._for_models)
         self._tool_blanks = Blanks([line for line in every if line.unit in TOOL_UNITS], self._counts_tool)
         self._rates = Rates(policy)
+        self._hosted = HostedFees(self._for_models)
         self._fees = tuple(budget for budget in policy.budgets if budget.fee is not None)
         self._clamps = any(line.counts_output for line in self._for_models)
         self.counts_models = any(line.limit is not None for line in self._for_models) or (
@@ -98,7 +100,10 @@ class BudgetControl:
         clamp, output = self._output(request, routed, bound)
         percent = request.call.price_percents.get(request.tier, 100)
         rates = routed.rates.scaled(percent) if routed.rates else None
-        cost = rates.worst(bound, output, ttl=self._ttl) if rates else 0
+        hosted = self._hosted.held(request)
+        if isinstance(hosted, Decision):
+            return hosted
+        cost = hosted.fees + (rates.worst(bound, output, ttl=self._ttl) if rates else 0)
         blank = self._blanks.of(request.call.step, now) if rates is not None else self._unpriced(request, now)
         if isinstance(blank, Decision):
             return blank
@@ -107,12 +112,13 @@ class BudgetControl:
             return rated
         blank = blank.with_more(rated)
         return _quote(
-            request=_clamped(request, max_output_tokens=clamp, input_tokens=bound),
-            holds=_held(blank.holds, blank.weighings, bound, output, cost),
+            request=_clamped(request, max_output_tokens=clamp, input_tokens=bound, hosted_uses=hosted.uses),
+            holds=_held(blank.holds, blank.weighings, bound, output, cost, hosted.fees),
             cost=cost,
             rates=rates,
             estimated=estimated,
             weighings=blank.weighings,
+            fees=hosted.fees,
         )
 
     def shrink(self, quote: Quote, shortfall: Shortfall) -> Quote | None:
@@ -128,8 +134,8 @@ class BudgetControl:
         if current is None or most is None or not min(MIN_OUTPUT, current) <= most < current:
             return None
         fits = min(most, max(USEFUL_OUTPUT, most // 4))
-        cost = quote.rates.worst(bound, fits, ttl=self._ttl) if quote.rates else 0
-        holds = _held(quote.holds, quote.weighings, bound, fits, cost)
+        cost = quote.fees + (quote.rates.worst(bound, fits, ttl=self._ttl) if quote.rates else 0)
+        holds = _held(quote.holds, quote.weighings, bound, fits, cost, quote.fees)
         return replace(quote, request=replace(request, max_output_tokens=fits), holds=holds, cost=cost)
 
     @staticmethod
@@ -148,8 +154,8 @@ class BudgetControl:
         bound, weighings = 0, quote.weighings if isinstance(quote, Quote) else ()
         if request is not None and isinstance(quote, Quote):
             bound = request.input_tokens * 3 // 2
-            cost = quote.rates.worst(bound, final_output, ttl=self._ttl) if quote.rates else 0
-            needed = _needed(bound, final_output, cost)
+            cost = quote.fees + (quote.rates.worst(bound, final_output, ttl=self._ttl) if quote.rates else 0)
+            needed = _needed(bound, final_output, cost, quote.fees)
         holds = list(quote.holds)
         for position, hold in enumerate(holds):
             if hold.limit is not None and not hold.per_ms and hold.unit is not Unit.TOOL_CALLS:
@@ -194,19 +200,19 @@ class BudgetControl:
         return alerted(passed)
 
     def usage(self, quote: Quote, response: ModelResponse, meter: Meter) -> Usage:
-        """What the provider reported, else governor's own count, marked as estimated and on the high side."""
+        """What the provider reported, else governor's own count, marked as estimated and on the high side. Fees included."""
         reported = response.usage or meter.usage
         if reported is not None:
-            return reported
+            return with_fees(reported, quote, response)
         counted = max(meter.output_tokens, estimate_message(response.text, response.tool_uses))
-        return self._observed(quote, counted)
+        return with_fees(self._observed(quote, counted), quote, response)
 
     def amounts(self, quote: Quote, usage: Usage, elapsed_ms: int = 1) -> tuple[int, ...]:
         """What each hold of `quote` is settled at, in their order."""
         prompt, output = usage.prompt, usage.output
-        counted = _needed(prompt, output, (quote.rates.cost(usage) if quote.rates else 0) + usage.fees)
+        cost = (quote.rates.cost(usage) if quote.rates else 0) + usage.fees
+        counted = _needed(prompt, output, cost, usage.fees)
         counted[Unit.MILLISECONDS] = max(1, elapsed_ms)
-        counted[Unit.FEES] = usage.fees
         amounts = [counted.get(hold.unit, 1) for hold in quote.holds]
         for position, weighing in enumerate(quote.weighings):
             if weighing is not None:
@@ -236,8 +242,9 @@ class BudgetControl:
         if not meter.dispatched or meter.rejected:
             return None
         if meter.final and meter.usage is not None:
-            return meter.usage
-        return arrived(quote, meter, ratios) if meter.observed and self._observes else None
+            return with_worst_fees(meter.usage, quote)
+        seen = arrived(quote, meter, ratios) if meter.observed and self._observes else None
+        return with_worst_fees(seen, quote)
 
     def quote_tool(self, call: ToolCall, now: int) -> ToolQuote | Decision:
         """Holds of a tool call: its count, its fee, its time. A Decision when a budget needs a scope that the run does not name."""
@@ -272,7 +279,7 @@ class BudgetControl:
         """Output tokens for which the hold that fell short fits what is left of its ledger; None when output is not what it counts."""
         unit, left, bound = shortfall.hold.unit, shortfall.remaining, quote.request.input_tokens
         if unit is Unit.NANO_USD and quote.rates is not None:
-            return quote.rates.affordable_output(left, bound, ttl=self._ttl)
+            return quote.rates.affordable_output(left - quote.fees, bound, ttl=self._ttl)
         for hold, weighing in zip(quote.holds, quote.weighings, strict=False):
             if weighing is not None and hold.ledger == shortfall.hold.ledger:
                 return weighing.affordable_output(left, bound)
@@ -329,10 +336,10 @@ def _estimated(request: ModelRequest) -> int:
 
 
 def _held(
-    holds: tuple[Hold, ...], weighings: tuple[Weighing | None, ...], prompt: int, output: int, cost: int
+    holds: tuple[Hold, ...], weighings: tuple[Weighing | None, ...], prompt: int, output: int, cost: int, fees: int
 ) -> tuple[Hold, ...]:
     """The holds with the upper bound of a model call as their amounts."""
-    needed = _needed(prompt, output, cost)
+    needed = _needed(prompt, output, cost, fees)
     if not weighings:
         return tuple([_of(hold, amount=needed.get(hold.unit, 1)) for hold in holds])
     return tuple(
@@ -343,10 +350,10 @@ def _held(
     )
 
 
-def _needed(prompt: int, output: int, cost: int) -> dict[Unit, int]:
+def _needed(prompt: int, output: int, cost: int, fees: int) -> dict[Unit, int]:
     """The upper bound of a model call by unit. Any other unit counts 1: calls, and time, which is known only afterwards."""
     return {
-        Unit.FEES: 0,
+        Unit.FEES: fees,
         Unit.NANO_USD: cost,
         Unit.TOKENS: prompt + output,
         Unit.INPUT_TOKENS: prompt,

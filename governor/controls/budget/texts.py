@@ -18,12 +18,14 @@ if TYPE_CHECKING:
 __all__ = [
     "alerted",
     "breached",
+    "endless_uses",
     "exhausted",
     "missing_owner",
     "missing_scope",
     "rate_full",
     "share_used_up",
     "stopped_by_operator",
+    "unknown_fee",
     "unknown_price",
 ]
 
@@ -132,6 +134,36 @@ def unknown_price(line: Line, model: ModelRef) -> Decision:
             limit=line.written,
             seen=f"no price for {model}",
             remedy="Name the model as a tier with `price: {input: ..., output: ...}`, in dollars per million tokens.",
+        )
+    )
+
+
+def unknown_fee(line: Line, tool: str, model: ModelRef) -> Decision:
+    """The refusal of a provider's own tool whose fee nobody knows beforehand, under a limit in money."""
+    budget, limit = line.budget.id, f"${line.written.removeprefix('$')}"
+    return _stop(
+        Reason(
+            code="budget.unknown_fee",
+            rule=budget,
+            text=f"Budget {budget} allows {limit}, and what {model} is billed for its tool {tool} is not known beforehand.",
+            limit=line.written,
+            seen=f"no fee for {tool}",
+            remedy=f"Do not offer {tool}, or make the budget soft (`hard: false`).",
+        )
+    )
+
+
+def endless_uses(line: Line, tool: str, model: ModelRef) -> Decision:
+    """The refusal of a provider's own tool that may be used without end, under a limit in money."""
+    budget, limit = line.budget.id, f"${line.written.removeprefix('$')}"
+    return _stop(
+        Reason(
+            code="budget.endless_uses",
+            rule=budget,
+            text=f"Budget {budget} allows {limit}, and {model} may use its tool {tool}, which costs a fee, without a limit.",
+            limit=line.written,
+            seen=f"no limit of uses for {tool}",
+            remedy=f"Set `max_uses` on {tool} where it is bound, do not offer it, or make the budget soft (`hard: false`).",
         )
     )
 
