@@ -174,8 +174,10 @@ def _loops(merge: Tightening, parent: Loops, child: Loops) -> Loops:
         if dropped:
             merge.loosen(("loops", "respond"), f"`respond` drops {', '.join(dropped)}")
             updates["respond"] = parent.respond
-    updates["tools"] = parent.tools + (_loop_tools(merge, parent, child, where) if enforced else _new(parent, child))
-    return merged.model_copy(update={name: value for name, value in updates.items() if value})
+    tools = parent.tools + (_loop_tools(merge, parent, child, where) if enforced else _new(parent, child))
+    if tools != merged.tools:  # also when none is left of what the child asked for
+        updates["tools"] = tools
+    return merged.model_copy(update={name: value for name, value in updates.items() if value is not None})
 
 
 def _new(parent: Loops, child: Loops) -> tuple[LoopTool, ...]:

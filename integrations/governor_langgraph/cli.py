@@ -158,7 +158,10 @@ def _governed(target: str, policy: str, store: Path | None, recording: Path | No
     from governor_otel import default_path, record, setup
     from governor_otel.recorder import open_recording
 
-    app = govern(load_graph(target), policy, store=SqliteStore(store) if store else None)
+    ledgers = SqliteStore(store) if store else None
+    if ledgers is not None:
+        ledgers.halts()  # better to learn here that the file is none than as a run that was stopped
+    app = govern(load_graph(target), policy, store=ledgers)
     with open_recording(recording or default_path(), create=True):
         pass  # better to learn that it cannot be written now than after the money is spent
     return app, record(setup(recorder=False, timeout_s=_EXPORT_S), recording).force_flush

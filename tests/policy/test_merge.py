@@ -7,6 +7,7 @@ import pytest
 from governor.errors import PolicyError, PolicyErrors
 from governor.policy import load
 from governor.policy.merge import tighten
+from governor.policy.schema import Policy
 
 PARENT = """governor: 1
 name: parent
@@ -360,3 +361,15 @@ def test_a_child_may_not_let_calls_go_on_without_a_store(parent: dict[str, str])
 
     assert "refuse" == found.on_store_loss or "on_store_loss" not in found.model_fields_set
     assert [("on_store_loss",)] == [each.path for each in loosened]
+
+
+def test_a_tool_that_may_not_be_left_unjudged_is_not_in_the_merged_policy() -> None:
+    parent = Policy.model_validate({"governor": 1, "name": "parent"})
+    child = Policy.model_validate(
+        {"governor": 1, "name": "child", "loops": {"tools": [{"tool": "get_*", "as": "off"}]}}
+    )
+
+    merged, loosenings = tighten(parent, child)
+
+    assert 1 == len(loosenings)
+    assert () == merged.loops.tools
