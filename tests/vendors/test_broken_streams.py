@@ -4,7 +4,7 @@ import asyncio
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import aclosing, closing
-from typing import Any, cast
+from typing import Any, Self, cast
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -16,6 +16,7 @@ from governor.stores.memory import MemoryStore
 from governor_langgraph import govern
 from governor_langgraph.vendors import vendor_of
 from governor_sandbox import Fault, Sandbox, Scenario
+from tests.sandbox.clients import aclose
 from tests.vendors.clients import ANTHROPIC, BEDROCK, CLIENTS, FAMILIES, OPENAI
 
 pytestmark = pytest.mark.skipif(
@@ -64,6 +65,13 @@ class Bench:
         budgets = [{"id": "money", "scope": "run", "limit": {"usd": limit}}]
         rules = {"governor": 1, "name": "p", "tools": {"default": "allow"}, "budgets": budgets, **(policy or {})}
         self.sync, self.slow = (govern(graph(node), rules, store=self.store) for node in (self.node, self.anode))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        with self.loop:
+            self.loop.run(aclose(self.model))
 
     def node(self, state: MessagesState) -> dict[str, Any]:
         for time in range(self.times):
@@ -122,7 +130,7 @@ def bench(slow: Sandbox, request: pytest.FixtureRequest, sync: bool) -> Iterator
     """One whose estimator has learned its model from some whole answers."""
     slow.reset()
     made = Bench(slow, request.param)
-    with made.loop:
+    with made:
         for _ in range(6):
             made.run(0, sync=sync)
         assert made.true == made.recorded
@@ -158,7 +166,7 @@ def test_a_slow_reader_is_charged_for_what_its_client_and_its_system_had_taken_i
     """The whole answer has arrived, its report with it, before the first piece is read to its end."""
     with Sandbox(Scenario.always("", pad_to_tokens=480)) as box:
         bench = Bench(box, family, idle=True)
-        with bench.loop:
+        with bench:
             bench.run(1, sync=sync)
 
         assert 480 == box.meter.records[-1].usage.output
@@ -181,7 +189,7 @@ def test_a_stream_that_its_provider_breaks_is_recorded_at_no_less_than_its_bill(
     with Sandbox(Scenario.always("", pad_to_tokens=480, chunk_delay_ms=3)) as box:
         bench = Bench(box, family)
         box.fault(Fault(kind="stream_error", after_chunks=9))
-        with bench.loop, pytest.raises(Exception, match="interrupted"):
+        with bench, pytest.raises(Exception, match="interrupted"):
             bench.run(0, sync=sync)
 
         assert box.meter.wait_idle()
@@ -193,7 +201,7 @@ def test_a_stream_that_its_provider_breaks_is_recorded_at_no_less_than_its_bill(
 def test_a_provider_that_ignores_the_limit_is_left_and_owed_all_that_it_wrote(family: str, sync: bool) -> None:
     with Sandbox(Scenario.always("", pad_to_tokens=9_000, chunk_delay_ms=1, ignores_limit=True)) as box:
         bench = Bench(box, family)
-        with bench.loop:
+        with bench:
             bench.run(0, sync=sync)
 
         (record,) = box.meter.records
@@ -220,6 +228,7 @@ async def test_a_cancelled_stream_is_recorded_at_no_less_than_its_bill(family: s
         assert await asyncio.to_thread(box.meter.wait_idle)
         assert 0 < bench.true <= bench.recorded
         assert 0 == sum(balance.reserved for balance in bench.store.balances())
+        await aclose(bench.model)
 
 
 def test_reasoning_that_nobody_sees_is_charged_at_the_worst_case() -> None:
