@@ -74,6 +74,7 @@ class _Kept:
     def __init__(self, connection: Callable[[], Any], *, plain: bool) -> None:
         self.kept: list[bytes] = []
         self.ended = False
+        self.interrupted = False
         self.closed = False
         self.drained = False
         """Whether `kept` is all that arrived, to the end or to the moment the reader left."""
@@ -83,6 +84,8 @@ class _Kept:
 
     def _shut(self) -> bool:
         """Close the connection for reading, so that what it holds can be read without waiting. False when it cannot be reached."""
+        if self.interrupted:
+            return False
         if self.ended:
             return self._plain
         if sys.platform != "linux":  # BSD's systems throw away what a socket holds when it is closed for reading
@@ -151,8 +154,9 @@ class AsyncTap(_Kept):
         """The next block, kept as it passes."""
         try:
             block = await anext(self._blocks)
-        except BaseException:
-            self.ended = True
+        except BaseException as error:
+            # Interrupted in the middle of a read, the client's reader is gone, and with it what has arrived meanwhile.
+            self.ended, self.interrupted = True, not isinstance(error, Exception)
             raise
         self.kept.append(block)
         return block

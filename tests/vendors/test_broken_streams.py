@@ -4,6 +4,7 @@ import asyncio
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import aclosing, closing
+from importlib import import_module
 from typing import Any, Self, cast
 
 import pytest
@@ -42,6 +43,15 @@ def graph(node: Any) -> Any:
     return made
 
 
+async def closed(model: Any) -> None:
+    """Close what an async client keeps open, and let its library forget it: the libraries share one client for each address."""
+    await aclose(model)
+    for module in ("langchain_openai.chat_models._client_utils", "langchain_anthropic._client_utils"):
+        for each in vars(import_module(module)).values():
+            if hasattr(each, "cache_clear"):
+                each.cache_clear()
+
+
 class Bench:
     """One governed graph whose node reads so many chunks and leaves; 0 reads all of them."""
 
@@ -71,7 +81,7 @@ class Bench:
 
     def __exit__(self, *error: object) -> None:
         with self.loop:
-            self.loop.run(aclose(self.model))
+            self.loop.run(closed(self.model))
 
     def node(self, state: MessagesState) -> dict[str, Any]:
         for time in range(self.times):
@@ -228,7 +238,7 @@ async def test_a_cancelled_stream_is_recorded_at_no_less_than_its_bill(family: s
         assert await asyncio.to_thread(box.meter.wait_idle)
         assert 0 < bench.true <= bench.recorded
         assert 0 == sum(balance.reserved for balance in bench.store.balances())
-        await aclose(bench.model)
+        await closed(bench.model)
 
 
 def test_reasoning_that_nobody_sees_is_charged_at_the_worst_case() -> None:
