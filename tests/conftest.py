@@ -4,8 +4,10 @@ Sockets beyond loopback are closed by pytest-socket (see ``[tool.pytest]``), war
 is shuffled. What is here is the rest of the isolation, and the options that more than one folder of tests reads.
 """
 
+import functools
 import os
 import resource
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -86,3 +88,22 @@ def corpus(request: pytest.FixtureRequest) -> Path:
     if not given:
         pytest.skip("no recorded conversations: pass --corpus DIR or set CORPUS=DIR")
     return Path(str(given))
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _clients_are_kept() -> None:
+    """Let LangChain keep every provider client it makes, not the latest 128.
+
+    It shares one HTTP client for each address, whose connections outlive the event loop that opened them. Every sandbox has an address
+    of its own, so that a worker's tests make more than 128; the one that is dropped then warns in whatever test runs at that moment.
+    """
+    for module in [
+        each for name, each in sys.modules.items() if name.startswith(("langchain_openai", "langchain_anthropic"))
+    ]:
+        for name, cached in list(vars(module).items()):
+            if "httpx_client" in name and getattr(cached, "cache_parameters", dict)().get("maxsize"):
+                setattr(module, name, _KEPT.setdefault(cached.__wrapped__, functools.cache(cached.__wrapped__)))
+
+
+_KEPT: dict[object, object] = {}
+"""Function that makes a client to the same with a memory for all of them; several modules may hold it."""

@@ -4,8 +4,7 @@ import asyncio
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import aclosing, closing
-from importlib import import_module
-from typing import Any, Self, cast
+from typing import Any, cast
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -17,7 +16,6 @@ from governor.stores.memory import MemoryStore
 from governor_langgraph import govern
 from governor_langgraph.vendors import vendor_of
 from governor_sandbox import Fault, Sandbox, Scenario
-from tests.sandbox.clients import aclose
 from tests.vendors.clients import ANTHROPIC, BEDROCK, CLIENTS, FAMILIES, OPENAI
 
 pytestmark = pytest.mark.skipif(
@@ -43,16 +41,6 @@ def graph(node: Any) -> Any:
     return made
 
 
-async def closed(model: Any) -> None:
-    """Close what an async client keeps open, and let its library forget it: the libraries share one client for each address."""
-    await aclose(model)
-    for module in ("langchain_openai.chat_models._client_utils", "langchain_anthropic._client_utils"):
-        for each in vars(import_module(module)).values():
-            if hasattr(each, "cache_clear"):
-                each.cache_clear()
-    await asyncio.sleep(0)  # a transport that closes needs one more turn of its loop
-
-
 class Bench:
     """One governed graph whose node reads so many chunks and leaves; 0 reads all of them."""
 
@@ -76,13 +64,6 @@ class Bench:
         budgets = [{"id": "money", "scope": "run", "limit": {"usd": limit}}]
         rules = {"governor": 1, "name": "p", "tools": {"default": "allow"}, "budgets": budgets, **(policy or {})}
         self.sync, self.slow = (govern(graph(node), rules, store=self.store) for node in (self.node, self.anode))
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        with self.loop:
-            self.loop.run(closed(self.model))
 
     def node(self, state: MessagesState) -> dict[str, Any]:
         for time in range(self.times):
@@ -141,7 +122,7 @@ def bench(slow: Sandbox, request: pytest.FixtureRequest, sync: bool) -> Iterator
     """One whose estimator has learned its model from some whole answers."""
     slow.reset()
     made = Bench(slow, request.param)
-    with made:
+    with made.loop:
         for _ in range(6):
             made.run(0, sync=sync)
         assert made.true == made.recorded
@@ -177,7 +158,7 @@ def test_a_slow_reader_is_charged_for_what_its_client_and_its_system_had_taken_i
     """The whole answer has arrived, its report with it, before the first piece is read to its end."""
     with Sandbox(Scenario.always("", pad_to_tokens=480)) as box:
         bench = Bench(box, family, idle=True)
-        with bench:
+        with bench.loop:
             bench.run(1, sync=sync)
 
         assert 480 == box.meter.records[-1].usage.output
@@ -200,7 +181,7 @@ def test_a_stream_that_its_provider_breaks_is_recorded_at_no_less_than_its_bill(
     with Sandbox(Scenario.always("", pad_to_tokens=480, chunk_delay_ms=3)) as box:
         bench = Bench(box, family)
         box.fault(Fault(kind="stream_error", after_chunks=9))
-        with bench, pytest.raises(Exception, match="interrupted"):
+        with bench.loop, pytest.raises(Exception, match="interrupted"):
             bench.run(0, sync=sync)
 
         assert box.meter.wait_idle()
@@ -212,7 +193,7 @@ def test_a_stream_that_its_provider_breaks_is_recorded_at_no_less_than_its_bill(
 def test_a_provider_that_ignores_the_limit_is_left_and_owed_all_that_it_wrote(family: str, sync: bool) -> None:
     with Sandbox(Scenario.always("", pad_to_tokens=9_000, chunk_delay_ms=1, ignores_limit=True)) as box:
         bench = Bench(box, family)
-        with bench:
+        with bench.loop:
             bench.run(0, sync=sync)
 
         (record,) = box.meter.records
@@ -239,7 +220,6 @@ async def test_a_cancelled_stream_is_recorded_at_no_less_than_its_bill(family: s
         assert await asyncio.to_thread(box.meter.wait_idle)
         assert 0 < bench.true <= bench.recorded
         assert 0 == sum(balance.reserved for balance in bench.store.balances())
-        await closed(bench.model)
 
 
 def test_reasoning_that_nobody_sees_is_charged_at_the_worst_case() -> None:
