@@ -66,6 +66,9 @@ def opened(address: str | None) -> Iterator[Store]:
     if chosen.startswith("memory:"):
         raise ConfigurationError(f"{chosen} lives in the process that made it: operate on a SQLite file or on Redis.")
     store = open_store(chosen)
+    path = getattr(store, "path", None)
+    if path is not None and not path.exists():
+        raise ConfigurationError(f"{path}: there is no such store. Name the file that the governed graphs use.")
     try:
         yield store
     finally:

@@ -73,6 +73,11 @@ class SqliteStore(Store):
         self._states: OrderedDict[str, tuple[int, RunState]] = OrderedDict()
         self._tables = Tables()
 
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self._path
+
     def same_as(self, other: Store) -> bool:
         """Whether both are the same file."""
         return isinstance(other, SqliteStore) and self._path.resolve() == other._path.resolve()  # noqa: SLF001 - of its own class

@@ -130,6 +130,15 @@ def test_what_cannot_be_done_is_said_and_exits_with_2(
     assert "secret" not in result.output
 
 
+def test_a_mistyped_file_is_not_made_and_no_halt_is_claimed(tmp_path: Path, governor: Governor) -> None:
+    mistyped = tmp_path / "liv.db"
+    result = governor("halt", "--all", "--yes", "--why", "w", "--store", str(mistyped))
+
+    assert 2 == result.exit_code
+    assert "there is no such store" in result.stderr
+    assert not mistyped.exists()
+
+
 def test_without_a_store_the_command_says_how_to_name_one(governor: Governor, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("GOVERNOR_STORE", raising=False)
     result = governor("budget", "list")
