@@ -40,9 +40,10 @@ if TYPE_CHECKING:
     from governor.calls import ModelCall, StepRef, ToolCall, ToolResult
     from governor.controls import Controls
     from governor.decisions import Decision
-    from governor.plans import Routed
+    from governor.ledger import Lease
+    from governor.plans import Quote, Routed, Viewed
 
-__all__ = ["model_call", "step_entry", "step_exit", "tool_call"]
+__all__ = ["broken", "model_call", "step_entry", "step_exit", "tool_call"]
 
 
 def step_entry(step: StepRef, controls: Controls) -> Flow[None]:
@@ -110,15 +111,9 @@ def model_call(call: ModelCall, controls: Controls) -> Flow[ModelResponse]:
         try:
             response = yield from ask(InvokeModel(quote.request, meter, lease.id, controls.budget.lease_ttl_ms, now))
         except BaseException:
-            ended = yield from ask(NOW)
-            ratios = yield from ask(Counted(quote.request.model))
-            charged = controls.budget.broken(quote, meter, ratios, ended - now)
-            yield from release_or_settle(step, lease, charged, ended)
-            seen = controls.budget.broken_usage(quote, meter, ratios)
-            yield from record_failed_model(quote, routed, viewed, seen, billed=charged is not None)
+            now = yield from broken(reserved, routed, viewed, meter, controls, now)
             if not meter.again:
                 raise
-            now = ended
             continue  # what the client would have retried by itself is another attempt, held and paid for like the first
         usage, ended = controls.budget.usage(quote, response, meter), (yield from ask(NOW))
         yield from settle(step, lease, controls.budget.amounts(quote, usage, ended - now), ended, free=response.cached)
@@ -130,6 +125,20 @@ def model_call(call: ModelCall, controls: Controls) -> Flow[ModelResponse]:
         if judged.again is None or known is None:
             return response
         state, chosen, now, answered = known, judged.again, ended, response
+
+
+def broken(
+    reserved: tuple[Quote, Lease], routed: Routed, viewed: Viewed, meter: Meter, controls: Controls, now: int
+) -> Flow[int]:
+    """A model call failed or was broken off: charge it by evidence and record it. When that was, milliseconds since the epoch."""
+    quote, lease = reserved
+    ended = yield from ask(NOW)
+    ratios = yield from ask(Counted(quote.request.model))
+    charged = controls.budget.broken(quote, meter, ratios, ended - now)
+    yield from release_or_settle(quote.request.call.step, lease, charged, ended)
+    seen = controls.budget.broken_usage(quote, meter, ratios)
+    yield from record_failed_model(quote, routed, viewed, seen, billed=charged is not None)
+    return ended
 
 
 def tool_call(call: ToolCall, controls: Controls, judged: Decision | None = None) -> Flow[ToolResult]:

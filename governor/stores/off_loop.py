@@ -6,20 +6,21 @@ import asyncio
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
-from governor.stores.contract import Store
+from governor.stores.delegating import Delegating
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from governor.ledger import Adjustment, Balance, Charge, Halted, Lease, LeaseRecord, Refusal, ReserveRequest
     from governor.runs import RunState
+    from governor.stores.contract import Store
 
 __all__ = ["OffLoop"]
 
 T = TypeVar("T")
 
 
-class OffLoop(Store):
+class OffLoop(Delegating):
     """Another store, whose async calls do not block the loop. Each costs the way to a thread and back.
 
     LangGraph's development server raises an error for I/O on its loop: serve a graph there with `store=OffLoop(SqliteStore(path))`.
@@ -27,79 +28,7 @@ class OffLoop(Store):
 
     def __init__(self, store: Store) -> None:
         """`store` has to be safe for threads, as those of this package are."""
-        self.store = store
-
-    def change(self, run: str, apply: Callable[[RunState], tuple[RunState, T]], *, later: bool = False) -> T:
-        """As the store does."""
-        return self.store.change(run, apply, later=later)
-
-    def reserve(self, request: ReserveRequest) -> Lease | Refusal:
-        """As the store does."""
-        return self.store.reserve(request)
-
-    def settle(self, charge: Charge) -> None:
-        """As the store does."""
-        self.store.settle(charge)
-
-    def release(self, lease: str, now_ms: int) -> None:
-        """As the store does."""
-        self.store.release(lease, now_ms)
-
-    def dispatch(self, lease: str, now_ms: int) -> bool:
-        """As the store does."""
-        return self.store.dispatch(lease, now_ms)
-
-    def extend(self, lease: str, ttl_ms: int, now_ms: int) -> bool:
-        """As the store does."""
-        return self.store.extend(lease, ttl_ms, now_ms)
-
-    def leases(self, run: str = "") -> Sequence[LeaseRecord]:
-        """As the store does."""
-        return self.store.leases(run)
-
-    def adjust(self, adjustment: Adjustment) -> None:
-        """As the store does."""
-        self.store.adjust(adjustment)
-
-    def audit(self, limit: int = 100) -> Sequence[Adjustment]:
-        """As the store does."""
-        return self.store.audit(limit)
-
-    def halted(self, scopes: Sequence[str]) -> Halted | None:
-        """As the store does."""
-        return self.store.halted(scopes)
-
-    def halts(self) -> Sequence[Halted]:
-        """As the store does."""
-        return self.store.halts()
-
-    def balances(self, prefix: str = "") -> Sequence[Balance]:
-        """As the store does."""
-        return self.store.balances(prefix)
-
-    def keep(self, run: str, handle: str, text: str) -> None:
-        """As the store does."""
-        self.store.keep(run, handle, text)
-
-    def recall(self, run: str, handle: str) -> str | None:
-        """As the store does."""
-        return self.store.recall(run, handle)
-
-    def open_run(self, thread: str | None, fresh: str, *, resume: bool) -> str:
-        """As the store does."""
-        return self.store.open_run(thread, fresh, resume=resume)
-
-    def latest_run(self, thread: str) -> str | None:
-        """As the store does."""
-        return self.store.latest_run(thread)
-
-    def close(self) -> None:
-        """Close the store."""
-        self.store.close()
-
-    def same_as(self, other: Store) -> bool:
-        """Whether both lead to the same ledgers, by whatever thread."""
-        return self.store.same_as(other.store if isinstance(other, OffLoop) else other)
+        super().__init__(store)
 
     async def aside(self, call: Callable[[], T]) -> T:
         """Make a call in a worker thread.

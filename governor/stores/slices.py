@@ -2,7 +2,7 @@
 
 A slice is a lease of the store like any other, on one ledger, so that nothing changes for anybody else: spent + reserved never passes a
 limit, and a slice whose process died is forfeit when its time is over, at most one slice for each ledger. A call is granted
-locally when every one of its ledgers has room in its slice; what lacks room is leased, a slice at a time, all of them in one request.
+locally when every one of its ledgers has room in its slice; what lacks room is leased, a slice for each ledger, or none of them.
 Near a limit slices would keep others out: below `floor` of it, exactly what a call needs is leased.
 
 What needs the store each time goes to it each time: rates, rolling windows, calls that wait. Halts are looked up every `halts_ms`.

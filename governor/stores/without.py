@@ -11,12 +11,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from governor.errors import StoreError
 from governor.runs import RunState
-from governor.stores.contract import Store
+from governor.stores.delegating import Delegating
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from governor.ledger import Adjustment, Balance, Halted, LeaseRecord
+    from governor.stores.contract import Store
 
 __all__ = ["RunsWithoutStore"]
 
@@ -38,7 +36,7 @@ class _Run:
     kept: dict[str, str] = field(default_factory=dict[str, str])
 
 
-class RunsWithoutStore(Store):
+class RunsWithoutStore(Delegating):
     """Another store, with a memory for its run state. Only the reading of operators' facts and ledgers needs the store to answer.
 
     While the store is lost, what is decided about a run is decided by this process alone. A run has one process at a time, so that
@@ -47,7 +45,7 @@ class RunsWithoutStore(Store):
 
     def __init__(self, store: Store) -> None:
         """`store` is asked first, always."""
-        self.store = store
+        super().__init__(store)
         self._known: OrderedDict[str, _Run] = OrderedDict()
         self._runs_lock = RLock()
 
@@ -103,38 +101,6 @@ class RunsWithoutStore(Store):
             if resume:
                 raise
             return fresh
-
-    def latest_run(self, thread: str) -> str | None:
-        """As the store does."""
-        return self.store.latest_run(thread)
-
-    def balances(self, prefix: str = "") -> Sequence[Balance]:
-        """As the store does: slices count as reserved."""
-        return self.store.balances(prefix)
-
-    def leases(self, run: str = "") -> Sequence[LeaseRecord]:
-        """As the store does: slices are among them."""
-        return self.store.leases(run)
-
-    def adjust(self, adjustment: Adjustment) -> None:
-        """As the store does."""
-        self.store.adjust(adjustment)
-
-    def audit(self, limit: int = 100) -> Sequence[Adjustment]:
-        """As the store does."""
-        return self.store.audit(limit)
-
-    def halted(self, scopes: Sequence[str]) -> Halted | None:
-        """As the store does."""
-        return self.store.halted(scopes)
-
-    def halts(self) -> Sequence[Halted]:
-        """As the store does."""
-        return self.store.halts()
-
-    def same_as(self, other: Store) -> bool:
-        """Whether both lead to the same ledgers."""
-        return self.store.same_as(other.store if isinstance(other, RunsWithoutStore) else other)
 
     def _run(self, run: str) -> _Run:
         known = self._known.get(run)
