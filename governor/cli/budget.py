@@ -19,9 +19,11 @@ from governor.cli.operating import (
     amount_of,
     duration,
     found,
+    in_reach,
     moment,
     now_ms,
     opened,
+    rolled,
     spoken,
     window_of,
 )
@@ -76,7 +78,8 @@ def show(
     """One scope, budget or ledger: its ledgers, the calls under way on them, and what operators changed."""
     with errors(as_json=as_json), opened(store) as live:
         balances = found(live.balances(), subject, window)
-        keys = {each.ledger for each in balances}
+        every = live.balances()
+        keys = {piece.ledger for each in balances for piece in in_reach(every, each)}
         leases = [lease for lease in live.leases() if any(hold.ledger in keys for hold in lease.holds)]
         changes = [change for change in live.audit(1_000) if change.subject in keys]
     if as_json:
@@ -91,7 +94,7 @@ def show(
     _told(balances, as_json=False)
     _stdout.print(f"calls under way or in doubt: {len(leases)}  (governor leases)")
     for change in changes:
-        unit = next(each.unit for each in balances if each.ledger == change.subject)
+        unit = next(each.unit for each in every if each.ledger == change.subject)
         _stdout.print(
             f"{moment(change.at_ms)}  {change.kind.value} {spoken(change.amount, unit)}  by {change.who}: {change.why}",
             markup=False,
@@ -115,7 +118,8 @@ def grant(
         ledger = _one(found(live.balances(), subject, window), subject)
         value = amount_of(amount, ledger.unit)
         change = adjusted(live, AdjustmentKind.GRANT, ledger.ledger, who, why, amount=value, id=id_)
-        after = live.balances(ledger.ledger)[0]
+        every = live.balances()
+        after = rolled(every, next(each for each in every if each.ledger == ledger.ledger))
     _changed(
         change,
         f"{after.budget} ({after.scope}) has {spoken(change.amount, after.unit)} more: limit {_limit(after)}",
@@ -137,11 +141,23 @@ def reset(
 ) -> None:
     """Forgive what one ledger has spent in a window: it begins anew. What is reserved stays reserved."""
     with errors(as_json=as_json), opened(store) as live:
-        ledger = _one(found(live.balances(), subject, window), subject)
+        every = live.balances()
+        ledger = _one(found(every, subject, window), subject)
         text = f"{ledger.budget} ({ledger.scope}), window {window_of(ledger)}: {shown(ledger.spent, ledger.unit)} spent"
         if not yes:
             typer.confirm(f"Forgive {text}?", abort=True, err=True)
-        change = adjusted(live, AdjustmentKind.RESET, ledger.ledger, who, why, amount=ledger.spent, id=id_)
+        change, *_ = [
+            adjusted(
+                live,
+                AdjustmentKind.RESET,
+                each.ledger,
+                who,
+                why,
+                amount=each.spent,
+                id=id_ if id_ is None or each.ledger == ledger.ledger else f"{id_}/{window_of(each)}",
+            )
+            for each in sorted(in_reach(every, ledger), key=lambda each: each.ledger != ledger.ledger)
+        ]
     _changed(change, f"forgiven: {text}", as_json=as_json)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import re
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,6 +15,7 @@ from governor.errors import ConfigurationError
 from governor.ids import Ids
 from governor.ledger import Adjustment, AdjustmentKind, Unit, shown
 from governor.stores.opening import VARIABLE, address_of, open_store
+from governor.values import replace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -31,9 +33,11 @@ __all__ = [
     "amount_of",
     "duration",
     "found",
+    "in_reach",
     "moment",
     "now_ms",
     "opened",
+    "rolled",
     "spoken",
     "window_of",
 ]
@@ -130,7 +134,33 @@ def found(balances: Sequence[Balance], wanted: str, window: str | None = None) -
     if not latest:
         about = f" in window {window}" if window else ""
         raise ConfigurationError(f"no ledger {wanted}{about}: `governor budget list` shows those there are.")
-    return list(latest.values())
+    return [rolled(balances, each) for each in latest.values()]
+
+
+def in_reach(balances: Sequence[Balance], latest: Balance) -> list[Balance]:
+    """The ledgers that count together with this one: of a rolling window the slices that it still reaches (`24h~12@1234`), else itself."""
+    name = _ROLLING.fullmatch(window_of(latest))
+    if name is None:
+        return [latest]
+    length, slices, number = name["length"], int(name["slices"]), int(name["number"])
+    head, _, tail = latest.ledger.rpartition(f"/{window_of(latest)}/")
+    keys = {f"{head}/{length}~{slices}@{number - back}/{tail}" for back in range(slices + 1)}
+    return [each for each in balances if each.ledger in keys]
+
+
+def rolled(balances: Sequence[Balance], latest: Balance) -> Balance:
+    """A ledger as its window stands: of a rolling one, all slices that it still reaches."""
+    slices = in_reach(balances, latest)
+    return replace(
+        latest,
+        spent=sum(each.spent for each in slices),
+        reserved=sum(each.reserved for each in slices),
+        granted=sum(each.granted for each in slices),
+        opened_ms=min(each.opened_ms for each in slices),
+    )
+
+
+_ROLLING = re.compile(r"(?P<length>.+)~(?P<slices>\d+)@(?P<number>\d+)")
 
 
 def amount_of(text: str, unit: Unit) -> int:

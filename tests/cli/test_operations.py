@@ -6,6 +6,7 @@ import asyncio
 import json
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,27 @@ def test_a_reset_is_asked_about_and_forgives_what_was_spent(path: Path, governor
     assert [(0, 30_000_000_000)] == [
         (row["spent"], row["reserved"]) for row in told(governor("budget", "list", "--json"))
     ]
+
+
+def test_a_rolling_window_is_listed_raised_and_reset_as_a_whole(path: Path, governor: Governor) -> None:
+    store = SqliteStore(path)
+    for number, amount in ((5, 7), (7, 2), (8, 3), (20, 1)):
+        key = f"day/tenant=t/24h~12@{number}/usd"
+        earlier = tuple(f"day/tenant=t/24h~12@{number - back}/usd" for back in range(1, 13))
+        wanted = replace(hold(key, amount * 1_000_000_000, 100_000_000_000), earlier=earlier)
+        request = ReserveRequest(id=key, holds=(wanted,), ttl_ms=60_000, now_ms=START_MS + number)
+        store.reserve(request)
+        store.settle(Charge(lease=key, amounts=(amount * 1_000_000_000,), now_ms=START_MS + number))
+
+    listed = [row["spent"] for row in told(governor("budget", "list", "--json")) if row["budget"] == "day"]
+    raised = governor("budget", "grant", "day", "5", "--why", "w").stdout
+    governor("budget", "reset", "day", "--why", "w", "--yes")
+
+    assert [4_000_000_000] == listed  # the window reaches back to slice 8
+    assert "limit $100.00 + $5.00" in raised
+    left = {each.ledger: each.spent for each in store.balances("day/") if each.spent}
+    store.close()
+    assert {f"day/tenant=t/24h~12@{slice_}/usd": n * 1_000_000_000 for slice_, n in ((5, 7), (7, 2))} == left
 
 
 def test_one_scope_is_shown_with_its_calls_and_changes(path: Path, governor: Governor) -> None:
