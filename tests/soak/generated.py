@@ -30,7 +30,7 @@ from tests.langgraph.generated.specs import GraphSpec, graph_specs
 
 Found = tuple[int, Counter[str], list[tuple[str, list[str], bool]]]
 """How many were run, of which kinds their nodes were, and what differed: the graph, where, and whether two bare runs of it differ too."""
-BARE_PAIRS = 10
+BARE_PAIRS = 100
 """Bare runs against bare runs of a graph that differs."""
 
 
