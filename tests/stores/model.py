@@ -118,7 +118,7 @@ class Model:
         if known.state is not LeaseState.FORFEIT and state is not LeaseState.FORFEIT:
             for hold, number, amount in zip(known.holds, known.numbers, amounts, strict=True):
                 if hold.per_ms:
-                    bucket = self.rates[hold.ledger]
+                    bucket = self.rates.get(hold.ledger, EMPTY)  # none after a reset
                     self.rates[hold.ledger] = given_back(bucket, hold, number, amount, now_ms)
         known.state, known.charged = state, amounts
 
