@@ -129,6 +129,10 @@ class Lease:
     """How far the tightest of its hard budgets was used before it: spent and reserved by others, in thousandths of the limit."""
     tightest: str = field(default="", compare=False)
     """Id of that budget; empty when none is hard."""
+    generation: str = field(default="", compare=False)
+    """Which filling of its store granted it: one that comes back empty or behind is another. Empty for a store that loses nothing."""
+    spent: tuple[int, ...] = field(default=(), compare=False)
+    """With a generation: for each hold what its ledger had spent before it. That is what is left to know when the store lost it."""
 
 
 @cheap
@@ -177,6 +181,8 @@ class Charge:
     now_ms: int
     run: str = ""
     """The run whose call it was; as in `ReserveRequest`."""
+    granted: Lease | None = field(default=None, compare=False)
+    """The lease as it was granted: a store that lost it charges these holds. None: a lease that is not there is not charged."""
 
 
 @cheap

@@ -202,7 +202,8 @@ def settle(step: StepRef, lease: Lease, amounts: Sequence[int], now: int, *, fre
     if free:
         yield from ask(Release(lease.id, now))
     else:
-        yield from ask(Settle(_charge(lease=lease.id, amounts=tuple(amounts), now_ms=now, run=step.run.id)))
+        charge = _charge(lease=lease.id, amounts=tuple(amounts), now_ms=now, run=step.run.id, granted=lease)
+        yield from ask(Settle(charge))
         for hold, amount in zip(lease.holds, amounts, strict=True):
             if amount > hold.amount and hold.limit is not None and _bounds(hold):
                 yield from ask(Decided(step, breached(hold, amount)))

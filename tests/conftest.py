@@ -68,6 +68,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--corpus", metavar="DIR", default=None, help="recorded conversations for tests marked `corpus`")
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what tests measured (`record_property("figures", ...)`), also of those that failed and of other workers' tests."""
+    reports: list[pytest.TestReport] = [
+        each for outcome in ("passed", "failed") for each in terminalreporter.getreports(outcome)
+    ]
+    figures = [
+        str(what) for each in reports if each.when == "call" for name, what in each.user_properties if name == "figures"
+    ]
+    if figures:
+        terminalreporter.section("figures")
+        for each in sorted(figures):
+            terminalreporter.write_line(each)
+
+
 @pytest.fixture(scope="session")
 def anyio_backend() -> str:
     """Async tests run on asyncio, the only loop LangGraph runs on."""

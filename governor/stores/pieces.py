@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from governor.ledger import LeaseState
+from governor.ledger import Charge, LeaseState
 from governor.values import replace
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from governor.ledger import Hold, ReserveRequest
+    from governor.ledger import Hold, Lease, ReserveRequest
 
 __all__ = ["Granted", "Slice", "direct", "needed"]
 
@@ -20,7 +20,7 @@ __all__ = ["Granted", "Slice", "direct", "needed"]
 class Slice:
     """A lease of the store that this process grants from."""
 
-    lease: str
+    lease: Lease
     hold: Hold
     until_ms: int
     spent: int = 0
@@ -33,6 +33,10 @@ class Slice:
         """What can still be granted."""
         return self.hold.amount - self.spent - self.held
 
+    def charge(self, now_ms: int) -> Charge:
+        """What it is returned with."""
+        return Charge(lease=self.lease.id, amounts=(self.spent,), now_ms=now_ms, granted=self.lease)
+
 
 @dataclass(slots=True)
 class Granted:
@@ -44,6 +48,8 @@ class Granted:
     """Position of a hold, and the slice it was taken from."""
     direct: tuple[int, ...]
     """Positions of the holds that the store itself holds, under the call's own id."""
+    own: Lease | None
+    """What the store granted for these."""
     state: LeaseState = LeaseState.DISPATCHED
 
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from governor.errors import StoreError
 from governor.ids import Ids
-from governor.ledger import Charge, Halted, Lease, LeaseState, ReserveRequest, Shortfall
+from governor.ledger import Halted, Lease, LeaseState, ReserveRequest, Shortfall
 from governor.stores.ledgers import KEEP_MS, same_call
 from governor.stores.pieces import Granted, Slice, direct, needed
 from governor.stores.without import RunsWithoutStore
@@ -27,7 +27,7 @@ from governor.values import replace
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from governor.ledger import Hold, Refusal
+    from governor.ledger import Charge, Hold, Refusal
     from governor.stores.contract import Store
 
 __all__ = ["SlicedStore"]
@@ -89,18 +89,18 @@ class SlicedStore(RunsWithoutStore):
             halted = self._halted(request.scopes, now)
             if halted is not None:
                 return halted
-            apart = direct(request)
+            apart, own = direct(request), None
             lease = Lease(id=request.id, holds=request.holds)
             refusal = self._room(request, apart)
             if refusal is not None:
                 return refusal
             if apart:
-                answer = self.store.reserve(replace(request, holds=tuple([request.holds[at] for at in apart])))
-                if not isinstance(answer, Lease):
-                    return answer
-                lease = replace(answer, holds=request.holds)
+                own = self.store.reserve(replace(request, holds=tuple([request.holds[at] for at in apart])))
+                if not isinstance(own, Lease):
+                    return own
+                lease = replace(own, holds=request.holds, generation="", spent=())  # what may be lost is not this lease
             parts = [(at, self._take(hold)) for at, hold in enumerate(request.holds) if at not in apart]
-            self._granted[request.id] = Granted(request, now + request.ttl_ms, parts, apart, lease.state)
+            self._granted[request.id] = Granted(request, now + request.ttl_ms, parts, apart, own, lease.state)
             return lease
 
     def settle(self, charge: Charge) -> None:
@@ -116,7 +116,8 @@ class SlicedStore(RunsWithoutStore):
             if granted.state in (LeaseState.SETTLED, LeaseState.RELEASED):
                 return
             if granted.direct:
-                self.store.settle(replace(charge, amounts=tuple([charge.amounts[at] for at in granted.direct])))
+                amounts = tuple([charge.amounts[at] for at in granted.direct])
+                self.store.settle(replace(charge, amounts=amounts, granted=granted.own))
             forfeit = granted.state is LeaseState.FORFEIT
             for at, piece in granted.parts:
                 self._end(piece, granted.request.holds[at].amount, charge.amounts[at], charge.now_ms, forfeit=forfeit)
@@ -155,7 +156,7 @@ class SlicedStore(RunsWithoutStore):
                 return False
             granted.due_ms = max(granted.due_ms, now_ms + ttl_ms)
             for _, piece in granted.parts:
-                self.store.extend(piece.lease, ttl_ms + self._ttl_ms, now_ms)
+                self.store.extend(piece.lease.id, ttl_ms + self._ttl_ms, now_ms)
             return True
 
     async def areserve(self, request: ReserveRequest) -> Lease | Refusal:
@@ -233,21 +234,21 @@ class SlicedStore(RunsWithoutStore):
         # As many leases as ledgers, since each ends by itself; they are asked for together or not at all.
         taken: list[Slice] = []
         for hold, plain in zip(wanted, holds, strict=True):
-            lease = f"slice/{self._new_id()}"
-            answer = self._ask(lease, hold, request)
+            answer = self._ask(hold, request)
             if isinstance(answer, Lease) and hold.amount > plain.amount and answer.used_permille > 1_000 - self._floor:
-                self.store.release(lease, request.now_ms)
+                self.store.release(answer.id, request.now_ms)
                 answer = Shortfall(hold=hold, spent=0, reserved=0)
             if not isinstance(answer, Lease):
                 for piece in taken:
-                    self.store.release(piece.lease, request.now_ms)
+                    self.store.release(piece.lease.id, request.now_ms)
                 return answer
-            taken.append(Slice(lease, hold, request.now_ms + self._ttl_ms))
+            taken.append(Slice(answer, hold, request.now_ms + self._ttl_ms))
         for piece in taken:
             self._slices[piece.hold.ledger] = piece
         return None
 
-    def _ask(self, lease: str, hold: Hold, request: ReserveRequest) -> Lease | Refusal:
+    def _ask(self, hold: Hold, request: ReserveRequest) -> Lease | Refusal:
+        lease = f"slice/{self._new_id()}"
         return self.store.reserve(
             ReserveRequest(
                 id=lease,
@@ -289,15 +290,16 @@ class SlicedStore(RunsWithoutStore):
         """Return what no call under way needs of a slice that is being returned, if there is room to hold those calls anew first."""
         if piece.room <= 0:
             return
-        lease, hold = f"slice/{self._new_id()}", replace(piece.hold, amount=piece.held)
-        if isinstance(self._ask(lease, hold, request), Lease):
-            self.store.settle(Charge(lease=piece.lease, amounts=(piece.spent,), now_ms=request.now_ms))
+        hold = replace(piece.hold, amount=piece.held)
+        lease = self._ask(hold, request)
+        if isinstance(lease, Lease):
+            self.store.settle(piece.charge(request.now_ms))
             piece.lease, piece.hold, piece.spent = lease, hold, 0
 
     def _close(self, piece: Slice, now_ms: int) -> None:
         """Return a slice. While the store is lost it waits: whoever ended its last call has done so, and must not end it again."""
         try:
-            self.store.settle(Charge(lease=piece.lease, amounts=(piece.spent,), now_ms=now_ms))
+            self.store.settle(piece.charge(now_ms))
         except StoreError:
             if piece not in self._closing:
                 self._closing.append(piece)

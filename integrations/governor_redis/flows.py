@@ -20,6 +20,7 @@ from governor_redis.packing import (
     counted,
     read_halt,
     read_holds,
+    recharge_numbers,
     reserve_numbers,
     shortfall,
     write_adjustment,
@@ -36,18 +37,21 @@ __all__ = ["Flow", "Flows"]
 T = TypeVar("T")
 Flow: TypeAlias = Generator["Call | Future[None]", Any, T]
 _lease = maker(Lease)
-GRANTED, KNOWN, HALTED, SHORT, CONFLICT, LOST, TOO_MUCH, MISMATCH = range(1, 9)
+GRANTED, KNOWN, HALTED, SHORT, CONFLICT, LOST, TOO_MUCH, MISMATCH, GONE = range(1, 10)
 
 
 class Flows:
     """Operations on one namespace, as one process knows it."""
 
-    def __init__(self, namespace: str, *, loss_ms: int | None, state_ttl_ms: int) -> None:
-        """`loss_ms`: how long hard budgets are frozen after a loss; None: as long as the longest lease that this process asked for."""
+    def __init__(self, namespace: str, *, loss_ms: int | None, state_ttl_ms: int, generation: str = "") -> None:
+        """`loss_ms`: how long hard budgets are frozen after a loss; None: as long as the longest lease that this process asked for.
+
+        `generation`: that the server is expected to have; empty: the one that it has at first.
+        """
         self.prefix = f"{{governor:{namespace}}}:"
         self.loss_ms, self.state_ttl_ms = loss_ms, state_ttl_ms
         self.new_id = Ids()
-        self.seen = Seen(self.new_id())
+        self.seen = Seen(self.new_id(), generation.encode())
         self.runs = KnownRuns(self.new_id)
         self._longest_ms = 60_000
         self.meta, self.ledgers, self.leases, self.due, self.ends, self.names, self.index, self.audit, self.order = (
@@ -81,14 +85,23 @@ class Flows:
         reply = yield from self._along(request.run, "reserve", self._sweeping, fixed, (*request.scopes, *ledgers))
         code = reply[0]
         if code == GRANTED:
-            passed, used, tightest = granting(request.holds, counted(reply[4]))
+            counts = counted(reply[4])
+            passed, used, tightest = granting(request.holds, counts)
             state = LeaseState.DISPATCHED if request.dispatched else LeaseState.RESERVED
             lease = _lease(
-                id=request.id, holds=request.holds, state=state, passed=passed, used_permille=used, tightest=tightest
+                id=request.id,
+                holds=request.holds,
+                state=state,
+                passed=passed,
+                used_permille=used,
+                tightest=tightest,
+                generation=reply[1].decode(),
+                spent=tuple([each.spent for each in counts]),
             )
             return lease, True
         if code == KNOWN:
-            return Lease(id=request.id, holds=read_holds(reply[5]), state=STATES[reply[4]]), False
+            holds, state = read_holds(reply[5]), STATES[reply[4]]
+            return Lease(id=request.id, holds=holds, state=state, generation=reply[1].decode()), False
         if code == HALTED:
             return read_halt(reply[4]), False
         if code == SHORT:
@@ -100,24 +113,40 @@ class Flows:
         )
 
     def settle(self, charge: Charge) -> Flow[None]:
-        """Raises ValueError when the amounts do not match the holds."""
+        """Raises ValueError when the amounts do not match the holds, and StoreError, once it is charged, when it noticed a loss."""
         amounts = charged(charge.amounts)
         numbers = struct.pack(f"<{4 + len(amounts)}d", *self._numbers(), len(amounts), *amounts)
-        reply = yield from self._along(charge.run, "settle", self._settling, (numbers, charge.lease))
-        if reply[0] == MISMATCH:
+        lease = charge.granted
+        rest = (lease.generation if lease else "",)
+        reply = yield from self._along(charge.run, "settle", self._settling, (numbers, charge.lease), rest)
+        frozen = reply[4]
+        if reply[0] == MISMATCH or (lease and len(lease.holds) != len(amounts)):
             message = f"{len(amounts)} amounts do not match the holds of {charge.lease}"
             raise ValueError(message)
+        if reply[0] == GONE and lease:
+            fixed = (recharge_numbers(charge, lease, self.seen.known(), self._loss()), charge.lease, charge.run)
+            call = self._call("recharge", self._sweeping, (*fixed, write_holds(lease.holds)))
+            frozen = self._learned(call, (yield call))[3] or frozen
+        if frozen:
+            raise self._lost(frozen)
 
     def release(self, lease: str) -> Flow[None]:
         """Give a lease back."""
-        yield from self._along("", "settle", self._settling, (struct.pack("<4d", *self._numbers(), -1), lease))
+        yield from self._along("", "settle", self._settling, (struct.pack("<4d", *self._numbers(), -1), lease), ("",))
 
     def prolong(self, lease: str, ttl_ms: int | None) -> Flow[bool]:
         """Extend a lease, or dispatch it when `ttl_ms` is None."""
         self._longest_ms = max(self._longest_ms, ttl_ms or 0)
         numbers = struct.pack("<3d", self.seen.known(), self._loss(), -1 if ttl_ms is None else ttl_ms)
-        reply = yield self._call("prolong", self._sweeping, (numbers, lease))
-        return self._learned(reply)[0] == 1
+        call = self._call("prolong", self._sweeping, (numbers, lease))
+        return self._learned(call, (yield call))[0] == 1
+
+    def look(self, epoch: bytes | None) -> Flow[None]:
+        """Compare what a plain command read of the server's generation. Raises StoreError for another one than is known here."""
+        if not self.seen.epoch:
+            self.seen.learn(epoch or b"", 0.0)
+        elif epoch != self.seen.epoch:
+            yield from self.prolong("", 0)
 
     def adjust(self, change: Adjustment) -> Flow[None]:
         """Raises StoreError for an unknown ledger, and ValueError for a grant that is not counted exactly."""
@@ -126,7 +155,8 @@ class Flows:
         written = write_adjustment(change)
         keys = (self.meta, self.ledgers, self.leases, self.audit, self.order)
         args = (numbers, change.id, change.kind, change.subject, written, written)
-        code = self._learned((yield self._call("adjust", keys, args)))[0]
+        call = self._call("adjust", keys, args)
+        code = self._learned(call, (yield call))[0]
         if code == 0:
             raise StoreError(f"no ledger {change.subject}: see `governor budget list` for those there are.")
         if code == TOO_MUCH:
@@ -156,7 +186,8 @@ class Flows:
     def keep(self, run: str, handle: str, text: str) -> Flow[None]:
         """Keep a text beside the run's state."""
         args = (struct.pack("<3d", *self._numbers()), "", "", b"", handle, text)
-        self._learned((yield self._call("state", (self.meta, self.run_key(run)), args)))
+        call = self._call("state", (self.meta, self.run_key(run)), args)
+        self._learned(call, (yield call))
 
     def open_run(self, thread: str, run: str, before: str) -> Flow[str]:
         """Let the thread have `run` if it still has `before`. Answers what it has now."""
@@ -175,7 +206,8 @@ class Flows:
         """A call that takes along what waits of `run`."""
         flight = self.runs.outgoing(run) if run else None
         if flight is None:
-            return self._learned((yield self._call(name, keys, (*fixed, "", "", b"", *rest))))
+            call = self._call(name, keys, (*fixed, "", "", b"", *rest))
+            return self._learned(call, (yield call))
         args = (*fixed, flight.expected, flight.version, flight.data, *rest)
         return (yield from self._flown(flight, self._call(name, (*keys, self.run_key(run)), args)))
 
@@ -188,7 +220,7 @@ class Flows:
     def _flown(self, flight: Flight, call: Call) -> Flow[list[Any]]:
         """Make a call that carries a state; the answer, and behind it whether the state was written."""
         try:
-            reply = self._learned((yield call))
+            reply = self._learned(call, (yield call))
         except BaseException:
             self.runs.failed(flight)
             raise
@@ -203,15 +235,19 @@ class Flows:
     def _loss(self) -> int:
         return self._longest_ms if self.loss_ms is None else self.loss_ms
 
-    def _learned(self, reply: list[Any]) -> list[Any]:
-        """The answer. Raises StoreError when the server lost something, or is frozen since it did."""
+    def _learned(self, call: Call, reply: list[Any]) -> list[Any]:
+        """The answer, with the epoch that the server had. Raises StoreError when it lost something, or is frozen since it did."""
         (own,) = struct.unpack("<d", reply[2])
         self.seen.learn(reply[1], own)
+        reply[1] = reply[1] or call.args[0]
         if reply[0] != LOST:
             return reply
-        (until,) = struct.unpack("<d", reply[-1])
+        raise self._lost(reply[-1])
+
+    def _lost(self, packed: bytes) -> StoreError:
+        (until,) = struct.unpack("<d", packed)
         when = datetime.fromtimestamp(until / 1000, UTC).isoformat(timespec="seconds")
-        raise StoreError(
+        return StoreError(
             f"the Redis server lost what governor had written to {self.prefix[:-1]} (restarted without its data, or replaced by a stale"
             f" replica): hard budgets refuse until {when}. Restore it, or go on at once: RedisStore.accept_loss(), `governor resume store`."
         )

@@ -6,6 +6,7 @@ import json
 import struct
 from functools import cache
 from importlib.resources import files
+from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
 from governor.ledger import Adjustment, AdjustmentKind, Balance, Halted, Hold, LeaseRecord, LeaseState, Shortfall, Unit
@@ -15,7 +16,7 @@ from governor.stores.rates import Bucket, retry_ms
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from governor.ledger import ReserveRequest
+    from governor.ledger import Charge, Lease, ReserveRequest
 
 __all__ = [
     "STATES",
@@ -26,6 +27,7 @@ __all__ = [
     "read_halt",
     "read_holds",
     "read_lease",
+    "recharge_numbers",
     "reserve_numbers",
     "script",
     "shortfall",
@@ -48,6 +50,7 @@ _encode = json.JSONEncoder(separators=(",", ":")).encode
 _PARTS = {
     "reserve": ("common", "ledgers", "sweep", "reserve"),
     "settle": ("common", "ledgers", "settle"),
+    "recharge": ("common", "ledgers", "sweep", "recharge"),
     "adjust": ("common", "ledgers", "adjust"),
     "prolong": ("common", "ledgers", "sweep", "prolong"),
     "state": ("common", "state"),
@@ -90,6 +93,13 @@ def reserve_numbers(request: ReserveRequest, known: float, loss_ms: int, state_t
             len(hold.earlier),
         )
     return struct.pack(f"<{len(numbers)}d", *numbers)
+
+
+def recharge_numbers(charge: Charge, lost: Lease, known: float, loss_ms: int) -> bytes:
+    """What `recharge.lua` counts with. Of a rolling window only the whole is known, not what its latest slice had."""
+    spent = [0 if hold.earlier else each for hold, each in zip(lost.holds, lost.spent or repeat(0), strict=False)]
+    numbers = [each for pair in zip(charge.amounts, spent, strict=True) for each in pair]
+    return struct.pack(f"<{3 + len(numbers)}d", known, loss_ms, len(spent), *numbers)
 
 
 def _inexact(hold: Hold) -> str:

@@ -33,6 +33,14 @@ class RedisStore(Driven):
     """Ledgers and run state of a fleet. Safe for threads, tasks and forks; nothing is opened before the first call.
 
     Time is the server's: `now_ms` of requests is ignored.
+
+    What a namespace holds has a generation, a name written by whoever comes first. A server that was emptied gets another one; one that
+    is behind has the same, and lacks the number of somebody's latest write. So a loss is noticed by each process that knew the generation
+    (it read or wrote before), or wrote what is lacking, and by each that settles a lease of another generation. From then on hard budgets
+    refuse everybody, until what was forgotten is over; charges are taken, and bring back what their leases knew of their ledgers.
+
+    An empty server is no loss to a process that knows no generation: it may be new. Where all processes may start again together with
+    their server, give them the `generation` that it had.
     """
 
     def __init__(
@@ -44,18 +52,21 @@ class RedisStore(Driven):
         connections: int = 16,
         loss_ms: int | None = None,
         state_ttl_ms: int = 30 * DAY_MS,
+        generation: str = "",
     ) -> None:
         """A URL (`redis://`, `rediss://`, `unix://`) or a client of redis-py, whose connections are made anew or, of a cluster, used.
 
         `namespace`: stores of one namespace are one store. `timeout_s`: after which a command that is not answered is sent again, twice
         at most. `loss_ms`: how long hard budgets refuse after the server lost data; None: the longest lease that was asked for.
-        `state_ttl_ms`: how long a run that nobody touches is remembered. Raises ValueError for a namespace with a brace.
+        `state_ttl_ms`: how long a run that nobody touches is remembered. `generation`: that it is expected to have; empty: any.
+        Raises ValueError for a namespace with a brace.
         """
         if not namespace or set(namespace) & set("{}"):
             message = f"namespace {namespace!r}: needs a name without braces, which tell a cluster where its keys are"
             raise ValueError(message)
         server = Server(client, timeout_s=timeout_s, connections=connections)
-        super().__init__(server, Flows(namespace, loss_ms=loss_ms, state_ttl_ms=state_ttl_ms))
+        flows = Flows(namespace, loss_ms=loss_ms, state_ttl_ms=state_ttl_ms, generation=generation)
+        super().__init__(server, flows)
 
     # --- blocking
 
@@ -78,7 +89,7 @@ class RedisStore(Driven):
         return self._drive(self._here().prolong(lease, ttl_ms))
 
     def settle(self, charge: Charge) -> None:
-        """One script call."""
+        """One script call, and another for a lease that the server lost. Raises StoreError when it noticed a loss: it is charged then."""
         self._drive(self._here().settle(charge))
 
     def release(self, lease: str, now_ms: int) -> None:
@@ -130,10 +141,12 @@ class RedisStore(Driven):
         return [read_adjustment(each) for each in changes]
 
     def halted(self, scopes: Sequence[str]) -> Halted | None:
-        """The halt of the first of these scopes that has one."""
+        """The halt of the first of these scopes that has one. Raises StoreError for a server that may have lost it."""
         if not scopes:
             return None
-        found = self._server.command("HMGET", self._here().meta, *[f"h:{scope}" for scope in scopes])
+        flows = self._here()
+        epoch, *found = self._server.command("HMGET", flows.meta, "e", *[f"h:{scope}" for scope in scopes])
+        self._drive(flows.look(epoch))
         return next((read_halt(each) for each in found if each), None)
 
     def halts(self) -> Sequence[Halted]:
@@ -183,6 +196,11 @@ class RedisStore(Driven):
     def same_as(self, other: Store) -> bool:
         """Whether both are one namespace of one server."""
         return isinstance(other, RedisStore) and self.address == other.address
+
+    def generation(self) -> str:
+        """Of what the server holds now; empty when nobody has written to it. What processes are started with to notice a loss."""
+        found: bytes | None = self._server.command("HGET", self._here().meta, "e")
+        return (found or b"").decode()
 
     @property
     def address(self) -> tuple[str, str]:
@@ -252,11 +270,13 @@ class RedisStore(Driven):
 
 
 def opened(address: str) -> RedisStore:
-    """The store at an address: a URL of redis-py, whose query may have `namespace=acme` beside redis-py's own options."""
+    """The store at an address: a URL of redis-py, whose query may have `namespace` and `generation` beside redis-py's options."""
     parts = urlsplit(address)
     options = dict(parse_qsl(parts.query))
-    namespace = options.pop("namespace", "default")
+    namespace, generation = options.pop("namespace", "default"), options.pop("generation", "")
     try:
-        return RedisStore(urlunsplit(parts._replace(query=urlencode(options))), namespace=namespace)
+        return RedisStore(
+            urlunsplit(parts._replace(query=urlencode(options))), namespace=namespace, generation=generation
+        )
     except ValueError as error:
         raise ConfigurationError(str(error)) from error

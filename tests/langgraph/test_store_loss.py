@@ -19,7 +19,7 @@ from governor_redis import RedisStore
 from tests.core.lossy import GONE, Lossy
 from tests.langgraph.fakes import Streaming, calling, policy
 from tests.langgraph.modes import Mode, ainvoke, astream, invoke, stream
-from tests.redis_server import private
+from tests.redis_server import RedisServer, private
 
 CONFIG: Any = {"configurable": {"thread_id": "t"}}
 GIVEN: Any = {"messages": [("user", "work")]}
@@ -217,3 +217,43 @@ async def test_a_redis_that_is_killed_and_stays_away_stops_nobody_under_open(mod
         assert "the end" == last_of(app)
         with pytest.raises(StoreError):
             store.close()  # says that what it still had to write is lost
+
+
+def empties(server: RedisServer) -> None:
+    server.client.flushall()
+
+
+def restarts(server: RedisServer) -> None:
+    server.kill()
+    server.start()
+
+
+@pytest.mark.redis
+@pytest.mark.parametrize("at", WHOLE)
+@pytest.mark.parametrize("lose", [empties, restarts])
+@pytest.mark.parametrize("mode", [invoke, ainvoke])
+async def test_a_redis_that_is_emptied_in_a_call_says_no_less_than_what_was_billed_and_refuses(
+    mode: Mode, lose: Callable[[RedisServer], None], at: str, tmp_path: Path
+) -> None:
+    with private(tmp_path) as server:
+        store, work = RedisStore(server.url), Work()
+        app = govern(work.agent(), policy(**BUDGET), store=store)
+        work.at[at] = lambda: lose(server)
+
+        with watch() as reports:
+            await mode(app, GIVEN, CONFIG)
+        until = list(work.done)
+        kinds = [what.split()[0] for what in until]
+        charged = spent(store)
+        frozen = govern(Work().agent(), policy(**BUDGET), store=store)
+        with watch() as later:
+            await mode(frozen, GIVEN, {"configurable": {"thread_id": "another"}})
+
+        assert WHOLE[: WHOLE.index(at) + 1] == until
+        known = "model_calls" if at.startswith("turn") else "tool_calls"
+        assert (kinds.count(at.split(maxsplit=1)[0]), 0) == charged[known]
+        stopped: Any = [report.stopped for report in (*reports, *later) if report.stopped]
+        assert {"store.lost"} == {reason.code for reason in stopped}
+        assert "lost what governor had written" in stopped[-1].seen
+        assert "governor resume store" in stopped[-1].text
+        store.close()

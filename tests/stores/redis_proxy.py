@@ -26,6 +26,13 @@ class Proxy:
         """Break the connection instead of giving the next so many answers."""
         self.drop = answers
 
+    def switch(self, port: int) -> None:
+        """Lead to another server from now on, as after a failover: what is open breaks."""
+        self._target = port
+        for each in self._open:
+            with suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+
     def close(self) -> None:
         """Stop, and close what is open."""
         with suppress(OSError):

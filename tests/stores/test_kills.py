@@ -1,13 +1,13 @@
 """Workers killed with SIGKILL, at named points and at any moment, on SQLite and on a real Redis.
 
 Whatever they died of: the ledgers never say less than what the provider billed, and nothing stays reserved once the leases of the dead
-are over. A fixed sample in `make test`; `make soak` (KILLS=200) takes more.
+are over. A fixed sample in `make test`; `make soak` (KILLS=200) takes more, and prints what came of it.
 """
 
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from governor.stores.contract import Store
 from tests.redis_server import private
 from tests.stores.killing import AT_ONCE, LEVELS, WAITING, WORST, Job, cost, started
 from tests.stores.places import lacking, opened
-from tests.stores.reckoning import crew, reckoned
+from tests.stores.reckoning import Reckoning, crew, reckoned
 
 KILLS = int(os.environ.get("KILLS", "10"))
 TTL_MS = 1_500
@@ -50,6 +50,19 @@ def job(place: str, folder: Path, **what: object) -> Job:
     """A served store has a clock of its own, so that its leases are short and are waited for."""
     made = Job(store=place, folder=folder, name="w", calls=3, ttl_ms=TTL_MS if place.startswith("redis") else 600_000)
     return replace(made, **what)
+
+
+Told = Callable[[str, object], None]
+
+
+def tell(record_property: Told, title: str, found: Reckoning) -> None:
+    """For who reads the summary; see `tests/conftest.py`."""
+    level = max(found.spent.values())
+    record_property(
+        "figures",
+        f"{title}: {found.calls} calls, {found.crashes.total()} crashes; ledger / true {level / found.true:.4f}, over-charged"
+        f" {found.overcharge:.2%}; left reserved after ttl and sweep {max(found.reserved.values())} nano-USD, swept in {found.swept_s:.1f} s",
+    )
 
 
 def later() -> int:
@@ -104,11 +117,12 @@ def test_a_lease_that_waits_costs_nothing_until_it_is_dispatched(
 
 
 def test_workers_killed_at_any_moment_leave_ledgers_that_cover_the_bill_and_hold_nothing(
-    place: str, store: Store, tmp_path: Path
+    place: str, store: Store, tmp_path: Path, record_property: Told
 ) -> None:
     killed = crew(job(place, tmp_path, calls=1_000_000), 4, kills=KILLS)
 
     found = reckoned(store, tmp_path, later(), patience_s=TTL_MS / 500)
+    tell(record_property, f"{place.partition(':')[0]}, {killed} workers killed from outside at any moment", found)
 
     assert KILLS <= killed <= KILLS + 3
     assert found.calls > KILLS
@@ -119,11 +133,12 @@ def test_workers_killed_at_any_moment_leave_ledgers_that_cover_the_bill_and_hold
 
 
 def test_at_a_crash_rate_of_two_percent_less_than_two_percent_is_charged_that_nobody_billed(
-    place: str, store: Store, tmp_path: Path
+    place: str, store: Store, tmp_path: Path, record_property: Told
 ) -> None:
     crew(job(place, tmp_path, calls=25 * KILLS, crash_permille=20), 4)
 
     found = reckoned(store, tmp_path, later(), patience_s=TTL_MS / 500)
+    tell(record_property, f"{place.partition(':')[0]}, 2% of calls kill their worker", found)
 
     assert 0 < found.crashes.total() < 0.04 * 100 * KILLS
     assert 0 <= found.overcharge <= 0.02

@@ -22,6 +22,13 @@ local function lost(facts, known, loss_ms)
   return true
 end
 
+-- The same, told by a lease that was granted under another epoch: who holds it may never have spoken to this server.
+local function told_by(granted, loss_ms)
+  if granted == '' or granted == epoch or redis.call('HEXISTS', META, 'w:' .. granted) == 1 then return false end
+  redis.call('HSET', META, 'z', now + loss_ms, 'w:' .. granted, 1)
+  return true
+end
+
 -- The number of this write, to be stored under PROCESS: microseconds, so that it also tells when a process was last heard of.
 local function next_own()
   own = math.max(own + 1, now * 1000)

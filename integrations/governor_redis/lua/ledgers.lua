@@ -139,6 +139,15 @@ end
 -- as the client wrote them, and for each hold ledger, amount, number in its bucket, period, limit.
 local function unpacked(raw) return cmsgpack.unpack(string.sub(raw, 18)) end
 
+-- How much of what a ledger has spent is from before the server lost something; at least `most` from now on. It is remembered, for this
+-- epoch, since the first lease of before the loss that ended on this ledger: what is charged after it is not from before.
+local function from_before(key, most)
+  local known, before = redis.call('HGET', META, 'b:' .. key), cache[key] and cache[key][1] or 0
+  if known and string.sub(known, 9) == epoch then before = struct.unpack('<d', known) end
+  redis.call('HSET', META, 'b:' .. key, struct.pack('<d', math.max(before, most)) .. epoch)
+  return before
+end
+
 local function end_hold(body, at, state, charged)
   local ledger, amount, per = cache[body[at]], body[at + 1], body[at + 3]
   if not ledger then return end
@@ -153,10 +162,16 @@ local function end_hold(body, at, state, charged)
   end
 end
 
--- End every hold of a lease in `state`; `charged` has an amount for each, or is nil when nothing was used.
-local function end_lease(body, state, charged)
+-- The ledgers of a lease, fetched: one for each of its holds.
+local function ledgers_of(body)
   local keys = {}
   for at = 4, #body, 5 do keys[#keys + 1] = body[at] end
   fetch(keys)
+  return keys
+end
+
+-- End every hold of a lease in `state`; `charged` has an amount for each, or is nil when nothing was used.
+local function end_lease(body, state, charged)
+  local keys = ledgers_of(body)
   for each = 1, #keys do end_hold(body, each * 5 - 1, state, charged and charged[each] or 0) end
 end

@@ -84,23 +84,13 @@ while code == 4 and next_sweep <= now do -- nobody is turned away for what has e
 end
 if code then return says(code, why) end
 
--- Open a ledger: its words are in the holds as the client wrote them.
 local words
-local function open(hold, each)
-  words = words or cjson.decode(ARGV[7])
-  local word = words[each]
-  redis.call('HSET', NAMES, hold.ledger, cjson.encode({word[2], word[3], word[4]}))
-  redis.call('ZADD', INDEX, 0, hold.ledger)
-  if hold.ends ~= NONE then
-    redis.call('ZADD', ENDS, hold.ends, hold.ledger)
-    next_sweep = math.min(next_sweep, hold.ends)
-  end
-  cache[hold.ledger] = {0, 0, 0, hold.limit, hold.ends, hold.per, now, now}
-end
-
 local body = {payload, ARGV[6], ARGV[7]}
 for each, hold in ipairs(wanted) do
-  if not cache[hold.ledger] then open(hold, each) end
+  if not cache[hold.ledger] then
+    words = words or cjson.decode(ARGV[7])
+    next_sweep = math.min(next_sweep, open(hold.ledger, words[each], hold.limit, hold.ends, hold.per))
+  end
   local ledger, number_in_bucket = cache[hold.ledger], 0
   ledger[4], ledger[8] = hold.limit, math.max(ledger[8], now)
   if ledger[5] ~= NONE then ledger[5] = math.max(ledger[5], hold.ends) end

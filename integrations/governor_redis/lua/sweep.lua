@@ -9,9 +9,7 @@ local function swept(next_sweep)
     if (state == 'R' or state == 'D') and due > now then return due end
     if state == 'D' then
       local body = unpacked(raw)
-      local keys = {}
-      for at = 4, #body, 5 do keys[#keys + 1] = body[at] end
-      fetch(keys)
+      ledgers_of(body)
       for at = 4, #body, 5 do
         local ledger = cache[body[at]]
         if ledger and body[at + 3] == 0 then
@@ -33,6 +31,7 @@ local function swept(next_sweep)
     cache[key], dirty[key] = false, nil
     redis.call('HDEL', LEDGERS, key)
     redis.call('HDEL', NAMES, key)
+    redis.call('HDEL', META, 'b:' .. key)
     redis.call('ZREM', INDEX, key)
   end
 
@@ -76,4 +75,14 @@ local function swept(next_sweep)
   next_sweep = sweep()
   redis.call('HSET', META, 's', next_sweep)
   return next_sweep
+end
+
+-- Open a ledger, whose unit, budget and scope are second to fourth of its hold as the client wrote it. Answers when it ends.
+local function open(key, word, limit, ends, per)
+  redis.call('HSET', NAMES, key, cjson.encode({word[2], word[3], word[4]}))
+  redis.call('ZADD', INDEX, 0, key)
+  cache[key] = {0, 0, 0, limit, ends, per, now, now}
+  if ends == NONE then return MOST end
+  redis.call('ZADD', ENDS, ends, key)
+  return ends
 end
