@@ -9,7 +9,7 @@ should this process end before that, the lease is forfeit at what was held.
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from collections import deque
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
@@ -18,23 +18,19 @@ from governor.decisions import Decision, Reason, Verdict
 from governor.effects import Change, Release, Settle
 from governor.errors import LeaseConflict, RunStopped, StoreError
 from governor.ledger import Lease
-from governor.runs import RunState
+from governor.unseen import Unseen
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from opentelemetry.trace import Span
 
     from governor.calls import RunRef
     from governor.policy.schema import Policy
     from governor.telemetry import Telemetry
 
-__all__ = ["UNMETERED", "Losses", "Noted", "lost"]
+__all__ = ["UNMETERED", "Losses", "lost"]
 
 WAITING = 1_024
 """Charges that wait for their store, and changes of one run that do. Of more, the oldest go: their leases are forfeit."""
-RUNS = 1_024
-"""Runs whose latest state is remembered under `open`."""
 UNMETERED = Lease(id="", holds=())
 """The lease of a call for which nothing is held."""
 
@@ -52,30 +48,6 @@ def lost(said: str, *, opens: bool) -> Decision:
     return Decision(control="budget", verdict=Verdict.STOP, reason=reason, observed=opens)
 
 
-class Noted:
-    """A change together with those of its run that the store has not seen; remembers the state that came of it."""
-
-    __slots__ = ("_apply", "_earlier", "after")
-
-    def __init__(self, apply: Callable[[RunState], Any], earlier: list[Callable[[RunState], Any]]) -> None:
-        """`earlier` are made first, oldest first. All are pure: whatever a store applies them to, and however often."""
-        self._apply, self._earlier = apply, earlier
-        self.after: RunState | None = None
-
-    @property
-    def replayed(self) -> int:
-        """How many changes the store had missed."""
-        return len(self._earlier)
-
-    def __call__(self, state: RunState) -> tuple[RunState, Any]:
-        """What a store does with it."""
-        for each in self._earlier:
-            state, _ = each(state)
-        state, answer = self._apply(state)
-        self.after = state
-        return state, answer
-
-
 class Losses:
     """What one runtime does without its store: what it still knows, and what it still owes."""
 
@@ -85,18 +57,12 @@ class Losses:
         self.unsettled: deque[Settle | Release] = deque()
         self._telemetry = telemetry
         self._lock = Lock()
-        self._known: OrderedDict[str, RunState] = OrderedDict()
-        self._missed: dict[str, list[Callable[[RunState], Any]]] = {}
+        self.runs = Unseen(WAITING)
 
     def under(self, policy: Policy, telemetry: Telemetry) -> Losses:
         """What is known and owed, under another policy of the same store: whichever reaches the store first tells it."""
         other = Losses(policy, telemetry)
-        other.unsettled, other._lock, other._known, other._missed = (
-            self.unsettled,
-            self._lock,
-            self._known,
-            self._missed,
-        )
+        other.unsettled, other._lock, other.runs = self.unsettled, self._lock, self.runs
         return other
 
     # --- before a call
@@ -116,43 +82,17 @@ class Losses:
         says what has happened already.
         """
         self._telemetry.store_lost("change")
-        run = effect.run.id
         if not self.opens:
             if effect.past:
                 return None
             self._decided(error, effect.run, span, "")
-        with self._lock:
-            state, answer = effect.apply(self._known.get(run) or RunState())
-            self._remember(run, state)
-            missed = self._missed.setdefault(run, [])
-            missed.append(effect.apply)
-            del missed[:-WAITING]
-        return answer
+        return self.runs.missed(effect.run.id, effect.apply)
 
     def unkept(self, error: StoreError, run: RunRef, span: Span) -> None:
         """The text behind a handle could not be stored: the model would be shown a handle that leads nowhere."""
         self._telemetry.store_lost("keep")
         if not self.opens:
             self._decided(error, run, span, "")
-
-    def noted(self, run: str, apply: Callable[[RunState], Any]) -> Noted:
-        """Under `open`: a change that brings along what the store has missed, and whose outcome is remembered."""
-        with self._lock:
-            return Noted(apply, list(self._missed.get(run, ())))
-
-    def misses(self, run: str) -> bool:
-        """Whether the store has missed changes of this run."""
-        return run in self._missed
-
-    def made(self, run: str, change: Noted) -> None:
-        """The store has made it."""
-        with self._lock:
-            if change.replayed and (missed := self._missed.get(run)):
-                del missed[: change.replayed]
-                if not missed:
-                    del self._missed[run]
-            if change.after is not None:
-                self._remember(run, change.after)
 
     # --- after it
 
@@ -193,10 +133,3 @@ class Losses:
         self._telemetry.decided(span, StepRef(run=run, node="", path=path, ns=""), decision)
         if decision.refuses and decision.reason is not None:
             raise RunStopped(decision.reason, policy_hash=run.policy_hash) from error
-
-    def _remember(self, run: str, state: RunState) -> None:
-        self._known[run] = state
-        self._known.move_to_end(run)
-        if len(self._known) > RUNS:
-            oldest, _ = self._known.popitem(last=False)
-            self._missed.pop(oldest, None)

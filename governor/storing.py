@@ -82,9 +82,9 @@ def change(runtime: Runtime, effect: Change[Any], span: Span) -> Any:
     losses, run = runtime.losses, effect.run.id
     try:
         if losses.opens:
-            noted = losses.noted(run, effect.apply)
+            noted = losses.runs.noted(run, effect.apply)
             answer = runtime.store.change(run, noted, later=effect.later)
-            losses.made(run, noted)
+            losses.runs.made(run, noted)
         else:
             answer = runtime.store.change(run, effect.apply, later=effect.later)
     except StoreError as error:
@@ -99,9 +99,9 @@ async def achange(runtime: Runtime, effect: Change[Any], span: Span) -> Any:
     losses, run = runtime.losses, effect.run.id
     try:
         if losses.opens:
-            noted = losses.noted(run, effect.apply)
+            noted = losses.runs.noted(run, effect.apply)
             answer = await runtime.store.achange(run, noted, later=effect.later)
-            losses.made(run, noted)
+            losses.runs.made(run, noted)
         else:
             answer = await runtime.store.achange(run, effect.apply, later=effect.later)
     except StoreError as error:
@@ -207,10 +207,10 @@ async def _acatch_up(runtime: Runtime) -> None:
 
 def catch_up_on(runtime: Runtime, run: str) -> None:
     """Tell the store what it has missed of a run that is about to be taken up. Raises StoreError when it is still lost."""
-    if runtime.losses.misses(run):
-        noted = runtime.losses.noted(run, _unchanged)
+    if runtime.losses.runs.misses(run):
+        noted = runtime.losses.runs.noted(run, _unchanged)
         runtime.store.change(run, noted)
-        runtime.losses.made(run, noted)
+        runtime.losses.runs.made(run, noted)
 
 
 def _unchanged(state: RunState) -> tuple[RunState, None]:

@@ -57,11 +57,11 @@ Told = Callable[[str, object], None]
 
 def tell(record_property: Told, title: str, found: Reckoning) -> None:
     """For who reads the summary; see `tests/conftest.py`."""
-    level = max(found.spent.values())
+    level, left = (max(each.values(), default=0) for each in (found.spent, found.reserved))
     record_property(
         "figures",
-        f"{title}: {found.calls} calls, {found.crashes.total()} crashes; ledger / true {level / found.true:.4f}, over-charged"
-        f" {found.overcharge:.2%}; left reserved after ttl and sweep {max(found.reserved.values())} nano-USD, swept in {found.swept_s:.1f} s",
+        f"{title}: {found.calls} calls, {found.crashes.total()} crashes; ledger / true {level / max(1, found.true):.4f}, over-charged"
+        f" {found.overcharge:.2%}; reserved after ttl and sweep {left} nano-USD, swept in {found.swept_s:.1f} s",
     )
 
 
