@@ -11,7 +11,8 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iter
 from contextlib import aclosing, closing
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
-from governor.effects import NOW, Extend, InvokeModel, Wait
+from governor.effects import NOW, Extend, HaltedMeanwhile, InvokeModel, Wait
+from governor.ledger import Halted
 
 if TYPE_CHECKING:
     from governor.calls import ModelResponse
@@ -35,6 +36,8 @@ C = TypeVar("C")
 Perform = Callable[["Effect[Any]"], Any]
 PerformAsync = Callable[["Effect[Any]"], Awaitable[Any]]
 
+BEAT_MS = 30_000
+"""A stream asks no less often whether its run was halted. Most calls are over by then and cost the store nothing more."""
 _FRESH = (InvokeModel, Wait)
 """What begins another attempt, or waits for one: it may be cancelled like the first."""
 
@@ -64,22 +67,29 @@ class AsyncOpened(Protocol[C_co]):
 
 
 class Heartbeat:
-    """Keeps the lease of a stream alive: half its life after the last beat it is due for another."""
+    """Keeps the lease of a stream alive, and hears of a halt: due half the lease's life after the last beat, and every half minute."""
 
-    __slots__ = ("_due_ms", "_lease", "_ttl_ms", "needed")
+    __slots__ = ("_due_ms", "_every_ms", "_lease", "_run", "_ttl_ms", "needed")
 
     def __init__(self, call: InvokeModel) -> None:
         """Begin with the life that the lease was given."""
         self.needed = bool(call.lease)
-        self._lease, self._ttl_ms = call.lease, call.ttl_ms
-        self._due_ms = call.sent_ms + call.ttl_ms // 2
+        self._lease, self._ttl_ms, self._run = call.lease, call.ttl_ms, call.run
+        self._every_ms = min(call.ttl_ms // 2, BEAT_MS)
+        self._due_ms = call.sent_ms + self._every_ms
 
     def due(self, now_ms: int) -> Extend | None:
         """The extension that is due now; None when it is not yet. Not to be asked when nothing is held."""
         if now_ms < self._due_ms:
             return None
-        self._due_ms = now_ms + self._ttl_ms // 2
-        return Extend(self._lease, self._ttl_ms, now_ms)
+        self._due_ms = now_ms + self._every_ms
+        return Extend(self._lease, self._ttl_ms, now_ms, self._run)
+
+    @staticmethod
+    def heard(answer: bool | Halted) -> None:
+        """Raises HaltedMeanwhile when the stream is to be cut. A lease that is over cuts nothing: its answer is being paid for."""
+        if isinstance(answer, Halted):
+            raise HaltedMeanwhile(answer)
 
 
 def drive(flow: Flow[T], perform: Perform) -> T:
@@ -132,7 +142,7 @@ def drive_stream(
                         for chunk in chunks:
                             yield chunk
                             if beat.needed and (extend := beat.due(perform(NOW))) is not None:
-                                perform(extend)
+                                beat.heard(perform(extend))
                     answer: Any = stream.response()
                 else:
                     answer = perform(effect)
@@ -162,7 +172,7 @@ async def drive_stream_async(
                         async for chunk in chunks:
                             yield chunk
                             if beat.needed and (extend := beat.due(await perform(NOW))) is not None:
-                                await perform(extend)
+                                beat.heard(await perform(extend))
                     answer: Any = stream.response()
                 else:
                     answer = await (shielded(perform(effect)) if failed else perform(effect))

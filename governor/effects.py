@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
 from governor.calls import Meter, ModelRef, ModelRequest, ModelResponse, RunRef, StepRef, ToolCall, ToolResult
-from governor.ledger import Charge, Hold, Lease, Refusal
+from governor.ledger import Charge, Halted, Hold, Lease, Refusal
 from governor.values import cheap
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ __all__ = [
     "Effect",
     "Extend",
     "Flow",
+    "HaltedMeanwhile",
     "InvokeModel",
     "InvokeTool",
     "Keep",
@@ -170,12 +171,25 @@ class Wait(Effect[bool]):
 
 @cheap
 @dataclass(frozen=True, slots=True)
-class Extend(Effect[bool]):
-    """Heartbeat of a call that takes long. False when its lease is over already: the late settlement then trues it up."""
+class Extend(Effect[bool | Halted]):
+    """Heartbeat of a call that takes long. False when its lease is over already: the late settlement then trues it up.
+
+    The halt, when an operator halted `run` since the call was sent.
+    """
 
     lease: str
     ttl_ms: int
     now_ms: int
+    run: RunRef | None = None
+
+
+class HaltedMeanwhile(Exception):
+    """How drivers tell the path that they cut a stream because an operator halted its run. What arrived is settled, then the run stops."""
+
+    def __init__(self, halted: Halted) -> None:
+        """With the halt."""
+        super().__init__(f"{halted.scope} was halted")
+        self.halted = halted
 
 
 @cheap
@@ -200,6 +214,8 @@ class InvokeModel(Effect[ModelResponse]):
     ttl_ms: int = 0
     sent_ms: int = 0
     """When the lease was taken, by the same clock as `Now`."""
+    run: RunRef | None = None
+    """The run whose call it is, for the heartbeat of a stream to ask whether it was halted."""
 
 
 @cheap

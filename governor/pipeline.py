@@ -12,7 +12,18 @@ from typing import TYPE_CHECKING
 from governor.approving import access, by_a_person, use_approval
 from governor.calls import Meter, ModelResponse
 from governor.degrading import refuse_tool
-from governor.effects import NOW, Calibration, Change, Counted, Flow, InvokeModel, InvokeTool, Keep, ask
+from governor.effects import (
+    NOW,
+    Calibration,
+    Change,
+    Counted,
+    Flow,
+    HaltedMeanwhile,
+    InvokeModel,
+    InvokeTool,
+    Keep,
+    ask,
+)
 from governor.ledger import Shortfall
 from governor.plans import Rung
 from governor.record import (
@@ -109,9 +120,11 @@ def model_call(call: ModelCall, controls: Controls) -> Flow[ModelResponse]:
         quote, lease = reserved
         meter = Meter()
         try:
-            response = yield from ask(InvokeModel(quote.request, meter, lease.id, controls.budget.lease_ttl_ms, now))
-        except BaseException:
+            invoking = InvokeModel(quote.request, meter, lease.id, controls.budget.lease_ttl_ms, now, step.run)
+            response = yield from ask(invoking)
+        except BaseException as error:
             now = yield from broken(reserved, routed, viewed, meter, controls, now)
+            yield from _unless_halted(step, error, controls)
             if not meter.again:
                 raise
             continue  # what the client would have retried by itself is another attempt, held and paid for like the first
@@ -125,6 +138,12 @@ def model_call(call: ModelCall, controls: Controls) -> Flow[ModelResponse]:
         if judged.again is None or known is None:
             return response
         state, chosen, now, answered = known, judged.again, ended, response
+
+
+def _unless_halted(step: StepRef, error: BaseException, controls: Controls) -> Flow[None]:
+    """Stop the run of a stream that was cut for an operator's halt. Raises RunStopped."""
+    if isinstance(error, HaltedMeanwhile):
+        yield from refuse(step, controls.budget.halt(error.halted))
 
 
 def broken(

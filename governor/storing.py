@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from opentelemetry.trace import Span
 
     from governor.effects import Change, Extend, Keep, Release, Reserve
-    from governor.ledger import Lease, Refusal
+    from governor.ledger import Halted, Lease, Refusal
     from governor.runs import RunState
     from governor.runtime import Runtime
 
@@ -145,20 +145,24 @@ async def akeep(runtime: Runtime, effect: Keep, span: Span) -> None:
         runtime.losses.unkept(error, effect.run, span)
 
 
-def extend(runtime: Runtime, effect: Extend, span: Span) -> bool:
-    """Heartbeat of a stream. One that is not heard does not end it: its answer is being paid for."""
+def extend(runtime: Runtime, effect: Extend, span: Span) -> bool | Halted:
+    """Heartbeat of a stream, which also tells of a halt. One that is not heard does not end it: its answer is being paid for."""
     del span
+    store = runtime.store
     try:
-        return runtime.store.extend(effect.lease, effect.ttl_ms, effect.now_ms)
+        alive = store.extend(effect.lease, effect.ttl_ms, effect.now_ms)
+        return (store.halted(effect.run.names) if effect.run else None) or alive
     except StoreError:
         return runtime.losses.unextended()
 
 
-async def aextend(runtime: Runtime, effect: Extend, span: Span) -> bool:
+async def aextend(runtime: Runtime, effect: Extend, span: Span) -> bool | Halted:
     """The async twin of `extend`."""
     del span
+    store = runtime.store
     try:
-        return await runtime.store.aextend(effect.lease, effect.ttl_ms, effect.now_ms)
+        alive = await store.aextend(effect.lease, effect.ttl_ms, effect.now_ms)
+        return (await store.ahalted(effect.run.names) if effect.run else None) or alive
     except StoreError:
         return runtime.losses.unextended()
 
