@@ -240,3 +240,46 @@ async def test_more_budget_at_run_time_lets_a_stopped_thread_go_on(operator: Ope
     assert report.stopped is not None
     assert "budget.exhausted" == report.stopped.code
     assert expected("agent")[:8] == work.done
+
+
+def speaker(work: Work, saver: Any) -> Any:
+    """A graph whose node reads its model's stream by itself."""
+    model: Any = Streaming(rule=work.rule)
+
+    async def alone(state: MessagesState) -> dict[str, Any]:
+        pieces = [piece async for piece in model.astream(state["messages"])]
+        return {"messages": [AIMessage("".join(each.text for each in pieces))]}
+
+    def together(state: MessagesState) -> dict[str, Any]:
+        return {"messages": [AIMessage("".join(each.text for each in model.stream(state["messages"])))]}
+
+    from langgraph._internal._runnable import RunnableCallable
+
+    built = StateGraph(MessagesState)
+    built.add_node("speaker", RunnableCallable(together, alone, name="speaker"))
+    built.add_edge(START, "speaker")
+    return built.compile(checkpointer=saver)
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_a_halt_cuts_a_stream_that_a_node_reads_and_after_resume_it_is_asked_for_again(
+    operator: Operator, mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("governor.drive.BEAT_MS", 0)
+    work = Work(operator)
+    operator.at["branch"] = ("halt", "tenant=acme")  # before the first piece of its answer
+    rules = policy(**RULES, budgets=[{"id": "all", "scope": "tenant", "limit": {"tokens": "100k"}}])
+    app = govern(speaker(work, InMemorySaver()), rules, store=str(operator.store))
+
+    await MODES[mode](app, {"messages": [("user", "branch")]}, CONFIG)
+    halted: Any = report_of(app, CONFIG)
+    store = SqliteStore(operator.store)
+    charged = [(each.spent > 0, each.reserved) for each in store.balances()]
+    store.close()
+    operator("resume", "tenant=acme")
+    await MODES[mode](app, None, CONFIG)
+
+    assert "halted" == halted.stopped.code
+    assert [(True, 0)] == charged
+    assert ["branch", "branch"] == work.done
+    assert "branch" == app.get_state(CONFIG).values["messages"][-1].text
