@@ -17,6 +17,7 @@ from dataclasses import replace
 from governor.ledger import Charge, Lease, LeaseState, ReserveRequest
 from governor.runs import Cut, Lane, LoopState, Question, RouteState, RunState, Stopped
 from governor.testing.base import hold
+from governor.testing.escrow import EscrowConformance
 from governor.testing.fakes import START_MS
 from governor.testing.leases import LeaseConformance
 from governor.testing.ledgers import LedgerConformance
@@ -26,7 +27,9 @@ from governor.testing.windows import WindowConformance
 __all__ = ["FULL_STATE", "StoreConformance"]
 
 
-class StoreConformance(LedgerConformance, LeaseConformance, WindowConformance, OperationsConformance):
+class StoreConformance(
+    LedgerConformance, LeaseConformance, EscrowConformance, WindowConformance, OperationsConformance
+):
     """What every store must do. Subclass it, say how to make an empty store, and let pytest find it."""
 
     # --- run state
