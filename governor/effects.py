@@ -129,6 +129,10 @@ class Reserve(Effect[Lease | Refusal]):
     now_ms: int
     path: str = ""
     """The node whose call it is, for the trace."""
+    escrow: str = ""
+    """A lease that it takes from (`ReserveRequest.escrow`)."""
+    waits: bool = False
+    """Whether nothing begins: others take from it. Then `key` is one lease, however often it is asked for."""
 
 
 @cheap

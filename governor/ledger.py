@@ -113,6 +113,9 @@ class ReserveRequest:
     """Names under which the call may have been halted: `all`, `tenant=acme`, `run=...`."""
     run: str = ""
     """The run whose call it is, for people who look at leases, and for a store that writes its pending state along."""
+    escrow: str = ""
+    """A lease whose call has not begun. What it still has on the same ledgers is there for this one: that much moves over, in the same
+    step, and what is then not used goes back. It lives as long as this one. When it is over there is nothing to take: this is as any."""
 
 
 @cheap

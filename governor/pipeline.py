@@ -24,6 +24,7 @@ from governor.effects import (
     Keep,
     ask,
 )
+from governor.escrow import close_branch, close_run, open_branch
 from governor.ledger import Shortfall
 from governor.plans import Rung
 from governor.record import (
@@ -48,13 +49,14 @@ from governor.reserving import (
 )
 
 if TYPE_CHECKING:
-    from governor.calls import ModelCall, StepRef, ToolCall, ToolResult
+    from governor.calls import ModelCall, RunRef, StepRef, ToolCall, ToolResult
     from governor.controls import Controls
     from governor.decisions import Decision
     from governor.ledger import Lease
     from governor.plans import Quote, Routed, Viewed
+    from governor.runs import RunState
 
-__all__ = ["broken", "model_call", "step_entry", "step_exit", "tool_call"]
+__all__ = ["broken", "model_call", "run_exit", "step_entry", "step_exit", "tool_call"]
 
 
 def step_entry(step: StepRef, controls: Controls) -> Flow[None]:
@@ -64,15 +66,30 @@ def step_entry(step: StepRef, controls: Controls) -> Flow[None]:
     """
     yield from admit(step, controls.nodes.decide(step))
     now = yield from ask(NOW)
-    decision = yield from ask(
-        Change(step.run, lambda state: controls.limits.enter(state, step, now, fan_out=controls.ladder.fan_out(state)))
-    )
+    state, decision = yield from ask(Change(step.run, lambda state: _entering(state, step, now, controls)))
     yield from admit(step, decision)
+    if controls.shares.escrows:
+        yield from open_branch(step, state, controls)
 
 
 def step_exit(step: StepRef, controls: Controls) -> Flow[None]:
     """A node has ended for good (neither interrupted nor to be retried): its namespace may be forgotten."""
     yield from ask(Change(step.run, lambda state: (controls.limits.leave(state, step), None), past=True))
+    if controls.shares.escrows:
+        yield from close_branch(step)
+
+
+def _entering(
+    state: RunState, step: StepRef, now: int, controls: Controls
+) -> tuple[RunState, tuple[RunState, Decision]]:
+    state, decision = controls.limits.enter(state, step, now, fan_out=controls.ladder.fan_out(state))
+    return state, (state, decision)
+
+
+def run_exit(run: RunRef, controls: Controls) -> Flow[None]:
+    """A run has ended, or waits for a person: nothing that only its branches might use stays reserved."""
+    if controls.shares.escrows:
+        yield from close_run(run)
 
 
 def model_call(call: ModelCall, controls: Controls) -> Flow[ModelResponse]:

@@ -123,10 +123,10 @@ def reserve_model(
     quote = controls.budget.with_grants(quote, state.grants)
     if controls.ladder.keeps and not rung.last:
         quote = controls.budget.keeping(quote, controls.ladder.final_output)
-    quote = controls.shares.added(quote, step, state, now)
+    quote, escrow = controls.shares.added(quote, step, state, now), controls.shares.escrow(step, state)
     lease: Lease | Refusal | None = yield from _behind(quote, controls, now)
     if lease is None:
-        lease = yield from _take(step, key, quote.holds, controls, now)
+        lease = yield from _take(step, key, quote.holds, controls, now, escrow)
     further = yield from rung_after(step, state, rung, lease, quote, controls, now)
     if further is not None:
         return further
@@ -134,13 +134,15 @@ def reserve_model(
         smaller = controls.budget.shrink(quote, lease)  # a shorter answer may still fit; once, never a search
         if smaller is not None:
             quote = smaller
-            lease = yield from _take(step, key, quote.holds, controls, now)
+            lease = yield from _take(step, key, quote.holds, controls, now, escrow)
     if isinstance(lease, Shortfall) and lease.hold.per_ms:
         lower = _lower(request, routed, lease, controls, state)
         if lower is not None:
             return lower
         holds = quote.holds
-        lease, _ = yield from paced(step, lambda at: _take(step, key, holds, controls, at), lease, controls, state, now)
+        lease, _ = yield from paced(
+            step, lambda at: _take(step, key, holds, controls, at, escrow), lease, controls, state, now
+        )
     return quote, (yield from _granted(step, lease, controls))
 
 
@@ -189,7 +191,8 @@ def reserve_tool(
     if controls.ladder.keeps:
         quote = controls.budget.keeping(quote, 0)
     quote = controls.shares.added(quote, call.step, state, now)
-    lease = yield from _take(call.step, lease_key(call.step, state), quote.holds, controls, now)
+    escrow = controls.shares.escrow(call.step, state)
+    lease = yield from _take(call.step, lease_key(call.step, state), quote.holds, controls, now, escrow)
     if controls.ladder.keeps and isinstance(lease, Shortfall) and not lease.hold.share:
         return lease
     return quote, (yield from _granted(call.step, lease, controls))
@@ -233,5 +236,7 @@ def _granted(step: StepRef, answer: Lease | Refusal, controls: Controls) -> Flow
     return answer
 
 
-def _take(step: StepRef, key: str, holds: tuple[Hold, ...], controls: Controls, now: int) -> Flow[Lease | Refusal]:
-    return (yield from ask(Reserve(step.run, key, holds, controls.budget.lease_ttl_ms, now, step.path)))
+def _take(
+    step: StepRef, key: str, holds: tuple[Hold, ...], controls: Controls, now: int, escrow: str
+) -> Flow[Lease | Refusal]:
+    return (yield from ask(Reserve(step.run, key, holds, controls.budget.lease_ttl_ms, now, step.path, escrow)))

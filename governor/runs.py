@@ -14,6 +14,8 @@ from governor.values import cheap
 
 __all__ = [
     "Cut",
+    "Escrow",
+    "EscrowPart",
     "LadderState",
     "Lane",
     "LoopState",
@@ -189,6 +191,32 @@ class Question:
 
 @cheap
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Escrow:
+    """What a branch has of budgets with `split: escrow`."""
+
+    lease: str = ""
+    """The lease that its calls take from; empty while the run waits for a person."""
+    amounts: Mapping[str, int] = field(default_factory=dict[str, int])
+    """Ledger of a budget to what the branch may use of it in all."""
+    opened: int = 0
+    """How many such leases it has had."""
+
+
+@cheap
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EscrowPart:
+    """What each branch of one superstep that has not begun yet is to have of such budgets."""
+
+    checkpoint: str = ""
+    closed: int = 0
+    """Branches that have ended and given back their rest."""
+    decided_at: int = -1
+    """How many had when `amounts` was decided."""
+    amounts: Mapping[str, int] = field(default_factory=dict[str, int])
+
+
+@cheap
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunState:
     """Everything governor remembers of a run."""
 
@@ -204,6 +232,10 @@ class RunState:
     """Where branches are counted: namespace of a graph to its superstep's checkpoint and number, and to how many branches that has had."""
     sent: Mapping[str, int] = field(default_factory=dict[str, int])
     """Namespace of such a graph to how many branches its superstep was sent, where that is more than one: known before they begin."""
+    escrows: Mapping[str, Escrow] = field(default_factory=dict[str, Escrow])
+    """Namespace of a branch that has begun and not ended to its slice."""
+    parts: Mapping[str, EscrowPart] = field(default_factory=dict[str, EscrowPart])
+    """Namespace of a graph whose superstep has such branches to what the next of them gets."""
     model_calls: int = 0
     tool_calls: int = 0
     tools_used: tuple[str, ...] = ()

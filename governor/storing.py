@@ -43,9 +43,11 @@ def _wanted(runtime: Runtime, effect: Reserve, key: str | None = None) -> Reserv
         holds=effect.holds,
         ttl_ms=effect.ttl_ms,
         now_ms=effect.now_ms,
-        payload=runtime.new_id(),
+        payload=effect.key if effect.waits else runtime.new_id(),
         scopes=run.names,
         run=run.id,
+        escrow=effect.escrow,
+        dispatched=not effect.waits,
     )
 
 

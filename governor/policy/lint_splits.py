@@ -31,6 +31,12 @@ def splits(policy: Policy) -> Iterator[tuple[Severity, str, Path, str]]:
                 "its `split` shares it out among branches that use the same one"
             )
             yield "warning", f"split-of-{budget.scope}", path, message
+        if budget.split == "escrow" and budget.scope not in ("run", "thread", "node", "tool"):
+            message = (
+                f"budget `{budget.id}` is one for the whole {budget.scope}: `split: escrow` lets each fan-out reserve all that is left of "
+                "it, so that other runs wait for what its branches give back; give runs a budget of their own, and split that"
+            )
+            yield "warning", "escrow-of-shared", path, message
         if isinstance(budget.split, Weighted):
             total = sum(budget.split.weighted.values())
             if total > 1:

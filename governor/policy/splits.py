@@ -1,4 +1,4 @@
-"""How the branches of a fan-out share a budget, as an author writes it: `shared`, `even`, or a weight for each node."""
+"""How the branches of a fan-out share a budget, as an author writes it: `shared`, `even`, `escrow`, or a weight for each node."""
 
 from __future__ import annotations
 
@@ -35,10 +35,11 @@ def _kind(value: Any) -> str:
 
 
 Split = Annotated[
-    Annotated[Literal["shared", "even"], Tag("a word")] | Annotated[Weighted, Tag("weights")],
+    Annotated[Literal["shared", "even", "escrow"], Tag("a word")] | Annotated[Weighted, Tag("weights")],
     Discriminator(_kind),
 ]
-"""`shared`: one pool. `even`: a branch may use the limit divided by the number of branches. Weights: a share for each node's branches."""
+"""`shared`: one pool. `even`: a branch may use the limit divided by the number of branches. `escrow`: what is left is divided among the
+branches and reserved for each when it begins. Weights: a share for each node's branches."""
 
 
 def at_least_as_tight(theirs: Split, ours: Split) -> bool:
@@ -46,6 +47,7 @@ def at_least_as_tight(theirs: Split, ours: Split) -> bool:
     if ours in ("shared", theirs):
         return True
     if isinstance(ours, str) or isinstance(theirs, str):
+        # An escrow's branch may use all that others gave back: more than an even part.
         return False  # which of `even` and weights is tighter depends on how many branches there will be
     # The parent's patterns, in the parent's order and before any of the child's own, each with no larger a share.
     pairs = list(zip(ours.weighted.items(), theirs.weighted.items(), strict=False))
@@ -58,6 +60,8 @@ def split_text(split: Split) -> str:
     """What a split does to a branch, as the end of a sentence; empty for one pool."""
     if split == "shared":
         return ""
+    if split == "escrow":
+        return "; of branches side by side each has an even part of what is left reserved, and gives back what it does not use"
     if isinstance(split, str):
         return "; of branches side by side each may use an even part of it"
     parts = ", ".join(f"`{glob}` {share.written}" for glob, share in split.weighted.items())

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from governor.errors import StoreError
 from governor.ledger import AdjustmentKind, Balance, Halted, Lease, LeaseRecord, LeaseState
+from governor.stores.escrow import as_spent, back, drawn, kept_for, left_in, less, more
 from governor.stores.ledgers import (
     KEEP_MS,
     NOTHING,
@@ -62,6 +63,9 @@ class _Entry:
     run: str
     numbers: tuple[int, ...]
     """For each hold its number in the bucket of its rate; 0 for a budget."""
+    escrow: str = ""
+    """The lease that it took from, and how much for each hold; empty when it took nothing."""
+    drawn: tuple[int, ...] = ()
 
 
 class Counters:
@@ -90,19 +94,28 @@ class Counters:
         if self.halts and (halted := halt_among(request.scopes, self.halts)):
             return halted
         holds = request.holds
-        counts = [self._counted(hold) for hold in holds]
+        counts, escrow = self._against(request)
         short = first_shortfall(holds, counts, now)
         while short and self._due and self._due[0][0] <= now:  # nobody is turned away for what has expired
             self.sweep(now)
-            counts = [self._counted(hold) for hold in holds]
+            counts, escrow = self._against(request)
             short = first_shortfall(holds, counts, now)
         if short:
             return short
+        taken: tuple[int, ...] = ()
+        if escrow is not None:
+            taken = drawn(holds, left_in(escrow.holds))
+            counts = as_spent(counts, taken)
         alerts, used, tightest = granting(holds, counts)
         numbers = tuple([self._take(hold, now) for hold in holds])
         state = LeaseState.DISPATCHED if request.dispatched else LeaseState.RESERVED
         due = now + request.ttl_ms
-        self.entries[request.id] = _Entry(holds, state, due, request.payload, request.run, numbers)
+        entry = _Entry(holds, state, due, request.payload, request.run, numbers)
+        if escrow is not None:
+            entry.escrow, entry.drawn = request.escrow, taken
+            escrow.holds, escrow.due_ms = less(escrow.holds, holds, taken), max(escrow.due_ms, due)
+            self._reserve(holds, [-amount for amount in taken])
+        self.entries[request.id] = entry
         heappush(self._due, (due, request.id))
         return _lease(id=request.id, holds=holds, state=state, passed=alerts, used_permille=used, tightest=tightest)
 
@@ -133,6 +146,7 @@ class Counters:
         )  # all or nothing, also when they do not match
         for hold, amount, number in pairs:
             self._move(hold, entry.state, amount, number, charge.now_ms)
+        self._give_back(entry, charge.amounts)
         entry.state = LeaseState.SETTLED
 
     def release(self, lease: str, now_ms: int) -> None:
@@ -186,7 +200,7 @@ class Counters:
 
     def _expire(self, lease: str, now_ms: int) -> None:
         entry = self.entries[lease]
-        if entry.state in _OPEN and entry.due_ms > now_ms:  # a heartbeat came
+        if entry.state is not LeaseState.FORFEIT and entry.due_ms > now_ms:  # a heartbeat came
             heappush(self._due, (entry.due_ms, lease))
         elif entry.state is LeaseState.DISPATCHED:
             for hold in entry.holds:
@@ -204,7 +218,21 @@ class Counters:
     def _free(self, entry: _Entry, now_ms: int) -> None:
         for hold, number in zip(entry.holds, entry.numbers, strict=True):
             self._move(hold, entry.state, 0, number, now_ms)
+        self._give_back(entry, (0,) * len(entry.holds))
         entry.state = LeaseState.RELEASED
+
+    def _give_back(self, entry: _Entry, charged: Sequence[int]) -> None:
+        """Give to the escrow that a lease took from, if that is still open, what the lease did not use."""
+        escrow = self.entries.get(entry.escrow) if entry.escrow else None
+        if escrow is not None and escrow.state is LeaseState.RESERVED:
+            given = back(entry.holds, entry.drawn, charged, left_in(escrow.holds))
+            escrow.holds = more(escrow.holds, entry.holds, given)
+            self._reserve(entry.holds, given)
+
+    def _reserve(self, holds: Sequence[Hold], amounts: Sequence[int]) -> None:
+        for hold, amount in zip(holds, amounts, strict=True):
+            if amount and hold.ledger in self.ledgers:
+                self.ledgers[hold.ledger].reserved += amount
 
     def _move(self, hold: Hold, state: LeaseState, amount: int, number: int, now_ms: int) -> None:
         """End one hold at `amount`."""
@@ -219,6 +247,14 @@ class Counters:
         spent, reserved = movement(state, hold.amount, amount)
         ledger.spent += spent
         ledger.reserved += reserved
+
+    def _against(self, request: ReserveRequest) -> tuple[list[Counted], _Entry | None]:
+        """What counts against each hold of a request, and the escrow that it takes from, if that is open."""
+        counts = [self._counted(hold) for hold in request.holds]
+        escrow = self.entries.get(request.escrow) if request.escrow else None
+        if escrow is None or escrow.state is not LeaseState.RESERVED or escrow.due_ms <= request.now_ms:
+            return counts, None
+        return kept_for(request.holds, counts, left_in(escrow.holds)), escrow
 
     def _counted(self, hold: Hold) -> Counted:
         ledger = self.ledgers.get(hold.ledger)

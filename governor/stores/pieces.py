@@ -60,7 +60,10 @@ def _sliceable(hold: Hold) -> bool:
 
 def direct(request: ReserveRequest) -> tuple[int, ...]:
     """Positions of the holds that the store itself has to hold."""
-    return tuple([at for at, hold in enumerate(request.holds) if not request.dispatched or not _sliceable(hold)])
+    whole = not request.dispatched or bool(
+        request.escrow
+    )  # an escrow is the store's own, and so is what is taken from it
+    return tuple([at for at, hold in enumerate(request.holds) if whole or not _sliceable(hold)])
 
 
 def needed(holds: Sequence[Hold], apart: tuple[int, ...]) -> list[Hold]:

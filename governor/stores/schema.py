@@ -20,13 +20,15 @@ __all__ = [
     "balance_of",
     "check_schema",
     "read_bucket",
+    "read_escrow",
     "read_holds",
     "read_moves",
     "write_bucket",
+    "write_escrow",
     "write_holds",
 ]
 
-VERSION = 2
+VERSION = 3
 """Format of the file. A file of an older version is brought up to it, of any other refused, never guessed at."""
 
 _ADJUSTMENTS = """CREATE TABLE adjustments (
@@ -50,7 +52,7 @@ CREATE = (
     # Rows are appended and found by a narrow index: keyed by their random ids themselves, each would touch a page of its own.
     """CREATE TABLE leases (
         seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, state TEXT NOT NULL, due_ms INTEGER NOT NULL, holds TEXT NOT NULL,
-        payload TEXT NOT NULL DEFAULT '', run TEXT NOT NULL DEFAULT ''
+        payload TEXT NOT NULL DEFAULT '', run TEXT NOT NULL DEFAULT '', escrow TEXT NOT NULL DEFAULT ''
     ) STRICT""",
     _WAITING,
     _ADJUSTMENTS,
@@ -76,9 +78,13 @@ _FROM_1 = (
     _WAITING,
     _ADJUSTMENTS,
     _HALTS,
-    "UPDATE governor_schema SET version = 2",
 )
 """Statements that bring a file of version 1 up to 2; within the transaction that looks at it, so that there is no state between."""
+_FROM_2 = (
+    "ALTER TABLE leases ADD COLUMN escrow TEXT NOT NULL DEFAULT ''",
+    "UPDATE governor_schema SET version = 3",
+)
+"""And those of version 2 up to 3."""
 
 
 def check_schema(db: sqlite3.Connection, path: Path) -> None:
@@ -92,8 +98,8 @@ def check_schema(db: sqlite3.Connection, path: Path) -> None:
     if "governor_schema" not in tables:
         raise StoreError(f"{path}: a database of another program. Name a file of its own for the store.")
     (version,) = db.execute("SELECT version FROM governor_schema").fetchone()
-    if version == 1:
-        for statement in _FROM_1:
+    if version in (1, 2):
+        for statement in (*(_FROM_1 if version == 1 else ()), *_FROM_2):
             db.execute(statement)
     elif version != VERSION:
         raise StoreError(
@@ -123,6 +129,17 @@ def write_holds(holds: Sequence[Hold], numbers: Sequence[int]) -> str:
             for hold, number in zip(holds, numbers, strict=True)
         ]
     )
+
+
+def write_escrow(escrow: str, drawn: Sequence[int]) -> str:
+    """From which lease another one took how much for each of its holds; empty when it took nothing."""
+    return json.dumps((escrow, drawn)) if escrow else ""
+
+
+def read_escrow(text: str) -> tuple[str, list[int]]:
+    """The inverse of `write_escrow`."""
+    escrow, drawn = json.loads(text)
+    return escrow, drawn
 
 
 def read_moves(text: str) -> list[tuple[str, int, int]]:

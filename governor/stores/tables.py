@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from governor.errors import StoreError
 from governor.ledger import AdjustmentKind, Halted, Lease, LeaseRecord, LeaseState
+from governor.stores.escrow import as_spent, drawn, kept_for, left_in, less
+from governor.stores.escrow_tables import HOLD, give_back, kept_by, rewrite
 from governor.stores.ledgers import (
     KEEP_MS,
     NOTHING,
@@ -18,7 +20,14 @@ from governor.stores.ledgers import (
     same_call,
 )
 from governor.stores.rates import EMPTY, added, given_back
-from governor.stores.schema import read_bucket, read_holds, read_moves, write_bucket, write_holds
+from governor.stores.schema import (
+    read_bucket,
+    read_holds,
+    read_moves,
+    write_bucket,
+    write_escrow,
+    write_holds,
+)
 from governor.values import maker
 
 if TYPE_CHECKING:
@@ -34,7 +43,6 @@ _TIDY_MS = 3_600_000
 """How often a process looks through everything for what is long over."""
 _OPEN = ("reserved", "dispatched")
 _MOVE = "UPDATE ledgers SET spent = spent + ?, reserved = reserved + ?, touched_ms = max(touched_ms, ?) WHERE key = ?"
-_HOLD = "UPDATE ledgers SET reserved = reserved + ?, touched_ms = max(touched_ms, ?) WHERE key = ?"
 
 
 class Tables:
@@ -66,18 +74,33 @@ class Tables:
         if halted:
             return halted
         rows, counts = self._counted(db, holds)
-        short = first_shortfall(holds, counts, now)
+        kept = kept_by(db, request.escrow, now) if request.escrow else None
+        short = first_shortfall(holds, kept_for(holds, counts, left_in(kept)) if kept else counts, now)
         if short and self._free_waiting(db, now):  # nobody is turned away for what has expired
             rows, counts = self._counted(db, holds)
-            short = first_shortfall(holds, counts, now)
+            short = first_shortfall(holds, kept_for(holds, counts, left_in(kept)) if kept else counts, now)
         if short:
             return short
+        taken = drawn(holds, left_in(kept)) if kept else ()
         numbers = self._hold(db, request, rows)
         state = LeaseState.DISPATCHED if request.dispatched else LeaseState.RESERVED
         inserted = db.execute(
-            "INSERT INTO leases (id, state, due_ms, holds, payload, run) VALUES (?, ?, ?, ?, ?, ?)",
-            (request.id, state.value, now + request.ttl_ms, write_holds(holds, numbers), request.payload, request.run),
+            "INSERT INTO leases (id, state, due_ms, holds, payload, run, escrow) VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (
+                request.id,
+                state.value,
+                now + request.ttl_ms,
+                write_holds(holds, numbers),
+                request.payload,
+                request.run,
+                write_escrow(request.escrow, taken) if kept else "",
+            ),
         )
+        if kept:
+            rewrite(db, request.escrow, less(kept, holds, taken))
+            db.executemany(HOLD, [(-part, now, hold.ledger) for hold, part in zip(holds, taken, strict=True) if part])
+            self.extend(db, request.escrow, request.ttl_ms, now)
+            counts = as_spent(counts, taken)
         if (inserted.lastrowid or 0) <= self._swept:  # all leases were gone, and numbers began anew
             self.rescan()
         alerts, used, tightest = granting(holds, counts)
@@ -85,13 +108,13 @@ class Tables:
 
     def settle(self, db: sqlite3.Connection, charge: Charge) -> None:
         """See `Store.settle`. A lease that nobody remembers was forfeit long ago: its worst case stands."""
-        row = db.execute("SELECT state, holds FROM leases WHERE id = ?", (charge.lease,)).fetchone()
+        row = db.execute("SELECT state, holds, escrow FROM leases WHERE id = ?", (charge.lease,)).fetchone()
         if row and row[0] not in ("settled", "released"):
             self._end(db, charge.lease, row, LeaseState.SETTLED, charge.amounts, charge.now_ms)
 
     def release(self, db: sqlite3.Connection, lease: str, now_ms: int) -> None:
         """See `Store.release`."""
-        row = db.execute("SELECT state, holds FROM leases WHERE id = ?", (lease,)).fetchone()
+        row = db.execute("SELECT state, holds, escrow FROM leases WHERE id = ?", (lease,)).fetchone()
         if row and row[0] in _OPEN:
             self._end(db, lease, row, LeaseState.RELEASED, None, now_ms)
 
@@ -189,7 +212,7 @@ class Tables:
             else:
                 numbers.append(0)
                 sums[hold.ledger] = sums.get(hold.ledger, 0) + hold.amount
-        db.executemany(_HOLD, [(amount, now, key) for key, amount in sums.items()])
+        db.executemany(HOLD, [(amount, now, key) for key, amount in sums.items()])
         return numbers
 
     @staticmethod
@@ -216,7 +239,7 @@ class Tables:
     def _end(
         db: sqlite3.Connection,
         lease: str,
-        row: tuple[str, str],
+        row: tuple[str, str, str],
         state: LeaseState,
         amounts: Sequence[int] | None,
         now_ms: int,
@@ -234,6 +257,8 @@ class Tables:
             elif LeaseState.FORFEIT not in (was, state):  # what flowed through a rate has flowed
                 _refund(db, read_holds(row[1])[at], number, amount, now_ms)
         db.executemany(_MOVE, moves)
+        if row[2] and state is not LeaseState.FORFEIT:
+            give_back(db, row[1], row[2], amounts, now_ms)
         db.execute("UPDATE leases SET state = ? WHERE id = ?", (state.value, lease))
 
     # --- sweeping
@@ -245,17 +270,18 @@ class Tables:
         lease with a shorter ttl than its elders' waits for them; until then it is reserved instead of spent, which weighs the same.
         """
         rows = db.execute(
-            "SELECT seq, due_ms, id, state, holds FROM leases WHERE seq > ? ORDER BY seq LIMIT ?", (self._swept, SWEEP)
+            "SELECT seq, due_ms, id, state, holds, escrow FROM leases WHERE seq > ? ORDER BY seq LIMIT ?",
+            (self._swept, SWEEP),
         ).fetchall()
-        for seq, due, lease, state, holds in rows:
+        for seq, due, lease, state, holds, escrow in rows:
             if due > now_ms:
                 # Nothing can be due before: this one stays the first until then.
                 self._next_due_ms = min(due, self._tidied_ms + _TIDY_MS)
                 break
             if state == "dispatched":
-                self._end(db, lease, (state, holds), LeaseState.FORFEIT, None, now_ms)
+                self._end(db, lease, (state, holds, escrow), LeaseState.FORFEIT, None, now_ms)
             elif state == "reserved":
-                self._forget_waiting(db, lease, holds, now_ms)
+                self._forget_waiting(db, lease, now_ms)
             elif state != "forfeit":
                 db.execute("DELETE FROM leases WHERE seq = ?", (seq,))
             self._swept = seq
@@ -271,14 +297,18 @@ class Tables:
 
     def _free_waiting(self, db: sqlite3.Connection, now_ms: int) -> bool:
         """Release every expired lease whose call never began. Whether there were any."""
-        rows = db.execute("SELECT id, holds FROM leases WHERE state = 'reserved' AND due_ms <= ?", (now_ms,)).fetchall()
-        for lease, holds in rows:
-            self._forget_waiting(db, lease, holds, now_ms)
+        rows = db.execute("SELECT id FROM leases WHERE state = 'reserved' AND due_ms <= ?", (now_ms,)).fetchall()
+        for (lease,) in rows:
+            self._forget_waiting(db, lease, now_ms)
         return bool(rows)
 
-    def _forget_waiting(self, db: sqlite3.Connection, lease: str, holds: str, now_ms: int) -> None:
-        """Release a lease whose call never began, and its id with it: the call may be reserved again."""
-        self._end(db, lease, ("reserved", holds), LeaseState.RELEASED, None, now_ms)
+    def _forget_waiting(self, db: sqlite3.Connection, lease: str, now_ms: int) -> None:
+        """Release a lease whose call never began, and its id with it: the call may be reserved again.
+
+        What it holds is read only now: another that ended a moment ago may have given something back to it.
+        """
+        row = db.execute("SELECT state, holds, escrow FROM leases WHERE id = ?", (lease,)).fetchone()
+        self._end(db, lease, row, LeaseState.RELEASED, None, now_ms)
         db.execute("DELETE FROM leases WHERE id = ?", (lease,))
 
 

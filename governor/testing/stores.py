@@ -15,8 +15,9 @@ from contextlib import suppress
 from dataclasses import replace
 
 from governor.ledger import Charge, Lease, LeaseState, ReserveRequest
-from governor.runs import Cut, Lane, LoopState, Question, RouteState, RunState, Stopped
+from governor.runs import Cut, Escrow, EscrowPart, Lane, LoopState, Question, RouteState, RunState, Stopped
 from governor.testing.base import hold
+from governor.testing.escrow import EscrowConformance
 from governor.testing.fakes import START_MS
 from governor.testing.leases import LeaseConformance
 from governor.testing.ledgers import LedgerConformance
@@ -26,7 +27,9 @@ from governor.testing.windows import WindowConformance
 __all__ = ["FULL_STATE", "StoreConformance"]
 
 
-class StoreConformance(LedgerConformance, LeaseConformance, WindowConformance, OperationsConformance):
+class StoreConformance(
+    LedgerConformance, LeaseConformance, EscrowConformance, WindowConformance, OperationsConformance
+):
     """What every store must do. Subclass it, say how to make an empty store, and let pytest find it."""
 
     # --- run state
@@ -144,6 +147,8 @@ FULL_STATE = RunState(
     lanes={"n/m": Lane(cuts=(Cut(first="k", text="t\n", tokens=3, at_call=2),), rent=9, previous_last="k", model="m")},
     steps=3,
     open_steps=("n:1",),
+    escrows={"n:1": Escrow(lease="e", amounts={"b/run=r/life/usd": 10**12}, opened=1)},
+    parts={"": EscrowPart(checkpoint="c", closed=1, decided_at=1, amounts={"b/run=r/life/usd": 5})},
     tools_used=("search",),
     approvals={"digest": START_MS},
     rejected={"digest": ("rule", "n:1", "c1")},

@@ -12,6 +12,7 @@ from langgraph.runtime import RunControl
 from langgraph.types import Command
 
 from governor.errors import RunStopped
+from governor.pipeline import run_exit
 from governor.values import replace
 from governor_langgraph.approval import rejections
 from governor_langgraph.asking import (
@@ -169,6 +170,16 @@ class Opened:
     async def aside(self, call: Callable[[], T]) -> T:
         """Make a call that uses the store, where the store lets the event loop go on."""
         return await self.run.governor.runtime.store.aside(call)
+
+    def leave(self) -> None:
+        """Give back what the run's branches have reserved and not used."""
+        governor = self.run.governor
+        governor.drive(run_exit(self.run.ref, governor.controls), self.run.span)
+
+    async def aleave(self) -> None:
+        """The async twin of `leave`."""
+        governor = self.run.governor
+        await governor.drive_async(run_exit(self.run.ref, governor.controls), self.run.span)
 
     def close(self, error: BaseException | None) -> None:
         """End the run's span."""

@@ -45,6 +45,7 @@ def _stream(base: type[Any]) -> Callable[..., Iterator[Any]]:
         try:
             yield from end(self, opened, error, kwargs)
         finally:
+            opened.leave()
             opened.close(error)
             opened.run.governor.report(opened.run)
 
@@ -81,6 +82,7 @@ def _astream(base: type[Any]) -> Callable[..., AsyncIterator[Any]]:
                 async for chunk in last:
                     yield chunk
         finally:
+            await opened.aleave()
             opened.close(error)
             await opened.run.governor.areport(opened.run)
 

@@ -82,7 +82,8 @@ class Flows:
         numbers = reserve_numbers(request, self.seen.known(), self._loss(), self.state_ttl_ms)
         ledgers = [key for hold in request.holds for key in (hold.ledger, *hold.earlier)]
         fixed = (numbers, request.id, request.payload, request.run, write_holds(request.holds))
-        reply = yield from self._along(request.run, "reserve", self._sweeping, fixed, (*request.scopes, *ledgers))
+        rest = (*request.scopes, *ledgers, request.escrow) if request.escrow else (*request.scopes, *ledgers)
+        reply = yield from self._along(request.run, "reserve", self._sweeping, fixed, rest)
         code = reply[0]
         if code == GRANTED:
             counts = counted(reply[4])
@@ -100,7 +101,7 @@ class Flows:
             )
             return lease, True
         if code == KNOWN:
-            holds, state = read_holds(reply[5]), STATES[reply[4]]
+            holds, state = read_holds(reply[5], reply[6]), STATES[reply[4]]
             return Lease(id=request.id, holds=holds, state=state, generation=reply[1].decode()), False
         if code == HALTED:
             return read_halt(reply[4]), False

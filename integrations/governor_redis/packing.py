@@ -139,8 +139,9 @@ def write_holds(holds: Sequence[Hold]) -> str:
     )
 
 
-def read_holds(data: bytes) -> tuple[Hold, ...]:
-    """The inverse of `write_holds`."""
+def read_holds(data: bytes, packed: bytes) -> tuple[Hold, ...]:
+    """The inverse of `write_holds`, with what each hold is now: an escrow's are less than was written."""
+    amounts = struct.unpack(f"<{len(packed) // 8}d", packed)
     return tuple(
         [
             Hold(
@@ -148,7 +149,7 @@ def read_holds(data: bytes) -> tuple[Hold, ...]:
                 unit=Unit(unit),
                 budget=budget,
                 scope=scope,
-                amount=amount,
+                amount=int(amount),
                 limit=limit,
                 written=written,
                 earlier=tuple(earlier),
@@ -156,8 +157,8 @@ def read_holds(data: bytes) -> tuple[Hold, ...]:
                 alert=alert,
                 expires_ms=expires_ms,
             )
-            for ledger, unit, budget, scope, amount, limit, written, earlier, per_ms, alert, expires_ms in json.loads(
-                data
+            for (ledger, unit, budget, scope, _, limit, written, earlier, per_ms, alert, expires_ms), amount in zip(
+                json.loads(data), amounts, strict=True
             )
         ]
     )
@@ -207,10 +208,10 @@ def read_balance(key: bytes, raw: bytes, names: bytes) -> Balance:
 
 def read_lease(found: Sequence[bytes]) -> tuple[int, LeaseRecord]:
     """A lease for operators, with the number that it was made under."""
-    lease, state, numbers, run, holds = found
+    lease, state, numbers, run, words, packed = found
     due, number = struct.unpack("<2d", numbers)
     record = LeaseRecord(
-        id=lease.decode(), state=STATES[state], run=run.decode(), holds=read_holds(holds), due_ms=int(due)
+        id=lease.decode(), state=STATES[state], run=run.decode(), holds=read_holds(words, packed), due_ms=int(due)
     )
     return int(number), record
 

@@ -35,7 +35,7 @@ def test_branches_share_one_pool_unless_the_policy_says_otherwise() -> None:
 
 
 @pytest.mark.parametrize(
-    "split", ["escrow", "equal", "{weighted: {}}", "{weighted: {a: 0%}}", "{weighted: {a: 120%}}", "{even: 1}", "5"]
+    "split", ["equal", "{weighted: {}}", "{weighted: {a: 0%}}", "{weighted: {a: 120%}}", "{even: 1}", "5"]
 )
 def test_what_is_no_split_is_refused_at_its_place(split: str) -> None:
     with pytest.raises(PolicyErrors) as caught:
@@ -64,6 +64,10 @@ def test_the_first_pattern_that_matches_a_nodes_name_or_path_is_its_weight() -> 
         ("even", None, True),
         ("even", "even", True),
         ("even", "shared", False),
+        ("shared", "escrow", True),
+        ("escrow", "escrow", True),
+        ("escrow", "even", False),
+        ("even", "escrow", False),
         ("even", weighted(a="10%"), False),
         (weighted(a="50%"), "even", False),
         (weighted(a="50%"), "shared", False),
@@ -112,6 +116,7 @@ def test_a_split_that_does_not_do_what_it_seems_to_say_is_remarked_on(budget: st
             weighted(a="50%"),
             "; of branches side by side each may use at most: `a` 50%, and any other node's what is left.",
         ),
+        ("escrow", "each has an even part of what is left reserved, and gives back what it does not use."),
         ("shared", "9 calls."),
     ],
     ids=str,
@@ -120,3 +125,11 @@ def test_a_policy_is_explained_with_how_branches_share(split: Any, words: str) -
     sentences = [each.text for each in explain(load(ruled(split)))]
 
     assert any(words in sentence for sentence in sentences)
+
+
+def test_a_budget_that_other_runs_count_on_is_better_not_reserved_by_one_runs_branches() -> None:
+    loaded = load(f"{HEAD}budgets: [{{id: b, limit: {{calls: 9}}, scope: tenant, split: escrow}}]\n")
+    own = load(f"{HEAD}budgets: [{{id: b, limit: {{calls: 9}}, scope: run, split: escrow}}]\n")
+
+    assert ["warning"] == [each.severity for each in check(loaded) if each.code == "escrow-of-shared"]
+    assert [] == [each for each in check(own) if "escrow" in each.code]

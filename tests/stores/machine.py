@@ -113,32 +113,50 @@ class Ledgers(RuleBasedStateMachine):
         dispatched=st.booleans(),
         ttl_ms=st.sampled_from([TTL_MS, TTL_MS, TTL_MS // 4]),
         scopes=st.sampled_from([(), SCOPES[:2], SCOPES[::2], SCOPES]),
+        draws=st.booleans(),
     )
     def reserve(
-        self, amount: int, path: tuple[str, ...], dispatched: bool, ttl_ms: int, scopes: tuple[str, ...]
+        self, amount: int, path: tuple[str, ...], dispatched: bool, ttl_ms: int, scopes: tuple[str, ...], draws: bool
     ) -> None:
         self.look()
+        escrow = self.escrow() if draws else ""
         amount = self.rest(path) + amount - REST if amount >= REST else amount
         holds, lease = tuple(self.hold(ledger, amount) for ledger in path), f"l{len(self.model.leases)}"
         state = LeaseState.DISPATCHED if dispatched else LeaseState.RESERVED
         halted = next((self.model.halts[scope] for scope in scopes if scope in self.model.halts), None)
+        parts, left = self.model.parts(holds, self.now_ms, escrow), self.model.kept(escrow, self.now_ms)
         expected: Lease | Refusal = (
             halted
-            or self.model.shortfall(holds, self.now_ms)
-            or Lease(id=lease, holds=holds, state=state, passed=self.model.passed(holds))
+            or self.model.shortfall(holds, self.now_ms, escrow)
+            or Lease(id=lease, holds=holds, state=state, passed=self.model.passed(holds, parts, left))
         )
-        used = self.model.tightest(holds)
+        used = self.model.tightest(holds, parts, left)
 
         answer = self.store.reserve(
             replace(
-                self.request(lease, holds, ttl_ms), dispatched=dispatched, payload=f"p{lease}", scopes=scopes, run="r"
+                self.request(lease, holds, ttl_ms),
+                dispatched=dispatched,
+                payload=f"p{lease}",
+                scopes=scopes,
+                run="r",
+                escrow=escrow,
             )
         )
 
         assert expected == answer
         if isinstance(answer, Lease):
             assert used == (answer.used_permille, answer.tightest)
-            self.model.take(lease, Known(holds, self.now_ms + ttl_ms, state, f"p{lease}", "r"), self.now_ms)
+            known = Known(holds, self.now_ms + ttl_ms, state, f"p{lease}", "r")
+            self.model.take(lease, known, self.now_ms)
+            if escrow:
+                known.escrow, known.drawn = escrow, parts
+                self.model.move(escrow, holds, tuple(-part for part in parts))
+                self.model.leases[escrow].due_ms = max(self.model.leases[escrow].due_ms, known.due_ms)
+
+    def escrow(self) -> str:
+        """The latest lease whose call has not begun."""
+        waiting = [lease for lease, known in self.model.leases.items() if known.state is LeaseState.RESERVED]
+        return waiting[-1] if waiting else ""
 
     def remembered(self) -> list[str]:
         """Leases whose ids must still be known: what has ended is forgotten after its ttl."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from governor.ledger import Adjustment, AdjustmentKind, Halted, Hold, LeaseState, Shortfall
 from governor.stores.rates import EMPTY, Bucket, added, drained, given_back, retry_ms
@@ -23,6 +23,8 @@ class Known:
     run: str
     charged: tuple[int, ...] = ()
     numbers: tuple[int, ...] = ()
+    escrow: str = ""
+    drawn: tuple[int, ...] = ()
 
 
 @dataclass
@@ -62,8 +64,17 @@ class Model:
         """Whether anything was ever held on it."""
         return any(hold.ledger == ledger for lease in self.leases.values() for hold in lease.holds)
 
-    def shortfall(self, holds: tuple[Hold, ...], now_ms: int) -> Shortfall | None:
+    def kept(self, escrow: str, now_ms: int) -> dict[str, int]:
+        """What an escrow still has, by ledger; nothing when it is over."""
+        known, left = self.leases.get(escrow), dict[str, int]()
+        if known is not None and known.state is LeaseState.RESERVED and known.due_ms > now_ms:
+            for hold in known.holds:
+                left[hold.ledger] = left.get(hold.ledger, 0) + (0 if hold.per_ms else hold.amount)
+        return left
+
+    def shortfall(self, holds: tuple[Hold, ...], now_ms: int, escrow: str = "") -> Shortfall | None:
         """The first hold that does not fit."""
+        left = self.kept(escrow, now_ms)
         taken: dict[str, int] = {}
         for hold in holds:
             before = taken.get(hold.ledger, 0)
@@ -76,28 +87,40 @@ class Model:
             else:
                 window = (hold.ledger, *hold.earlier)
                 (spent, reserved), granted = self.balance(*window), self.granted(*window)
+                reserved -= left.get(hold.ledger, 0)
                 if hold.limit is not None and spent + reserved + before + hold.amount > hold.limit + granted:
                     return Shortfall(hold=hold, spent=spent, reserved=reserved + before, granted=granted)
             taken[hold.ledger] = before + hold.amount
         return None
 
-    def passed(self, holds: tuple[Hold, ...]) -> tuple[Shortfall, ...]:
-        """The soft limits that these holds pass."""
+    def passed(self, holds: tuple[Hold, ...], parts: tuple[int, ...], left: dict[str, int]) -> tuple[Shortfall, ...]:
+        """The soft limits that these holds pass; for what is taken from an escrow only what is spent counts."""
         found: list[Shortfall] = []
-        for hold in holds:
+        for at, hold in enumerate(holds):
             (spent, reserved), granted = self.balance(hold.ledger), self.granted(hold.ledger)
+            reserved = 0 if parts[at] else reserved - left.get(hold.ledger, 0)
             if hold.alert is not None and spent + reserved <= hold.alert + granted < spent + reserved + hold.amount:
                 found.append(Shortfall(hold=hold, spent=spent, reserved=reserved, granted=granted))
         return tuple(found)
 
-    def tightest(self, holds: tuple[Hold, ...]) -> tuple[int, str]:
+    def parts(self, holds: tuple[Hold, ...], now_ms: int, escrow: str) -> tuple[int, ...]:
+        """What each hold takes from an escrow."""
+        left, parts = self.kept(escrow, now_ms), list[int]()
+        for hold in holds:
+            parts.append(0 if hold.per_ms else min(hold.amount, left.get(hold.ledger, 0)))
+            left[hold.ledger] = left.get(hold.ledger, 0) - parts[-1]
+        return tuple(parts)
+
+    def tightest(self, holds: tuple[Hold, ...], parts: tuple[int, ...], left: dict[str, int]) -> tuple[int, str]:
         """How far the tightest hard budget is used, in thousandths, and its id: the first of those that are equal."""
         most = (-1, "")
-        for hold in holds:
+        for at, hold in enumerate(holds):
             if hold.limit is None or hold.per_ms:
                 continue
             window = (hold.ledger, *hold.earlier)
-            used = sum(self.balance(*window)) * 1_000 // max(1, hold.limit + self.granted(*window))
+            (spent, reserved), kept = self.balance(*window), left.get(hold.ledger, 0)
+            weight = spent if parts[at] else spent + reserved - kept
+            used = weight * 1_000 // max(1, hold.limit + self.granted(*window))
             if used > most[0]:
                 most = (used, hold.budget)
         return max(0, most[0]), most[1]
@@ -112,6 +135,16 @@ class Model:
         known.numbers = tuple(numbers)
         self.leases[lease] = known
 
+    def move(self, escrow: str, holds: tuple[Hold, ...], amounts: tuple[int, ...]) -> None:
+        """Give to an escrow, or take from it what is negative; the first of its holds on the ledger that has as much."""
+        known = self.leases[escrow]
+        for hold, amount in zip(holds, amounts, strict=True):
+            for at, each in enumerate(known.holds):
+                if amount and each.ledger == hold.ledger and not each.per_ms:
+                    step = max(amount, -each.amount)
+                    changed = replace(each, amount=each.amount + step)
+                    known.holds, amount = (*known.holds[:at], changed, *known.holds[at + 1 :]), amount - step  # noqa: PLW2901
+
     def end(self, lease: str, state: LeaseState, amounts: tuple[int, ...], now_ms: int) -> None:
         """Settle or release a lease. What a rate let through before a forfeit has flowed."""
         known = self.leases[lease]
@@ -120,6 +153,12 @@ class Model:
                 if hold.per_ms:
                     bucket = self.rates.get(hold.ledger, EMPTY)  # none after a reset
                     self.rates[hold.ledger] = given_back(bucket, hold, number, amount, now_ms)
+        escrow = self.leases.get(known.escrow)
+        if escrow is not None and escrow.state is LeaseState.RESERVED:
+            for hold, part, amount in zip(known.holds, known.drawn, amounts, strict=True):
+                left = self.kept(known.escrow, -1).get(hold.ledger, 0)
+                unused = min(part, hold.amount - amount)
+                self.move(known.escrow, (hold,), (0 if hold.per_ms else max(unused, -left),))
         known.state, known.charged = state, amounts
 
     def adjust(self, change: Adjustment) -> None:

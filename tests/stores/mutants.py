@@ -45,8 +45,8 @@ MUTANTS = (
     Mutant(
         "no limit is looked at",
         "counters",
-        "        if short:\n            return short\n        alerts",
-        "        alerts",
+        "        if short:\n            return short\n        taken",
+        "        taken",
     ),
     Mutant(
         "only the last hold is looked at",
@@ -213,14 +213,14 @@ MUTANTS = (
     Mutant(
         "heartbeats are not heeded",
         "counters",
-        "        if entry.state in _OPEN and entry.due_ms > now_ms:",
+        "        if entry.state is not LeaseState.FORFEIT and entry.due_ms > now_ms:",
         "        if entry.state is LeaseState.SETTLED and entry.due_ms > now_ms:",
     ),
     Mutant(
         "a refused call holds in part",
         "counters",
-        "            return short\n        alerts",
-        "            self._take(holds[0], now)\n            return short\n        alerts",
+        "            return short\n        taken",
+        "            self._take(holds[0], now)\n            return short\n        taken",
     ),
     Mutant(
         "a charge is capped at its hold",
@@ -283,5 +283,23 @@ MUTANTS = (
         "ledgers",
         "        weight = now.spent + now.reserved\n",
         "        weight = now.spent + now.reserved + hold.amount\n",
+    ),
+    Mutant(
+        "what is taken from an escrow is counted twice",
+        "counters",
+        "            self._reserve(holds, [-amount for amount in taken])\n",
+        "",
+    ),
+    Mutant(
+        "what a lease did not use of an escrow is lost to it",
+        "counters",
+        "            escrow.holds = more(escrow.holds, entry.holds, given)\n            self._reserve(entry.holds, given)\n",
+        "            pass\n",
+    ),
+    Mutant(
+        "an escrow keeps what was taken from it",
+        "counters",
+        "escrow.holds, escrow.due_ms = less(escrow.holds, holds, taken), max",
+        "escrow.due_ms = max",
     ),
 )

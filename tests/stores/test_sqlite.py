@@ -231,7 +231,7 @@ def test_a_file_of_another_format_is_refused_not_guessed_at(path: Path) -> None:
     db.commit()
     db.close()
 
-    assert "store format 99, this governor reads 2" in refusal_of(path)
+    assert "store format 99, this governor reads 3" in refusal_of(path)
 
 
 def test_a_file_of_the_first_format_is_brought_up_to_date_with_all_that_is_in_it(path: Path) -> None:

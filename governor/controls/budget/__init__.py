@@ -38,7 +38,7 @@ from governor.values import copier, maker, replace
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from governor.calls import Meter, ModelResponse, RunRef, ToolCall
+    from governor.calls import Meter, ModelResponse, RunRef, StepRef, ToolCall
     from governor.controls.budget.lines import Line
     from governor.ledger import Halted, Shortfall
     from governor.plans import Routed
@@ -163,6 +163,21 @@ class BudgetControl:
                 last = weighing.held(bound, final_output) if weighing else needed.get(hold.unit, 1)
                 holds[position] = _of(hold, kept=min(hold.limit // 2, max(hold.limit // 20, last)))
         return replace(quote, holds=tuple(holds))
+
+    def escrowed(self, step: StepRef, now: int, grants: Mapping[str, int], *, keeps: bool) -> tuple[Hold, ...]:
+        """What branches have slices of: holds of nothing, with the limit of each hard budget with `split: escrow`.
+
+        `keeps`: without what the ladder keeps for the last answer of the run.
+        """
+        found: list[Hold] = []
+        for line in self._lines:
+            if line.budget.split == "escrow" and line.limit is not None:
+                try:
+                    found.append(line.hold(step, 0, now))
+                except MissingScope:  # a call's refusal says so; a tool's own budget is no branch's
+                    continue
+        quote = self.with_grants(_tool_quote(holds=tuple(found), fee=0), grants)
+        return (self.keeping(quote, 0) if keeps else quote).holds
 
     def more(self, rule: str, ledger: str, answer: object) -> dict[str, int]:
         """What a person's answer adds to the limits of budget `rule`, by ledger. Raises ScalarError when it grants nothing."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from governor.controls.budget.lines import safe
 from governor.controls.budget.windows import DAY_MS
-from governor.ledger import Hold
+from governor.ledger import Hold, Unit, shown
 from governor.plans import Quote, ToolQuote
 from governor.policy.splits import Weighted
 from governor.values import cheap, replace
@@ -54,6 +54,8 @@ class Shares:
         self._splits: dict[str, Split] = {
             budget.id: budget.split for budget in policy.budgets if budget.split != "shared" and budget.hard
         }
+        self.escrows = policy.mode == "enforce" and "escrow" in self._splits.values()
+        """Whether any branch's part is reserved when it begins."""
 
     def added(self, quote: Q, step: StepRef, state: RunState, now: int) -> Q:
         """The quote with its holds on the ledgers of the branches around the call, each in front of the budget's own.
@@ -70,14 +72,33 @@ class Shares:
         holds: list[Hold] = []
         weighings: list[Weighing | None] = []
         for position, hold in enumerate(quote.holds):
-            more = [*self._parts(hold, branches, now), hold]
+            more = [*self._parts(hold, branches, state, now), _unkept(hold, branches, state)]
             holds += more
             weighings += [weighed[position] if weighed else None] * len(more)
         if isinstance(quote, Quote):
             return replace(quote, holds=tuple(holds), weighings=tuple(weighings) if weighed else ())
         return replace(quote, holds=tuple(holds))
 
-    def _parts(self, hold: Hold, branches: tuple[Branch, ...], now: int) -> Iterator[Hold]:
+    def escrow(self, step: StepRef, state: RunState) -> str:
+        """The lease that a call in this step takes from: of the innermost branch around it that has one. Empty without any."""
+        if not state.escrows:
+            return ""
+        found = [state.escrows[each.ns].lease for each in around(step, state) if each.ns in state.escrows]
+        return next((lease for lease in reversed(found) if lease), "")
+
+    def sliced(self, hold: Hold, step: StepRef, state: RunState, now: int, limit: int | None) -> tuple[Hold, ...]:
+        """The hold of a branch's slice, with those on the slices that it is a part of; with `limit`, on a ledger of its own too."""
+        *outer, own = around(step, state)
+        parts = [
+            _part(hold, each, amount, hold.written, now)
+            for each in outer
+            if (amount := _amount(hold, each, state)) is not None
+        ]
+        if limit is not None:
+            parts.append(_part(hold, own, limit, hold.written, now))
+        return (*parts, hold)
+
+    def _parts(self, hold: Hold, branches: tuple[Branch, ...], state: RunState, now: int) -> Iterator[Hold]:
         split = self._splits.get(hold.budget)
         if split is None or hold.limit is None or hold.per_ms:
             return
@@ -88,6 +109,8 @@ class Shares:
                 if weight is None:
                     continue
                 left, said = int(whole * weight), f"{weight.written} of "
+            elif split == "escrow" and (amount := _amount(hold, branch, state)) is not None:
+                left, said = amount, f"{_short(amount, hold.unit)} of "
             else:
                 left, said = left // branch.width, f"1/{branch.width} of {said}"
             yield _part(hold, branch, left, f"{said}{hold.written}", now)
@@ -107,6 +130,23 @@ def around(step: StepRef, state: RunState) -> tuple[Branch, ...]:
             ns = "|".join(parts[: position + 1])
             found.append(Branch(ns=ns, node=names[-1], path="/".join(names), width=width))
     return tuple(found)
+
+
+def _amount(hold: Hold, branch: Branch, state: RunState) -> int | None:
+    """What a branch has reserved of this hold's ledger; None when that is nothing, or it began before anybody knew of a second one."""
+    known = state.escrows.get(branch.ns)
+    return None if known is None else known.amounts.get(hold.ledger)
+
+
+def _unkept(hold: Hold, branches: tuple[Branch, ...], state: RunState) -> Hold:
+    """The hold, without what is kept for a last answer where slices have left that out already."""
+    if hold.kept and any(_amount(hold, branch, state) is not None for branch in branches):
+        return replace(hold, kept=0)
+    return hold
+
+
+def _short(amount: int, unit: Unit) -> str:
+    return shown(amount, unit) if unit in (Unit.NANO_USD, Unit.FEES) else str(amount)
 
 
 def _part(hold: Hold, branch: Branch, limit: int, written: str, now: int) -> Hold:

@@ -136,7 +136,8 @@ local function give_back(bucket, amount, number, charged, limit, per)
 end
 
 -- Leases. A lease is its state (R, D, S, L released, F), two doubles (due, number) and what never changes of it, packed: payload, run, holds
--- as the client wrote them, and for each hold ledger, amount, number in its bucket, period, limit.
+-- as the client wrote them, and for each hold ledger, amount, number in its bucket, period, limit. One that took from an escrow also has `e`,
+-- that lease, and `t`, how much for each hold: see governor/stores/escrow.py for the rules.
 local function unpacked(raw) return cmsgpack.unpack(string.sub(raw, 18)) end
 
 -- How much of what a ledger has spent is from before the server lost something; at least `most` from now on. It is remembered, for this
@@ -146,6 +147,54 @@ local function from_before(key, most)
   if known and string.sub(known, 9) == epoch then before = struct.unpack('<d', known) end
   redis.call('HSET', META, 'b:' .. key, struct.pack('<d', math.max(before, most)) .. epoch)
   return before
+end
+
+-- What its holds are now: an escrow's are less than the client wrote.
+local function amounts_of(body)
+  local amounts = {}
+  for each = 5, #body, 5 do amounts[#amounts + 1] = struct.pack('<d', body[each]) end
+  return table.concat(amounts)
+end
+
+-- A lease that others take from: its head, its body and what it still has by ledger. Nil when it is over, or its call has begun.
+local function escrow_of(lease, not_before)
+  local raw = redis.call('HGET', LEASES, lease)
+  if not raw or string.sub(raw, 1, 1) ~= 'R' or struct.unpack('<d', raw, 2) <= not_before then return nil end
+  local body, left = unpacked(raw), {}
+  for at = 4, #body, 5 do
+    if body[at + 3] == 0 then left[body[at]] = (left[body[at]] or 0) + body[at + 1] end
+  end
+  return {lease = lease, head = string.sub(raw, 1, 17), body = body, left = left}
+end
+
+-- Give to an escrow (take, if negative); its ledger holds as much more. Of several holds on one ledger, the first that has as much changes first.
+local function give(escrow, ledger, change)
+  if change == 0 or not cache[ledger] then return end
+  cache[ledger][2], escrow.left[ledger] = cache[ledger][2] + change, (escrow.left[ledger] or 0) + change
+  dirty[ledger] = true
+  local body = escrow.body
+  for at = 4, #body, 5 do
+    if change ~= 0 and body[at] == ledger and body[at + 3] == 0 then
+      local step = math.max(change, -body[at + 1])
+      body[at + 1], change = body[at + 1] + step, change - step
+    end
+  end
+end
+
+local function write_escrow(escrow)
+  redis.call('HSET', LEASES, escrow.lease, escrow.head .. cmsgpack.pack(escrow.body))
+end
+
+local function give_back_to_escrow(body, charged)
+  local escrow = escrow_of(body.e, -1)
+  if not escrow then return end
+  for at = 4, #body, 5 do
+    local each = (at + 1) / 5
+    local change = math.min(body.t[each], body[at + 1] - (charged and charged[each] or 0))
+    if change < 0 then change = body[at + 3] > 0 and 0 or -math.min(-change, escrow.left[body[at]] or 0) end
+    give(escrow, body[at], change)
+  end
+  write_escrow(escrow)
 end
 
 local function end_hold(body, at, state, charged)
@@ -174,4 +223,5 @@ end
 local function end_lease(body, state, charged)
   local keys = ledgers_of(body)
   for each = 1, #keys do end_hold(body, each * 5 - 1, state, charged and charged[each] or 0) end
+  if body.e then give_back_to_escrow(body, charged) end
 end

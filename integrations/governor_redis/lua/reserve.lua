@@ -1,5 +1,5 @@
 -- KEYS: META, ledgers, leases, due, ends, names, index, [run]. ARGV: epoch, process, numbers, id, payload, run, holds, expected, version, state,
--- then the scopes that may be halted, then for each hold its ledger and the earlier ones of its window.
+-- then the scopes that may be halted, then for each hold its ledger and the earlier ones of its window, then the escrow if there is one.
 -- numbers: own, loss_ms, state_ttl_ms, ttl_ms, dispatched, scopes, holds; for each hold amount, limit, end, period, what is
 -- kept of the limit, count of earlier ledgers.
 local known_own, loss_ms, state_ttl_ms, ttl_ms, dispatched, scopes, holds = struct.unpack('<ddddddd', ARGV[3])
@@ -26,7 +26,7 @@ end
 if before then
   local body = unpacked(before)
   if payload ~= '' and body[1] ~= '' and payload ~= body[1] then return says(5) end
-  return says(2, string.sub(before, 1, 1), body[3])
+  return says(2, string.sub(before, 1, 1), body[3], amounts_of(body))
 end
 for each = 1, scopes do
   if facts[5 + each] then return says(3, facts[5 + each]) end
@@ -43,19 +43,25 @@ end
 fetch(all)
 
 local frozen = tonumber(facts[3] or 0)
-local counts
+local counts, escrow, taken_from
 
 -- What to say of the first hold that does not fit: a code and its facts. Nil when all fit; then `counts` has what counted against each.
 local function refused()
-  local taken = {}
-  counts = {}
+  local taken, rest = {}, {}
+  counts, taken_from = {}, {}
+  escrow = ARGV[argument] and escrow_of(ARGV[argument], now)
   for each, hold in ipairs(wanted) do
     local spent, reserved, granted = 0, 0, 0
     for at = hold.first, hold.last do
       local ledger = cache[ARGV[at]]
       if ledger then spent, reserved, granted = spent + ledger[1], reserved + ledger[2], granted + ledger[3] end
     end
-    local already = taken[hold.ledger] or 0
+    local already, kept = taken[hold.ledger] or 0, 0
+    if escrow and hold.per == 0 then
+      kept = escrow.left[hold.ledger] or 0
+      local most = math.min(hold.amount, rest[hold.ledger] or kept)
+      rest[hold.ledger], taken_from[each], reserved = (rest[hold.ledger] or kept) - most, most, reserved - kept
+    end
     if hold.per > 0 then
       local bucket = cache[hold.ledger] and bucket_of(cache[hold.ledger], hold.per) or {0, 0, 0, 0, {}}
       local units, rest = drained(bucket, hold.limit, hold.per)
@@ -73,7 +79,7 @@ local function refused()
       if weight > MOST then return 7, hold.ledger end
     end
     taken[hold.ledger] = already + hold.amount
-    counts[each] = struct.pack('<ddd', spent, reserved, granted)
+    counts[each] = struct.pack('<ddd', spent, (taken_from[each] or 0) > 0 and 0 or reserved, granted)
   end
 end
 
@@ -103,8 +109,19 @@ for each, hold in ipairs(wanted) do
   local at = #body
   body[at + 1], body[at + 2], body[at + 3], body[at + 4], body[at + 5] = hold.ledger, hold.amount, number_in_bucket, hold.per, hold.limit
 end
-flush()
 local due, sequence = now + ttl_ms, tonumber(facts[5] or 0) + 1
+if escrow then
+  body.e, body.t = escrow.lease, {}
+  for each, hold in ipairs(wanted) do
+    body.t[each] = taken_from[each] or 0
+    give(escrow, hold.ledger, -body.t[each])
+  end
+  local until_ms, number = struct.unpack('<dd', escrow.head, 2)
+  if due > until_ms then redis.call('ZADD', DUE, due, escrow.lease) end
+  escrow.head = 'R' .. struct.pack('<dd', math.max(due, until_ms), number)
+  write_escrow(escrow)
+end
+flush()
 redis.call('HSET', LEASES, id, (dispatched == 1 and 'D' or 'R') .. struct.pack('<dd', due, sequence) .. cmsgpack.pack(body))
 redis.call('ZADD', DUE, due, id)
 redis.call('HSET', META, PROCESS, next_own(), 's', math.min(next_sweep, due), 'q', sequence)

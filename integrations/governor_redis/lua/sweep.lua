@@ -6,7 +6,7 @@ local function swept(next_sweep)
   if next_sweep > now then return next_sweep end
   local function expire(lease, raw)
     local state, due = string.sub(raw, 1, 1), struct.unpack('<d', raw, 2)
-    if (state == 'R' or state == 'D') and due > now then return due end
+    if state ~= 'F' and due > now then return due end
     if state == 'D' then
       local body = unpacked(raw)
       ledgers_of(body)
@@ -20,7 +20,9 @@ local function swept(next_sweep)
       redis.call('HSET', LEASES, lease, 'F' .. string.sub(raw, 2))
       return now + KEEP_MS
     end
-    if state == 'R' then end_lease(unpacked(raw), 'R', nil) end
+    if state == 'R' then -- read only now: one that ended a moment ago may have given something back to it
+      end_lease(unpacked(redis.call('HGET', LEASES, lease)), 'R', nil)
+    end
     redis.call('HDEL', LEASES, lease)
   end
 
