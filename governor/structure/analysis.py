@@ -86,7 +86,7 @@ _NAMED = 8
 _ASSUMED: tuple[tuple[str, Callable[[Node], bool]], ...] = (
     (
         "calls its model once each time it runs",
-        lambda node: (node.own_code and node.kind == "model") or bool(node.asked_after),
+        lambda node: (node.own_code and node.asks) or bool(node.asked_after),
     ),
     ("calls one tool each time it runs", lambda node: node.own_code and node.kind == "tool"),
     ("starts each graph that it knows once each time it runs", lambda node: any(held.called for held in node.holds)),

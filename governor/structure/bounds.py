@@ -49,10 +49,10 @@ def bounds_of(structure: Structure, policy: Policy, prices: PriceBook | None) ->
     if enforced and limits.steps is not None:
         found.append(Amount(int(limits.steps), f"limits.steps {limits.steps.written}"))
     paid = steps_by_calls(structure, models, fan_out=fan_out)
-    steps = least([*found, *([paid] if paid else [])])
+    steps = least([*([paid] if paid else []), *found])
     if not any(shape.asked_first for shape in structure.shapes.values()):
-        models = least([models, _each(structure, steps, model_calls)])
-    tools = least([tools, _each(structure, steps, tool_calls)])
+        models = least([_each(structure, steps, model_calls), models])
+    tools = least([_each(structure, steps, tool_calls), tools])
     spent = money(policy, prices, models, tools, budgets)
     return (
         Bound(unit="steps", most=steps.most, why=steps.why),

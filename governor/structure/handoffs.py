@@ -23,13 +23,13 @@ def pingpong(edges: Sequence[tuple[str, str]], *, least: int = 2) -> str | None:
     counts is that the last handover closes a cycle of the run's handover graph, each of whose edges was taken that often.
     """
     latest = list(edges)[-_LATEST:]
-    if len(latest) < least:
+    if len(latest) < max(1, least):
         return None
     taken: dict[tuple[str, str], int] = {}
     for edge in latest:
         taken[edge] = taken.get(edge, 0) + 1
-    last = next((edge for edge in reversed(latest) if taken[edge] >= least), None)
-    if last is None:
+    last = latest[-1]
+    if taken[last] < least:
         return None
     nx = library()
 

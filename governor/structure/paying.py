@@ -21,7 +21,7 @@ _Link = tuple[str, str, int | None]
 
 
 def steps_by_calls(structure: Structure, calls: Amount, *, fan_out: int | None) -> Amount | None:
-    """Steps when the run can make so many model calls; None when some cycle makes none, or branches have no bound.
+    """Steps when the run can make so many model calls; without a bound when branches have none, None when this tells nothing.
 
     A node that calls a model starts at most a certain number of others before the next that does. Its last run is the one whose call is
     refused, which ends the run; as many may stand there as run side by side.
@@ -37,7 +37,10 @@ def steps_by_calls(structure: Structure, calls: Amount, *, fan_out: int | None) 
                 models.add(prefix + node.name)
     links = list(_links(structure, fan_out))
     beside = _beside(structure, links, models, fan_out)
-    if beside is None or any(times is None for _, _, times in links):
+    wide = next(((source, target) for source, target, times in links if times is None), None)
+    if wide is not None:
+        return Amount(None, f"`{wide[0]}` may send any number of branches to `{wide[1]}`")
+    if beside is None:
         return None
     after: dict[str, list[tuple[str, int]]] = {name: [] for name in weights}
     for source, target, times in links:

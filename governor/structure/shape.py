@@ -49,7 +49,7 @@ class Node:
     calls: int | None = 0
     """Tool calls of one run of it; None when one answer of a model may ask for any number of them."""
     asks: bool = False
-    """Whether it holds a model."""
+    """Whether it holds a model and may call it. A node of kind `model` is taken to call it whenever it runs."""
     own_code: bool = False
     """Whether its calls are made by code that is not known, so that their number is assumed: one each time it runs."""
     asked_after: int = 0

@@ -19,6 +19,12 @@ __all__ = ["Mentions", "functions_of", "mentions"]
 
 _MOST = 200
 """Functions read for one node: its own and those that it names."""
+_CALLS = {
+    each + name
+    for name in ("invoke", "stream", "batch", "generate", "predict", "call", "stream_events", "generate_prompt")
+    for each in ("", "a", "_", "_a")
+}
+"""Ways of calling a model, its private ones included."""
 _LIBRARIES = sys.stdlib_module_names | {
     "langchain",
     "langchain_core",
@@ -41,6 +47,8 @@ class Mentions:
     """`Command(goto=...)` within the graph."""
     leaves: bool = False
     """The same, to the graph around it."""
+    calls: bool = False
+    """A name by which models are called: `invoke`, `stream` and the like."""
     tasks: int = 0
     """Places in which a task is named."""
     loops: bool = False
@@ -98,6 +106,7 @@ def _note(function: FunctionType, found: Mentions) -> None:
             found.leaves = True
         else:
             found.goto = True
+    found.calls = found.calls or not names.isdisjoint(_CALLS)
     tasks = [value for value in values if isinstance(value, TaskFunction)]
     if tasks:
         found.tasks += _places(function)

@@ -114,7 +114,7 @@ class _Reader:
         spec = self._spec(name)
         found, says = self._found[name], self._says[name]
         kind = self._kind(name)
-        own = kind in ("model", "tool") and not isinstance(node.bound, ToolNode) and not _is_agents(node.bound)
+        own = (found.models or kind == "tool") and not isinstance(node.bound, ToolNode) and not _is_agents(node.bound)
         return Node(
             name=name,
             kind=kind,
@@ -132,7 +132,7 @@ class _Reader:
         """Tool calls of one run. Code with a model and tools that no ToolNode runs may call all that an answer asks for."""
         if isinstance(self._graph.nodes[name].bound, ToolNode):
             return 1 if alone else None
-        if kind == "model" and not _is_agents(self._graph.nodes[name].bound):
+        if self._found[name].models and not _is_agents(self._graph.nodes[name].bound):
             return 0 if self._found[name].tools <= self._run_by_nodes() else None
         return 1 if kind == "tool" else 0
 
@@ -152,9 +152,14 @@ class _Reader:
             return "nested"
         if isinstance(bound, ToolNode):
             return "tool"
-        if found.models:
+        if found.models and self._calls_it(name):
             return "model"
-        return "tool" if found.tools else "plain"
+        return "tool" if found.tools and not found.models else "plain"
+
+    def _calls_it(self, name: str) -> bool:
+        """Whether a node that holds a model is taken to call it: its code says so, or there is none but the library's."""
+        bound = self._graph.nodes[name].bound
+        return _is_agents(bound) or self._says[name].calls or next(functions_of(bound), None) is None
 
     def _mentioned(self, name: str) -> Mentions:
         bound = self._graph.nodes[name].bound
