@@ -88,15 +88,34 @@ class Counting:
             if supersteps is not None:
                 fanned = {edge.target for edge in shape.edges if edge.fans}
                 why = f"recursion_limit {limit} of the graph"
-                for name, runs in free.items():
+                for name, times in _active(shape, supersteps).items():
                     wide = 1 if name not in fanned else self._fan_out
-                    if wide is not None:
-                        free[name] = least([runs, Amount(supersteps * wide, why)])
+                    if times == 0 or wide is not None:
+                        free[name] = least([Amount(times * (wide or 0), why), free.get(name, ZERO)])
             self._runs[key] = free
         return self._runs[key]
 
     def _path(self, key: int) -> str:
         return self._structure.prefixes[key].removesuffix("/") or self._structure.name
+
+
+def _active(shape: Shape, supersteps: int) -> dict[str, int]:
+    """In how many of the first supersteps each node may run. One that waits until all else is done may do so in any after it was asked."""
+    after: dict[str, set[str]] = {}
+    for edge in shape.edges:
+        after.setdefault(edge.source, set()).add(edge.target)
+    late = {node.name for node in shape.nodes if node.deferred}
+    times = {node.name: 0 for node in shape.nodes}
+    now, asked = after.get(START, set()), set[str]()
+    for _ in range(supersteps):
+        asked |= now & late
+        now = (now | asked) & times.keys()
+        if not now:
+            break
+        for name in now:
+            times[name] += 1
+        now = set[str]().union(*(after.get(name, set()) for name in now))
+    return times
 
 
 def _effective(limit: int | None) -> int | None:

@@ -42,21 +42,27 @@ def steps_by_calls(structure: Structure, calls: Amount, *, fan_out: int | None) 
         return Amount(None, f"`{wide[0]}` may send any number of branches to `{wide[1]}`")
     if beside is None:
         return None
+    worth = _worth(weights, links, models)
+    if worth is None:
+        return None
+    rounds = max((worth[name] for name in models), default=0)
+    return Amount(worth[START] + (calls.most + beside) * rounds, f"{calls.why}, and at most {rounds} steps a call")
+
+
+def _worth(weights: dict[str, int], links: list[_Link], models: set[str]) -> dict[str, int] | None:
+    """Steps that one run of each node starts before the next model, its own included; None when they go round without one."""
     after: dict[str, list[tuple[str, int]]] = {name: [] for name in weights}
     for source, target, times in links:
         if target not in models:
             after[source].append((target, times or 0))
-    worth: dict[str, int] = {}
     try:
-        order = [
-            *TopologicalSorter({name: [to for to, _ in following] for name, following in after.items()}).static_order()
-        ]
+        order = [*TopologicalSorter({name: [to for to, _ in next_] for name, next_ in after.items()}).static_order()]
     except CycleError:
         return None
+    worth: dict[str, int] = {}
     for name in order:
         worth[name] = weights[name] + sum(times * worth[to] for to, times in after[name])
-    rounds = max((worth[name] for name in models), default=0)
-    return Amount(worth[START] + (calls.most + beside) * rounds, f"{calls.why}, and at most {rounds} steps a call")
+    return worth
 
 
 def _links(structure: Structure, fan_out: int | None) -> Iterator[_Link]:

@@ -83,6 +83,8 @@ class Shape:
     """Conditions at its start that hold a model."""
     leaves: frozenset[str] = frozenset()
     """Nodes that may hand over to a node of the graph around this one."""
+    fans_out: bool = False
+    """Whether they may send any number of branches there."""
 
 
 @dataclass(frozen=True)

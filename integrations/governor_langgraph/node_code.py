@@ -49,6 +49,8 @@ class Mentions:
     """The same, to the graph around it."""
     calls: bool = False
     """A name by which models are called: `invoke`, `stream` and the like."""
+    sends_out: bool = False
+    """`Send` to the graph around it."""
     tasks: int = 0
     """Places in which a task is named."""
     loops: bool = False
@@ -101,10 +103,10 @@ def _note(function: FunctionType, found: Mentions) -> None:
     if any(value is Send for value in values):
         found.sends = True
         found.alone = found.alone or (library and _one_call_each(function))
-    if any(value is Command for value in values) and not library and _says_goto(code):
+    if any(value is Command for value in values) and _says_goto(code):
         if "PARENT" in names:
             found.leaves = True
-        else:
+        elif not library:  # the library declares where its own nodes lead
             found.goto = True
     found.calls = found.calls or not names.isdisjoint(_CALLS)
     tasks = [value for value in values if isinstance(value, TaskFunction)]
@@ -167,7 +169,7 @@ def _content(cell: Any) -> object:
 
 def _has_loop(code: CodeType) -> bool:
     """A jump back, or code inside of code (a comprehension, a function that may be called in turn)."""
-    return any(step.opname.startswith("JUMP_BACKWARD") for each in _codes(code) for step in dis.get_instructions(each))
+    return any("JUMP_BACKWARD" in step.opname for each in _codes(code) for step in dis.get_instructions(each))
 
 
 def _codes(code: CodeType) -> Iterator[CodeType]:

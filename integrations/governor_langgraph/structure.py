@@ -7,6 +7,7 @@ Edges come from the `StateGraph` that was compiled, where there is one: a drawin
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any, cast
 
 from langgraph.constants import START
@@ -91,6 +92,7 @@ class _Reader:
             recursion_limit=limit if isinstance(limit, int) else None,
             asked_first=self._asked(START),
             leaves=frozenset(name for name in self._names if self._says[name].leaves),
+            fans_out=any(says.sends_out or (says.sends and says.leaves) for says in self._says.values()),
         )
 
     # --- nodes --------------------------------------------------------------------------------------------------------
@@ -170,11 +172,9 @@ class _Reader:
             for tool in bound.tools_by_name.values():
                 for thing in (getattr(tool, "func", None), getattr(tool, "coroutine", None)):
                     inner = mentions(thing)
-                    says.goto, says.leaves, says.sends = (
-                        says.goto or inner.goto,
-                        says.leaves or inner.leaves,
-                        says.sends or inner.sends,
-                    )
+                    says.goto, says.leaves = says.goto or inner.goto, says.leaves or inner.leaves
+                    says.sends = says.sends or (inner.sends and inner.goto)
+                    says.sends_out = says.sends_out or (inner.sends and inner.leaves)
         return says
 
     def _alone(self) -> set[str]:
@@ -244,26 +244,20 @@ class _Reader:
 
 
 def _handed_over(shapes: dict[int, Shape]) -> dict[int, Shape]:
-    """Shapes with what graphs hand over to the graph around them: a node that declares nothing may then lead anywhere."""
-    new = dict(shapes)
-    for key, shape in shapes.items():
-        edges = list(shape.edges)
-        for node in shape.nodes:
-            leaving = any(shapes[held.graph].leaves for held in node.holds)
-            declared = any(edge.how in ("goto", "unknown") for edge in shape.edges if edge.source == node.name)
-            if leaving and not declared:
-                names = (*(each.name for each in shape.nodes), END)
-                edges += [Edge(source=node.name, target=target, how="unknown") for target in names]
-        new[key] = Shape(
-            key=key,
-            name=shape.name,
-            nodes=shape.nodes,
-            edges=tuple(edges),
-            recursion_limit=shape.recursion_limit,
-            asked_first=shape.asked_first,
-            leaves=shape.leaves,
-        )
-    return new
+    """Shapes with what graphs hand over to the graph around them: along what their node declares, and else to anywhere."""
+    return {key: replace(shape, edges=tuple(_with_handovers(shape, shapes))) for key, shape in shapes.items()}
+
+
+def _with_handovers(shape: Shape, shapes: Mapping[int, Shape]) -> Iterator[Edge]:
+    leaving = {node.name for node in shape.nodes if any(shapes[held.graph].leaves for held in node.holds)}
+    fanning = {node.name for node in shape.nodes if any(shapes[held.graph].fans_out for held in node.holds)}
+    declared = {edge.source for edge in shape.edges if edge.how in ("goto", "unknown")}
+    for edge in shape.edges:
+        fans = edge.fans or (edge.how in ("goto", "unknown") and edge.source in fanning and edge.target != END)
+        yield replace(edge, fans=fans)
+    for source in sorted(leaving - declared):
+        for target in (*(node.name for node in shape.nodes), END):
+            yield Edge(source=source, target=target, how="unknown", fans=source in fanning and target != END)
 
 
 def _attempts(policies: Any) -> int:
