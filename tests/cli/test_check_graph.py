@@ -68,6 +68,17 @@ def test_an_uncut_cycle_is_shown_with_its_path_remedy_and_unbounded_steps(here: 
     assert "turns:graph under free.yaml: 0 error(s), 1 warning(s)" in result.output
 
 
+def test_the_readme_shows_what_the_command_prints(monkeypatch: pytest.MonkeyPatch, governor: Governor) -> None:
+    root = Path(__file__).parents[2]
+    monkeypatch.chdir(root)
+    _, _, after = (root / "README.md").read_text(encoding="utf-8").partition("$ governor policy check --graph ")
+    arguments, _, shown = after.partition("```")[0].partition("\n")
+
+    result = governor("policy", "check", "--graph", *arguments.split())
+
+    assert shown.splitlines() == [line.rstrip() for line in result.output.splitlines()]
+
+
 def test_strict_fails_on_it(here: Path, governor: Governor) -> None:
     assert 1 == governor("policy", "check", "--strict", "--graph", "turns:graph", "free.yaml").exit_code
 
