@@ -86,12 +86,11 @@ class Counting:
             free = _without_limit(shape, self._fan_out, self._structure.prefixes[shape.key])
             supersteps = _effective(limit)
             if supersteps is not None:
-                fanned = {edge.target for edge in shape.edges if edge.fans}
                 why = f"recursion_limit {limit} of the graph"
-                for name, times in _active(shape, supersteps).items():
-                    wide = 1 if name not in fanned else self._fan_out
-                    if times == 0 or wide is not None:
-                        free[name] = least([Amount(times * (wide or 0), why), free.get(name, ZERO)])
+                for name, (once, fanned) in _active(shape, supersteps).items():
+                    if fanned == 0 or self._fan_out is not None:
+                        times = once + fanned * (self._fan_out or 0)
+                        free[name] = least([Amount(times, why), free.get(name, ZERO)])
             self._runs[key] = free
         return self._runs[key]
 
@@ -99,22 +98,28 @@ class Counting:
         return self._structure.prefixes[key].removesuffix("/") or self._structure.name
 
 
-def _active(shape: Shape, supersteps: int) -> dict[str, int]:
-    """In how many of the first supersteps each node may run. One that waits until all else is done may do so in any after it was asked."""
-    after: dict[str, set[str]] = {}
+def _active(shape: Shape, supersteps: int) -> dict[str, tuple[int, int]]:
+    """In how many of the first supersteps each node may run once, and in how many for each branch that is sent to it.
+
+    A deferred node, which waits until all else is done, may run in any superstep after it was asked to.
+    """
+    after: dict[str, set[tuple[str, bool]]] = {}
     for edge in shape.edges:
-        after.setdefault(edge.source, set()).add(edge.target)
+        after.setdefault(edge.source, set()).add((edge.target, edge.fans))
     late = {node.name for node in shape.nodes if node.deferred}
-    times = {node.name: 0 for node in shape.nodes}
-    now, asked = after.get(START, set()), set[str]()
+    times = {node.name: (0, 0) for node in shape.nodes}
+    now, asked = after.get(START, set()), set[tuple[str, bool]]()
     for _ in range(supersteps):
-        asked |= now & late
-        now = (now | asked) & times.keys()
+        asked |= {each for each in now if each[0] in late}
+        now = {each for each in now | asked if each[0] in times}
+        fanned = {name for name, fans in now if fans}
+        names = {name for name, _ in now}
+        for name in names:
+            once, wide = times[name]
+            times[name] = (once, wide + 1) if name in fanned else (once + 1, wide)
+        now = set[tuple[str, bool]]().union(*(after.get(name, set()) for name in names))
         if not now:
             break
-        for name in now:
-            times[name] += 1
-        now = set[str]().union(*(after.get(name, set()) for name in now))
     return times
 
 
