@@ -12,11 +12,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
+from governor.cli import graphs
 from governor.cli.output import USAGE, VIOLATIONS, JsonOption, emit, errors
 from governor.errors import PolicyError, PolicyErrors
 
 if TYPE_CHECKING:
     from governor.policy.findings import Finding
+    from governor.policy.load import LoadedPolicy
+    from governor.structure import Structure
 
 __all__ = ["app"]
 
@@ -27,13 +30,28 @@ _stdout = Console(highlight=False, soft_wrap=True)
 
 @app.command()
 def check(
-    files: Annotated[list[str], typer.Argument(help="Policy files, or names of bundled policies.")],
+    files: Annotated[list[str] | None, typer.Argument(help="Policy files, or names of bundled policies.")] = None,
     *,
+    graph: Annotated[
+        str | None,
+        typer.Option(
+            "--graph",
+            metavar="MODULE:GRAPH",
+            help="A graph to check against each policy, or by itself: cycles that nothing cuts, and the worst case of one run. "
+            "Its module is imported; nothing of it is run.",
+        ),
+    ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Warnings fail too.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Read policies as a governed graph would and remark on them. Exit 0 clean, 1 findings, 2 a file that cannot be loaded."""
-    reports = [_checked(file) for file in files]
+    if not files and graph is None:
+        raise typer.BadParameter("Name a policy file, or a graph with --graph.")
+    with errors(as_json=as_json):
+        structure = None if graph is None else graphs.structure_of(graph)
+    reports = [_checked(file, structure) for file in files or ()]
+    if not files and structure is not None:
+        reports = [_alone(structure)]
     if as_json:
         emit(reports)
     else:
@@ -42,7 +60,10 @@ def check(
     if any(report["errors"] for report in reports):
         raise typer.Exit(USAGE)
     failing = {"error", "warning"} if strict else {"error"}
-    if any(finding["severity"] in failing for report in reports for finding in report["findings"]):
+    found = [
+        finding for report in reports for finding in (*report["findings"], *report.get("graph", {}).get("findings", ()))
+    ]
+    if any(finding["severity"] in failing for finding in found):
         raise typer.Exit(VIOLATIONS)
 
 
@@ -89,7 +110,7 @@ def schema(
         output.write_text(text, encoding="utf-8")
 
 
-def _checked(file: str) -> dict[str, Any]:
+def _checked(file: str, structure: Structure | None = None) -> dict[str, Any]:
     from governor.policy.lint import check as lint
     from governor.policy.load import load
 
@@ -98,7 +119,19 @@ def _checked(file: str) -> dict[str, Any]:
     except PolicyError as error:
         found = error.errors if isinstance(error, PolicyErrors) else (error,)
         return {"file": file, "hash": None, "findings": [], "errors": [_error(one) for one in found]}
-    return {"file": file, "hash": loaded.hash, "findings": _findings(lint(loaded)), "errors": []}
+    report = {"file": file, "hash": loaded.hash, "findings": _findings(lint(loaded)), "errors": []}
+    return report if structure is None else report | {"graph": _against(structure, loaded)}
+
+
+def _alone(structure: Structure) -> dict[str, Any]:
+    """A graph without a policy: what it bounds by itself."""
+    from governor.policy.load import load
+
+    return {"file": None, "hash": None, "findings": [], "errors": [], "graph": _against(structure, load(graphs.ALONE))}
+
+
+def _against(structure: Structure, loaded: LoadedPolicy) -> dict[str, Any]:
+    return graphs.document(structure.name, graphs.analysed(structure, loaded))
 
 
 def _error(error: PolicyError) -> dict[str, Any]:
@@ -115,9 +148,13 @@ def _print(report: dict[str, Any]) -> None:
         _stdout.print(error["text"], style="red", markup=False)
     for finding in report["findings"]:
         _stdout.print(finding["text"], style=_STYLE[finding["severity"]], markup=False)
-    if report["errors"]:
+    if report["file"] is None:
+        graphs.show(report["graph"]["graph"], "no policy", report["graph"])
+    elif report["errors"]:
         _stdout.print(
             f"{report['file']}: cannot be used: {len(report['errors'])} error(s)", style="bold red", markup=False
         )
     else:
         _stdout.print(f"{report['file']}: ok, {report['hash']}", style="green", markup=False)
+        if "graph" in report:
+            graphs.show(report["graph"]["graph"], report["file"], report["graph"])

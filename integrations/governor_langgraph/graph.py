@@ -17,6 +17,7 @@ from governor_langgraph.governing import Governor, ready
 from governor_langgraph.nodes import GovernedPregelNode
 from governor_langgraph.root import governed_class
 from governor_langgraph.tool_node import governed_tool_node
+from governor_langgraph.wrap_check import warn_of_cycles
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -101,6 +102,7 @@ def govern(
         clients=clients,
     )
     hooks.install()
+    warn_of_cycles(cast("Pregel[Any, Any, Any, Any]", graph), governor.policy)
     return _governed(cast("Pregel[Any, Any, Any, Any]", graph), governor, {})
 
 

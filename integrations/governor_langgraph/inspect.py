@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any, TypeGuard, TypeVar, cast
 
-import networkx as nx
 from langchain_core.language_models import BaseChatModel
 from langchain_core.language_models.llms import BaseLLM
 from langchain_core.runnables import Runnable
@@ -28,7 +27,7 @@ from governor_langgraph.recall import RECALL, tool_name
 from governor_langgraph.vendors import vendor_of
 from governor_langgraph.wrapper_marker import SelfGoverned
 
-__all__ = ["FoundGraph", "FoundTool", "GraphDescription", "Reach", "describe", "edges_of", "reach"]
+__all__ = ["FoundGraph", "FoundTool", "GraphDescription", "Inside", "Reach", "describe", "edges_of", "inside", "reach"]
 
 AnyGraph = Pregel[Any, Any, Any, Any]
 T = TypeVar("T")
@@ -127,6 +126,23 @@ def reach(graph: object) -> Reach:
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inside:
+    """What one node's code can reach, itself included."""
+
+    models: bool
+    tools: frozenset[int]
+    """By id."""
+    graphs: tuple[AnyGraph, ...]
+
+
+def inside(bound: object) -> Inside:
+    """Whether a node's runnable reaches models, which tools and which graphs. Nested graphs are not looked into."""
+    found = _Found()
+    graphs = tuple({id(graph): graph for graph in _search(bound, found)}.values())
+    return Inside(models=bool(found.model_objects or found.models), tools=frozenset(found.tool_objects), graphs=graphs)
+
+
 @dataclass(slots=True)
 class _Found:
     """What was found so far. Dicts keep the order."""
@@ -198,6 +214,8 @@ def _is_inside_itself(place: FoundGraph) -> bool:
 
 def _cycles(edges: list[tuple[str, str]]) -> list[set[str]]:
     """Strongly connected parts that hold a cycle: single cycles may be exponentially many, these are at most as many as nodes."""
+    import networkx as nx
+
     drawn: Any = nx.DiGraph(edges)
     parts: list[set[str]] = list(nx.strongly_connected_components(drawn))
     return sorted((p for p in parts if len(p) > 1 or drawn.has_edge(*(2 * tuple(p)))), key=sorted)

@@ -13,6 +13,7 @@ from langchain_core.tracers._streaming import _StreamingCallbackHandler as Strea
 from langchain_core.tracers._streaming import _V2StreamingCallbackHandler as EventStreamingHandler
 from langgraph._internal._config import ensure_config
 from langgraph._internal._runnable import RunnableCallable, RunnableSeq
+from langgraph.func import _TaskFunction  # pyright: ignore[reportPrivateUsage] - what `@task` makes has no public name
 from langgraph.pregel import _algo as algorithm
 from langgraph.pregel._read import DEFAULT_BOUND, PregelNode
 from langgraph.pregel._write import ChannelWrite, ChannelWriteTupleEntry
@@ -40,6 +41,7 @@ __all__ = [
     "RunnableCallable",
     "RunnableSeq",
     "StreamingHandler",
+    "TaskFunction",
     "algorithm",
     "calls_in",
     "checkpointer_of",
@@ -110,6 +112,9 @@ def is_resuming(conf: Config) -> bool:
     """Whether the graph around this one is being resumed, and this one with it."""
     return bool(conf.get("__pregel_resuming"))
 
+
+TaskFunction: type[Any] = _TaskFunction
+"""What `@task` makes of a function; its `func` is the function."""
 
 # --- nodes ------------------------------------------------------------------------------------------------------------
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import difflib
 import importlib
+import importlib.util
 import inspect
 import os
 import sys
@@ -19,17 +20,20 @@ from governor.errors import ConfigurationError
 __all__ = ["load_graph"]
 
 
-def load_graph(target: str) -> Any:
+def load_graph(target: str, *, files: bool = False) -> Any:
     """The graph that `MODULE:NAME` names; modules are looked for in the current folder first.
 
     Code of the module runs, as on any import. Raises ConfigurationError that says what is wrong and what to write instead.
+
+    `files`: whether `./file.py:NAME`, as `langgraph.json` writes it, will do. Such a file is no module of a package.
     """
     module, separator, name = target.partition(":")
     if not separator or not module or not name:
         raise ConfigurationError(f"{target!r} names no graph. Write MODULE:NAME, as in `app:graph`.")
-    if "/" in module or module.endswith(".py"):
+    is_file = "/" in module or module.endswith(".py")
+    if is_file and not (files and module.endswith(".py")):
         raise ConfigurationError(f"{target!r} is a path. {_by_module(module, name)}")
-    thing = _attribute(_imported(module), name, target)
+    thing = _attribute(_run(Path(module)) if is_file else _imported(module), name, target)
     graph = _built(thing, target)
     if not isinstance(graph, (Pregel, StateGraph)):
         raise ConfigurationError(
@@ -46,6 +50,24 @@ def _by_module(path: str, name: str) -> str:
     if file.is_relative_to(here) and file != here:
         return f"Write the module's name: `{'.'.join(file.relative_to(here).parts)}:{name}`."
     return f"Change to its folder, `cd {file.parent}`, and write the module's name: `{file.name}:{name}`."
+
+
+def _run(path: Path) -> object:
+    """The module that a file makes. What is beside it can be imported from it, as in a server that reads `langgraph.json`."""
+    file = Path.cwd() / path
+    spec = importlib.util.spec_from_file_location(file.stem, file)
+    if spec is None or spec.loader is None or not file.is_file():
+        raise ConfigurationError(f"there is no file {path} in {Path.cwd()}.")
+    for folder in (str(file.parent), str(Path.cwd())):
+        if folder not in sys.path:
+            sys.path.insert(0, folder)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules.setdefault(spec.name, module)  # classes of it are looked up by their module's name when hints are read
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise ConfigurationError(f"{path} cannot be run: {type(error).__name__}: {error}") from error
+    return module
 
 
 def _imported(module: str) -> object:
