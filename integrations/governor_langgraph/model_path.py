@@ -13,7 +13,7 @@ from opentelemetry import context as otel_context
 from opentelemetry.trace import INVALID_SPAN
 
 from governor.calls import CachePlan, ModelCall, ModelResponse
-from governor.errors import Refused, RunStopped
+from governor.errors import ConfigurationError, Refused, RunStopped
 from governor.usage import Usage
 from governor.values import cheap, maker
 from governor_langgraph.attempts import Attempts, single_attempt
@@ -96,10 +96,12 @@ class Prepared:
             kwargs = carry_over(kwargs, self.model, model)
             if vendor.FAMILY != vendor_of(self.model).FAMILY:
                 messages = vendor.strip_foreign(messages)
-        if request.max_output_tokens is not None and (
-            counts or request.max_output_tokens != self._own_maximum(request)
-        ):
-            kwargs = vendor.with_max_output(model, kwargs, request.max_output_tokens)
+        limit, own = request.max_output_tokens, self._own_maximum(request)
+        if limit is not None and (counts or limit != own):
+            if limit != own and not vendor.takes_limit(model) and self.step.run.governor.controls.budget.bounds_money:
+                raise _unbounded(model)
+            kwargs = vendor.with_max_output(model, kwargs, limit)
+            model = vendor.limited(model, limit)
         if request.hosted_uses is not None:
             kwargs = vendor.with_hosted_uses(kwargs, request.hosted_uses)
         if request.final:
@@ -126,6 +128,14 @@ class Prepared:
 
     def _own_maximum(self, request: ModelRequest) -> int | None:
         return self.call.max_output_tokens if request.tier is None else None
+
+
+def _unbounded(model: BaseChatModel) -> ConfigurationError:
+    message = (
+        f"{type(model).__name__} takes no output limit that governor knows, so nothing bounds what a call of it costs: "
+        "let a tier answer in its place, or set no limit in money on its runs"
+    )
+    return ConfigurationError(message)
 
 
 _prepared = maker(Prepared)

@@ -85,6 +85,8 @@ class BudgetControl:
             policy.mode == "enforce" and bool(self._for_models)
         )
         """Whether each attempt at a model call has to be one call of the path: some budget that is not a mere observation counts them."""
+        self.bounds_money = any(line.limit is not None and line.unit is Unit.NANO_USD for line in self._for_models)
+        """Whether a limit in money must not be passed: then only models may answer that take an output limit."""
         # With `cache: off` the graph's own cache markers stay, and those may ask for the dearer hour.
         self._ttl: Literal["5m", "1h"] = "5m" if policy.context.cache.ttl == "5m" else "1h"
         self._observes = policy.broken_streams == "observed"
