@@ -22,7 +22,7 @@ from governor_langgraph.messages import convert, render, shown, text_of, tool_us
 from governor_langgraph.offer import offer_of
 from governor_langgraph.stops import GovernorStop, stop
 from governor_langgraph.toolspec import carry_over, without_tool_use
-from governor_langgraph.usage import usage_of
+from governor_langgraph.usage import served_in, usage_of
 from governor_langgraph.vendors import vendor_of
 from governor_langgraph.wire import wire_var
 
@@ -294,6 +294,7 @@ def response_of(message: BaseMessage, model: BaseChatModel, source: object, *, p
         hosted_uses=vendor.hosted_uses(message),
         finish=vendor.finish(message),
         model=str(answered) if answered else None,
+        served=served_in(metadata),
         cached=_from_cache(message, model),
         invalid=any(use.args is None for use in uses),
         source=source,

@@ -31,6 +31,7 @@ from governor.plans import Quote, ToolQuote
 from governor.policy.matchers import matches_glob
 from governor.policy.pricing import refuse_unpriced
 from governor.policy.scalars import ScalarError
+from governor.prices import ORDINARY
 from governor.tokens import MESSAGE_FRAMING, REQUEST_FRAMING, TOOLS_PREAMBLE, estimate, estimate_message
 from governor.usage import Usage
 from governor.values import copier, maker, replace
@@ -205,6 +206,10 @@ class BudgetControl:
         """What the provider reported, else governor's own count, marked as estimated and on the high side. Fees included."""
         reported = response.usage or meter.usage
         if reported is not None:
+            if (
+                response.served == ORDINARY and not reported.tier
+            ):  # asked for as a dearer class, answered as an ordinary call
+                reported = replace(reported, tier=ORDINARY)
             return with_fees(reported, quote, response)
         counted = max(meter.output_tokens, estimate_message(response.text, response.tool_uses))
         return with_fees(self._observed(quote, counted), quote, response)
