@@ -292,6 +292,8 @@ class ModelResponse:
     finish: Literal["stop", "length", "tool_use", "refusal", "other"] = "other"
     model: str | None = None
     """The model that answered, if the provider says (prompt routers, gateways)."""
+    served: str = ""
+    """Class of service that answered, where the answer names one."""
     cached: bool = False
     """Answered by LangChain's own LLM cache: no provider call, no cost."""
     invalid: bool = False

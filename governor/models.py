@@ -45,6 +45,9 @@ class ModelFacts:
     """Low end (JSON and code) of how many characters 1,000 tokens hold: for quick upper bounds."""
     calibration_start: int = 1_700
     """Real tokens per 1,000 of governor's estimated ones, assumed until usage was reported: high enough for prose, JSON and code."""
+    settling_start: int = 1_700
+    """The same for settling what nobody reported: what dense text of the kind really has, not what the densest may have. Without a
+    measurement as high as `calibration_start`."""
     burndown_output: int = 1
     """What a token of an answer takes of the provider's quota of tokens a minute."""
     burndown_cached: int = 1
@@ -159,9 +162,18 @@ def _claude(provider: str, name: str) -> ModelFacts:
         max_output_tokens=_claude_output(kind, version),
         characters_per_1000_tokens=2_400 if dense else 2_700,
         calibration_start=1_700 if dense else 1_300,
+        settling_start=_CLAUDE_SETTLES[dense],
         burndown_output=5 if provider in _BEDROCK and version >= (4, 0) else 1,
         burndown_cached=0 if provider in _BEDROCK or (provider == "anthropic" and version >= (4, 0)) else 1,
     )
+
+
+_CLAUDE_SETTLES = {False: 980, True: 1_330}
+"""By whether the tokenizer is the new one. Claude counts 1.19 (prose) to 1.26 (code, JSON) times the tokens of o200k, since 4.7 up to
+1.67 times (a public reconstruction of its tokenizer), and the estimator 1.23 to 1.26 times: with the margin of a broken stream
+(`budget.evidence`) its count is then within a few percent of the bill."""
+_GPT_SETTLES = 980
+"""The estimator's count is no less than o200k's but for a few tables of numbers, by less than the margin of a broken stream."""
 
 
 def _nearest(kind: str, version: tuple[int, int]) -> list[tuple[str, int, int]]:
@@ -190,6 +202,7 @@ def _nova(name: str) -> ModelFacts:
         burndown_cached=0,
         characters_per_1000_tokens=2_700,
         calibration_start=1_300,
+        settling_start=1_300,
     )
 
 
@@ -205,6 +218,7 @@ def _gpt(name: str) -> ModelFacts:
         max_output_tokens=output,
         characters_per_1000_tokens=3_100,
         calibration_start=1_200,
+        settling_start=_GPT_SETTLES,
     )
 
 
@@ -218,4 +232,5 @@ def _gemini(name: str) -> ModelFacts:
         max_output_tokens=65_536 if modern else 8_192,
         characters_per_1000_tokens=2_700,
         calibration_start=1_300,
+        settling_start=1_300,
     )

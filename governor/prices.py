@@ -23,8 +23,10 @@ if TYPE_CHECKING:
     from governor.policy.schema import Policy, PriceOverride
     from governor.usage import Usage
 
-__all__ = ["PriceBook", "Rates"]
+__all__ = ["ORDINARY", "PriceBook", "Rates"]
 
+ORDINARY = "default"
+"""The class of service that has the listed price, as OpenAI's and Bedrock's answers name it."""
 PER = 1_000_000
 """Rates are per this many tokens."""
 
@@ -109,7 +111,7 @@ class Rates:
             cache_write_1h=_ceil(self.cache_write_1h * percent, 100),
             request=_ceil(self.request * percent, 100),
             above=tuple((threshold, rates.scaled(percent)) for threshold, rates in self.above),
-            served=self.served,
+            served=(*self.served, (ORDINARY, self)),
         )
 
     def dearest_input(self, *, ttl: Literal["5m", "1h"] = "1h") -> int:

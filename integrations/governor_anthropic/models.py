@@ -31,10 +31,12 @@ __all__ = [
     "PROVIDERS",
     "build",
     "is_mine",
+    "limited",
     "max_output",
     "model_ref",
     "price_percent",
     "single_attempt",
+    "takes_limit",
     "with_max_output",
     "writes_openly",
 ]
@@ -141,6 +143,18 @@ def with_max_output(model: BaseChatModel, kwargs: Mapping[str, Any], n: int) -> 
     if thinking and thinking.get("type") == "enabled" and thinking.get("budget_tokens", 0) >= n:
         extra["thinking"] = _smaller(thinking, n)
     return {**limited, "extra_body": extra} if extra else limited
+
+
+def limited(model: BaseChatModel, n: int) -> BaseChatModel:
+    """The client itself: a call's limit wins over its own."""
+    del n
+    return model
+
+
+def takes_limit(model: BaseChatModel) -> bool:
+    """Always."""
+    del model
+    return True
 
 
 _SILENT = re.compile(r"claude-(?:[23]|(?:opus|sonnet|haiku)-4)(?![0-9])")

@@ -25,14 +25,18 @@ if TYPE_CHECKING:
     from governor.policy.schema import Tier
 
 __all__ = [
+    "CONFIGS",
     "FAMILY",
     "PROVIDERS",
     "build",
     "is_mine",
+    "limited",
     "max_output",
     "model_ref",
     "price_percent",
     "single_attempt",
+    "smaller_thinking",
+    "takes_limit",
     "with_max_output",
     "writes_openly",
 ]
@@ -50,7 +54,7 @@ TIER_PERCENT = {"priority": 175}
 """Percent of the listed price by service tier (Amazon Bedrock's price list). Flex costs less and is held and charged in full; what is
 reserved is bought beforehand."""
 
-_CONFIGS = ("inference_config", "inferenceConfig")
+CONFIGS = ("inference_config", "inferenceConfig")
 """Spellings of the whole configuration; the client writes the first as the second."""
 
 KEY_ARGUMENTS = frozenset({"aws_access_key_id", "bedrock_api_key", "api_key"})
@@ -188,7 +192,7 @@ class _NoRetries:
 def max_output(model: BaseChatModel, kwargs: Mapping[str, Any]) -> int | None:
     """As Converse will be asked: a whole `inferenceConfig` wins over the call's limit, and that over the client's."""
     client = cast("ChatBedrockConverse", model)
-    configs = [cast("Mapping[str, Any]", kwargs[name]) for name in _CONFIGS if kwargs.get(name)]
+    configs = [cast("Mapping[str, Any]", kwargs[name]) for name in CONFIGS if kwargs.get(name)]
     places = configs[-1:] or [kwargs, {"max_tokens": client.max_tokens}]
     return next((limit for place in places for limit in integers_in(place, ("maxTokens", "max_tokens"))), None)
 
@@ -208,7 +212,7 @@ def with_max_output(model: BaseChatModel, kwargs: Mapping[str, Any], n: int) -> 
     """
     client = cast("ChatBedrockConverse", model)
     limited = {key: value for key, value in kwargs.items() if key != "maxTokens"} | {"max_tokens": n}
-    for name in _CONFIGS:
+    for name in CONFIGS:
         if kwargs.get(name):
             given = cast("Mapping[str, Any]", kwargs[name])
             limited[name] = {key: value for key, value in given.items() if key != "max_tokens"} | {"maxTokens": n}
@@ -219,11 +223,29 @@ def with_max_output(model: BaseChatModel, kwargs: Mapping[str, Any], n: int) -> 
             f"{client.model_id} at high reasoning effort takes no output limit: choose medium where a budget holds"
         )
         raise ConfigurationError(message)
-    thinking = cast("Mapping[str, Any]", fields.get("thinking") or {})
-    if thinking.get("type") == "enabled" and thinking.get("budget_tokens", 0) >= n:
-        smaller = {"type": "disabled"} if n < 2 * SMALLEST_THINKING else {**thinking, "budget_tokens": n // 2}
+    if (smaller := smaller_thinking(fields.get("thinking"), n)) is not None:
         limited["additional_model_request_fields"] = {**fields, "thinking": smaller}
     return limited
+
+
+def smaller_thinking(thinking: object, n: int) -> dict[str, Any] | None:
+    """Claude's thinking, when its budget would not fit under an output limit of `n`: half of that, or none at all. None when it fits."""
+    asked = cast("Mapping[str, Any]", thinking if isinstance(thinking, dict) else {})
+    if asked.get("type") != "enabled" or asked.get("budget_tokens", 0) < n:
+        return None
+    return {"type": "disabled"} if n < 2 * SMALLEST_THINKING else {**asked, "budget_tokens": n // 2}
+
+
+def limited(model: BaseChatModel, n: int) -> BaseChatModel:
+    """The client itself: a call's limit wins over its own."""
+    del n
+    return model
+
+
+def takes_limit(model: BaseChatModel) -> bool:
+    """Always; the one exception is refused by `with_max_output`."""
+    del model
+    return True
 
 
 _SILENT = re.compile(r"claude-(?:[23]|(?:opus|sonnet|haiku)-4)(?![0-9])|nova-(?:micro|lite|pro|premier)")

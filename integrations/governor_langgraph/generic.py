@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from langchain_core.exceptions import (
     ContextOverflowError,
@@ -45,12 +45,14 @@ __all__ = [
     "hosted",
     "hosted_uses",
     "is_mine",
+    "limited",
     "mark",
     "max_output",
     "model_ref",
     "price_percent",
     "single_attempt",
     "strip_foreign",
+    "takes_limit",
     "with_hosted_uses",
     "with_max_output",
     "writes_openly",
@@ -61,6 +63,9 @@ PROVIDERS: tuple[str, ...] = ()
 
 OUTPUT_LIMITS = ("max_tokens", "max_output_tokens", "max_completion_tokens", "max_new_tokens", "num_predict")
 """What LangChain's clients call the output limit, on the instance and per call alike; the first that a class has is used."""
+CONFIGS = ("generation_config", "extra_body")
+"""Arguments that hold a whole configuration, which a client writes over the rest (Gemini's; those of SDKs of OpenAI's kind)."""
+SPELLINGS = frozenset({*OUTPUT_LIMITS, "max_tokens_to_sample", "maxOutputTokens"})
 
 REFUSED = (
     ContextOverflowError,
@@ -111,11 +116,12 @@ def single_attempt(model: BaseChatModel) -> tuple[BaseChatModel, int]:
 
 
 def max_output(model: BaseChatModel, kwargs: Mapping[str, Any]) -> int | None:
-    """The call's limit, else what the client tells LangChain's tracing."""
-    limit = next(integers_in(kwargs, OUTPUT_LIMITS), None)
+    """A whole configuration's limit, the call's, else what the client tells LangChain's tracing; once for each choice."""
+    configs = (cast("Mapping[str, Any]", kwargs[name]) for name in CONFIGS if isinstance(kwargs.get(name), dict))
+    limit = next((limit for place in (*configs, kwargs) for limit in integers_in(place, SPELLINGS)), None)
     if limit is None:
         limit = model._get_ls_params(**dict(kwargs)).get("ls_max_tokens")  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - what tracing reads
-    return limit if isinstance(limit, int) else None
+    return limit * _choices(model, kwargs) if isinstance(limit, int) and limit >= 0 else None
 
 
 def price_percent(settings: Mapping[str, Any]) -> int:
@@ -125,9 +131,41 @@ def price_percent(settings: Mapping[str, Any]) -> int:
 
 
 def with_max_output(model: BaseChatModel, kwargs: Mapping[str, Any], n: int) -> dict[str, Any]:
-    """Set the limit under the name that the model's class has for it. A class without one is left alone: it takes no such argument."""
+    """Set the limit under the name that the model's class has for it, and leave no other beside it. Several choices share it.
+
+    A class without such a name is left alone: it takes no such argument.
+    """
     name = _output_limit(type(model))
-    return {**kwargs, name: n} if name else dict(kwargs)
+    if not name:
+        return dict(kwargs)
+    limit = max(1, n // _choices(model, kwargs))
+    kept = {key: value for key, value in kwargs.items() if key not in SPELLINGS}
+    for config in CONFIGS:
+        if isinstance(kept.get(config), dict):
+            given = cast("Mapping[str, Any]", kept[config])
+            kept[config] = {key: value for key, value in given.items() if key not in SPELLINGS}
+    return {**kept, name: limit}
+
+
+def limited(model: BaseChatModel, n: int) -> BaseChatModel:
+    """The client itself: a call's limit wins over its own."""
+    del n
+    return model
+
+
+def takes_limit(model: BaseChatModel) -> bool:
+    """Whether the model's class has a name for it."""
+    return _output_limit(type(model)) is not None
+
+
+def _choices(model: BaseChatModel, kwargs: Mapping[str, Any]) -> int:
+    """How many answers are written and billed: `best_of` are written of which `n` are given (OpenAI's completions)."""
+    given = [
+        integer
+        for name in ("n", "best_of")
+        for integer in integers_in({name: kwargs.get(name, getattr(model, name, None))}, (name,))
+    ]
+    return max(1, *given) if given else 1
 
 
 @cache

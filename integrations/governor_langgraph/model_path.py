@@ -13,7 +13,7 @@ from opentelemetry import context as otel_context
 from opentelemetry.trace import INVALID_SPAN
 
 from governor.calls import CachePlan, ModelCall, ModelResponse
-from governor.errors import Refused, RunStopped
+from governor.errors import ConfigurationError, Refused, RunStopped
 from governor.usage import Usage
 from governor.values import cheap, maker
 from governor_langgraph.attempts import Attempts, single_attempt
@@ -22,7 +22,7 @@ from governor_langgraph.messages import convert, render, shown, text_of, tool_us
 from governor_langgraph.offer import offer_of
 from governor_langgraph.stops import GovernorStop, stop
 from governor_langgraph.toolspec import carry_over, without_tool_use
-from governor_langgraph.usage import usage_of
+from governor_langgraph.usage import served_in, usage_of
 from governor_langgraph.vendors import vendor_of
 from governor_langgraph.wire import wire_var
 
@@ -96,10 +96,12 @@ class Prepared:
             kwargs = carry_over(kwargs, self.model, model)
             if vendor.FAMILY != vendor_of(self.model).FAMILY:
                 messages = vendor.strip_foreign(messages)
-        if request.max_output_tokens is not None and (
-            counts or request.max_output_tokens != self._own_maximum(request)
-        ):
-            kwargs = vendor.with_max_output(model, kwargs, request.max_output_tokens)
+        limit, own = request.max_output_tokens, self._own_maximum(request)
+        if limit is not None and (counts or limit != own):
+            if limit != own and not vendor.takes_limit(model) and self.step.run.governor.controls.budget.bounds_money:
+                raise _unbounded(model)
+            kwargs = vendor.with_max_output(model, kwargs, limit)
+            model = vendor.limited(model, limit)
         if request.hosted_uses is not None:
             kwargs = vendor.with_hosted_uses(kwargs, request.hosted_uses)
         if request.final:
@@ -126,6 +128,14 @@ class Prepared:
 
     def _own_maximum(self, request: ModelRequest) -> int | None:
         return self.call.max_output_tokens if request.tier is None else None
+
+
+def _unbounded(model: BaseChatModel) -> ConfigurationError:
+    message = (
+        f"{type(model).__name__} takes no output limit that governor knows, so nothing bounds what a call of it costs: "
+        "let a tier answer in its place, or set no limit in money on its runs"
+    )
+    return ConfigurationError(message)
 
 
 _prepared = maker(Prepared)
@@ -284,6 +294,7 @@ def response_of(message: BaseMessage, model: BaseChatModel, source: object, *, p
         hosted_uses=vendor.hosted_uses(message),
         finish=vendor.finish(message),
         model=str(answered) if answered else None,
+        served=served_in(metadata),
         cached=_from_cache(message, model),
         invalid=any(use.args is None for use in uses),
         source=source,

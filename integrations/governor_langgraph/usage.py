@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from langchain_core.messages import BaseMessage
 
-__all__ = ["usage_of"]
+__all__ = ["served_in", "usage_of"]
 
 _usage = maker(Usage)
 
@@ -59,6 +59,12 @@ def usage_of(message: BaseMessage | None, provider: str = "") -> Usage | None:
         reasoning=min(reasoning, answered + unaccounted),
         tier=next((tier for tier in TIERS if tier in inside or tier in outside), ""),
     )
+
+
+def served_in(metadata: Mapping[str, Any]) -> str:
+    """The class of service that an answer's metadata names: OpenAI's `service_tier`, Bedrock's `serviceTier`; empty when it names none."""
+    named = metadata.get("service_tier") or metadata.get("serviceTier") or ""
+    return str(cast("Mapping[str, Any]", named).get("type") or "") if isinstance(named, dict) else str(named)
 
 
 def _uncached(given: int, cached: int, provider: str) -> int:

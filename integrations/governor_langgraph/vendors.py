@@ -89,6 +89,14 @@ class Vendor(Protocol):
         """Call arguments under which at most `n` output tokens are generated, whatever the instance or user code say."""
         ...
 
+    def limited(self, model: BaseChatModel, n: int) -> BaseChatModel:
+        """The client to send such a call with: a copy with the limit `n` where the client's own would win over the call's, else itself."""
+        ...
+
+    def takes_limit(self, model: BaseChatModel) -> bool:
+        """Whether an output limit gets onto the wire at all. Where it does not, nothing bounds what a call costs."""
+        ...
+
     def writes_openly(self, model: BaseChatModel, kwargs: Mapping[str, Any]) -> bool:
         """Whether a stream of this request shows all output that is billed, and ends at the provider when its reader leaves.
 
@@ -129,6 +137,7 @@ class Vendor(Protocol):
 
 _PACKAGES = {
     "governor_bedrock": "langchain_aws",
+    "governor_bedrock.invoke_model": "langchain_aws",
     "governor_anthropic": "langchain_anthropic",
     "governor_openai": "langchain_openai",
 }

@@ -35,10 +35,12 @@ __all__ = [
     "build",
     "hosted",
     "is_mine",
+    "limited",
     "max_output",
     "model_ref",
     "price_percent",
     "single_attempt",
+    "takes_limit",
     "with_max_output",
     "writes_openly",
 ]
@@ -136,6 +138,18 @@ def with_max_output(model: BaseChatModel, kwargs: Mapping[str, Any], n: int) -> 
             del limited[name]  # two spellings in one request are refused
         limited["extra_body"] = {key: limit if key in _LIMITS else value for key, value in extra.items()}
     return limited
+
+
+def limited(model: BaseChatModel, n: int) -> BaseChatModel:
+    """The client itself: a call's limit wins over its own."""
+    del n
+    return model
+
+
+def takes_limit(model: BaseChatModel) -> bool:
+    """Always."""
+    del model
+    return True
 
 
 _SILENT = re.compile(r"(?:.*/)?(?:ft:)?(?:gpt-3\.5|gpt-4|chatgpt-4o)")

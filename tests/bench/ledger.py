@@ -92,12 +92,13 @@ def broken_streams() -> Iterator[tuple[str, ...]]:
     """Recorded / true for each provider's client."""
     for family in streams.CLIENTS:
         for warm in (True, False):
-            row = [
-                f"{streams.ratio(family, parallel=parallel, asynchronous=asynchronous, warm=warm):.3f}"
-                for parallel in (False, True)
-                for asynchronous in (False, True)
-            ]
-            yield (f"{family}, {'warm' if warm else 'cold'}", *row)
+            for prompt in streams.PROMPTS:
+                row = [
+                    f"{streams.ratio(family, parallel=parallel, asynchronous=asynchronous, warm=warm, prompt=prompt):.3f}"
+                    for parallel in (False, True)
+                    for asynchronous in (False, True)
+                ]
+                yield (f"{family}, {'warm' if warm else 'cold'}, {prompt}", *row)
 
 
 def latency(at: Addresses) -> Iterator[tuple[str, ...]]:
@@ -155,8 +156,8 @@ def main() -> None:
                 lambda: fan_out(at, options.processes),
             ),
             "streams": (
-                "Streams left after 3 chunks, prompts of about 1,000 tokens: recorded / true (goal 1.0 to 1.1)",
-                ("client", "sync", "async", "parallel sync", "parallel async"),
+                "Streams left after 3 chunks, prompts of 5, 100, 1,000, 10,000 tokens: recorded / true (goal 1.0 to 1.1)",
+                ("client, prompt", "sync", "async", "parallel sync", "parallel async"),
                 broken_streams,
             ),
             "latency": ("Four levels, microseconds", ("what", "p50", "p99", "goal"), lambda: latency(at)),

@@ -333,3 +333,11 @@ def test_what_is_held_for_a_class_of_service_covers_what_the_price_list_says_tha
             compared += 1
 
     assert compared > 20
+
+
+def test_a_call_asked_for_as_a_dearer_class_and_served_as_an_ordinary_one_has_the_listed_price() -> None:
+    listed = Rates(input=1_000_000, output=2_000_000, cache_read=1_000_000, cache_write_5m=0, cache_write_1h=0)
+
+    assert 250 * 3 == listed.scaled(250).cost(Usage(input=100, output=100))
+    assert 100 * 3 == listed.scaled(250).cost(Usage(input=100, output=100, tier="default"))
+    assert 100 * 3 == listed.cost(Usage(input=100, output=100, tier="default"))

@@ -15,6 +15,7 @@ from langgraph.graph import START, MessagesState, StateGraph
 from governor.errors import ConfigurationError
 from governor.stores.memory import MemoryStore
 from governor_langgraph import govern
+from governor_langgraph.usage import served_in
 from governor_langgraph.vendors import vendor_of
 from governor_sandbox import Reply, Sandbox, Scenario
 from tests.vendors.clients import ANTHROPIC, BEDROCK, CLIENTS, FAMILIES, OPENAI, anthropic, bedrock, openai
@@ -255,3 +256,18 @@ def test_a_priority_call_is_charged_at_least_what_it_is_billed(family: str, mode
 
         (balance,) = [each for each in store.balances() if each.unit == "nano_usd"]
         assert 0 < box.meter.bill().nano_usd <= balance.spent
+
+
+@pytest.mark.parametrize(
+    ("metadata", "served"),
+    [
+        ({"service_tier": "default"}, "default"),
+        ({"service_tier": "priority"}, "priority"),
+        ({"serviceTier": {"type": "default"}}, "default"),
+        ({"service_tier": None}, ""),
+        ({}, ""),
+    ],
+    ids=str,
+)
+def test_the_class_that_answered_is_read_from_the_answer(metadata: dict[str, Any], served: str) -> None:
+    assert served == served_in(metadata)

@@ -31,6 +31,7 @@ from governor.plans import Quote, ToolQuote
 from governor.policy.matchers import matches_glob
 from governor.policy.pricing import refuse_unpriced
 from governor.policy.scalars import ScalarError
+from governor.prices import ORDINARY
 from governor.tokens import MESSAGE_FRAMING, REQUEST_FRAMING, TOOLS_PREAMBLE, estimate, estimate_message
 from governor.usage import Usage
 from governor.values import copier, maker, replace
@@ -85,6 +86,8 @@ class BudgetControl:
             policy.mode == "enforce" and bool(self._for_models)
         )
         """Whether each attempt at a model call has to be one call of the path: some budget that is not a mere observation counts them."""
+        self.bounds_money = any(line.limit is not None and line.unit is Unit.NANO_USD for line in self._for_models)
+        """Whether a limit in money must not be passed: then only models may answer that take an output limit."""
         # With `cache: off` the graph's own cache markers stay, and those may ask for the dearer hour.
         self._ttl: Literal["5m", "1h"] = "5m" if policy.context.cache.ttl == "5m" else "1h"
         self._observes = policy.broken_streams == "observed"
@@ -218,6 +221,10 @@ class BudgetControl:
         """What the provider reported, else governor's own count, marked as estimated and on the high side. Fees included."""
         reported = response.usage or meter.usage
         if reported is not None:
+            if (
+                response.served == ORDINARY and not reported.tier
+            ):  # asked for as a dearer class, answered as an ordinary call
+                reported = replace(reported, tier=ORDINARY)
             return with_fees(reported, quote, response)
         counted = max(meter.output_tokens, estimate_message(response.text, response.tool_uses))
         return with_fees(self._observed(quote, counted), quote, response)
