@@ -310,6 +310,8 @@ class ToolCall:
     id: str
     known: bool = True
     """False for a name that the graph has not registered: the model made it up."""
+    read_only: bool = False
+    """The tool's own annotations say that it changes nothing (MCP's `readOnlyHint`): its acknowledgements are no work done."""
 
 
 @cheap
