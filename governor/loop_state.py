@@ -120,6 +120,12 @@ class Suspicion:
     """Finished calls at the latest compaction: what was seen before it may be read once more."""
     chance: bool = False
     """A call was refused and no other has been tried since: other words get their chance."""
+    values: tuple[str, ...] = ()
+    """Digests of the values that the graph called progress, the latest last."""
+    values_news: int = -1
+    """News of the run when the latest of them appeared."""
+    best: float | None = None
+    """The highest of them that was a number."""
     tokens: int = 0
     """Tokens billed since suspicion last left zero: what the repetition has cost so far."""
 
@@ -160,5 +166,9 @@ class LoopState:
     """Blocked calls since something new was last learned."""
     note: str | None = None
     """A nudge that waits for the next model request."""
+    cut: bool = False
+    """A compaction of what was repeated waits for the next model request."""
+    cuts_asked: int = 0
+    """How often one was asked for: it is tried, not relied on."""
     finished: int = 0
     """Tool calls finished so far, blocked ones included."""

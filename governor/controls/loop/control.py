@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 from governor.calls import ToolResult
 from governor.controls.loop import memory
 from governor.controls.loop.detector import Detector
+from governor.controls.loop.progress import progressed
 from governor.controls.loop.rules import BLOCK, ESCALATE, NUDGE, STOP, Rules
 from governor.controls.loop.signatures import digest
 from governor.controls.loop.suspicion import ANSWER
 from governor.controls.loop.wording import Finding, blocked_answer, nudge_note, poll_note, reason
 from governor.decisions import Decision, Reason, Verdict
 from governor.plans import Admission
+from governor.progress import Progress
 from governor.runs import RunState
 from governor.values import copier, replace
 
@@ -20,12 +22,15 @@ if TYPE_CHECKING:
     from governor.calls import ModelCall, ModelResponse, ToolCall
     from governor.loop_state import LoopState
     from governor.policy.schema import LoopTool, Policy
+    from governor.progress import Value
 
 __all__ = ["Loop"]
 
 _changed = copier(RunState)
 
-_ADMITTED = Admission()
+_ADMITTED, _CUT = Admission(), Admission(cut=True)
+_CUTS = 2
+"""How often what was repeated is left out of the prompt before the run has to end."""
 
 
 class Loop:
@@ -35,6 +40,8 @@ class Loop:
         """Read the `loops` part of the policy."""
         self._rules = Rules(policy)
         self._detector = Detector(self._rules)
+        self.progress = Progress.parse(policy.loops.progress) if policy.loops.progress else None
+        """Where the graph's state tells how far it has come; None where the policy does not say."""
 
     # --- before a call
 
@@ -43,16 +50,19 @@ class Loop:
         del now
         loop = memory.softened(state.loop, call)
         finding = self._detector.standing(loop)
-        if finding is not None and "stop" in self._rules.respond:
+        if finding is not None and self._rules.ends:
             ignored = loop.blocked >= self._rules.patience
             if ignored or finding.level >= self._ends(loop, finding):
                 return self._refusal(Verdict.STOP, finding, "stop", blocked=loop.blocked if ignored else 0)
         if state.loop.note is None:
-            return _ADMITTED
+            return _CUT if state.loop.cut and not self._rules.observed else _ADMITTED
         decision = Decision(
             control="loop", verdict=Verdict.NUDGE, reason=self._nudge_reason(finding), observed=self._rules.observed
         )
-        return Admission(decision=decision, note=None if self._rules.observed else state.loop.note)
+        observed = self._rules.observed
+        return Admission(
+            decision=decision, note=None if observed else state.loop.note, cut=state.loop.cut and not observed
+        )
 
     def admit_tool(self, state: RunState, call: ToolCall, now: int) -> Admission:
         """Deny a call that would only repeat what is known; the result already held goes with the denial."""
@@ -67,7 +77,7 @@ class Loop:
         finding = self._detector.foreseen(state.loop, call, signatures)
         if finding is None:
             return _ADMITTED
-        if "stop" in self._rules.respond and finding.score > finding.ladder.stop:
+        if self._rules.ends and finding.score > finding.ladder.stop:
             return self._refusal(Verdict.STOP, finding, "stop")  # only a graph without model calls gets this far
         if "block" not in self._rules.respond:
             return _ADMITTED
@@ -117,6 +127,11 @@ class Loop:
         state = _changed(state, loop=loop)
         return state if response.tool_uses else self._respond(state, answer=True)
 
+    def progressed(self, state: RunState, value: Value) -> RunState:
+        """Take note of what the graph's state calls progress (`loops.progress`), as a node found it."""
+        loop = progressed(state.loop, value, self._rules.cap)
+        return state if loop is state.loop else self._respond(_changed(state, loop=loop))
+
     # --- responding
 
     def _ends(self, loop: LoopState, finding: Finding) -> int:
@@ -139,6 +154,8 @@ class Loop:
     def _signalled(self, state: RunState, finding: Finding | None = None) -> RunState:
         finding = finding or self._detector.standing(state.loop)
         raised = finding is not None and finding.level >= ESCALATE
+        if raised and "compact" in self._rules.respond and state.loop.cuts_asked < _CUTS:
+            state = _changed(state, loop=self._detector.cut(state.loop))
         if not raised or not self._rules.signals or self._rules.observed or "loop" in state.route.signals:
             return state
         return replace(state, route=replace(state.route, signals=(*state.route.signals, "loop")))
@@ -165,9 +182,13 @@ class Loop:
         self, verdict: Verdict, finding: Finding, step: str, *, blocked: int = 0, held: str | None = None
     ) -> Admission:
         at = finding.ladder.stop if step == "stop" else finding.ladder.block
-        found = self._reason(finding, step, at, blocked=blocked)
+        kills = step == "stop" and "kill" in self._rules.respond
+        found = self._reason(finding, "kill" if kills else step, at, blocked=blocked)
         return Admission(
-            decision=Decision(control="loop", verdict=verdict, reason=found, observed=self._rules.observed), held=held
+            decision=Decision(
+                control="loop", verdict=verdict, reason=found, observed=self._rules.observed, kills=kills
+            ),
+            held=held,
         )
 
 

@@ -113,6 +113,14 @@ class Detector:
             )
         return _changed(spoken, suspicion=after)
 
+    def cut(self, loop: LoopState) -> LoopState:
+        """The state when the looped span is to be left out of the next prompt: suspicion goes back below the nudge, for once."""
+        level = min(loop.suspicion.level, self._rules.suspicion.nudge - suspicion.REPEATED)
+        eased = _suspicion(loop.suspicion, level=max(0, level))
+        return _changed(
+            loop, suspicion=eased, cut=True, cuts_asked=loop.cuts_asked + 1, runs=(), coarse_runs=(), text_runs=()
+        )
+
     # --- findings
 
     def signatures(self, loop: LoopState, call: ToolCall, rule: LoopTool | None) -> CallSignatures:

@@ -27,6 +27,7 @@ _NUDGE_AT, _BLOCK_AT, _STOP_AT = 3, 4, 7
 """Identical call and result, counted from the first. The lowest values with less than 1% hard false positives on 335 real clean
 runs; peers warn at 3 to 10 and act at 3 to 20."""
 
+_ALL = frozenset({"nudge", "block", "stop"})
 _POLLS_BEFORE_NUDGE = 26
 """An unchanged status is worth a word only after the longest legitimate waiting that was seen."""
 _PERCENT = {"strict": 150, "batch": 50}
@@ -77,7 +78,11 @@ class Rules:
     def __init__(self, policy: Policy) -> None:
         """Read thresholds and exemptions."""
         loops = policy.loops
-        self.respond = frozenset(loops.respond)
+        given: frozenset[str] = frozenset(loops.respond)
+        observing = given == frozenset({"observe"})
+        self.respond = _ALL if observing else given
+        self.ends = bool(self.respond & {"stop", "kill"})
+        """Whether a run may be ended."""
         self.base = _base(loops)
         self.words = self.base.later(-1)
         """Answers without tool calls, word for word the same and to nobody: nothing can have come between them."""
@@ -85,7 +90,7 @@ class Rules:
         self.cap = self.suspicion.stop + CAP
         after = policy.routing.escalate.after if policy.routing.escalate else ()
         self.signals = "escalate" in self.respond or "loop" in after
-        self.observed = policy.mode_of(loops.mode) == "observe"
+        self.observed = observing or policy.mode_of(loops.mode) == "observe"
         self.patience = max(3, self.base.stop - self.base.block + 1)
         """Blocks in a row that may be ignored before the run is stopped: as many as identical calls would need."""
         self._written = {"nudge": loops.nudge_at, "block": loops.block_at, "stop": loops.stop_at}
@@ -95,7 +100,7 @@ class Rules:
 
     def written(self, step: str, at: int) -> str:
         """A threshold as its author wrote it; as a number when it is governor's own or was moved for the case at hand."""
-        given = self._written[step]
+        given = self._written["stop" if step == "kill" else step]
         return given.written if given is not None and given == at else str(at)
 
     def of(self, tool: str) -> LoopTool | None:

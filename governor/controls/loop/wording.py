@@ -92,7 +92,7 @@ def reason(finding: Finding, step: str, limit: str, *, blocked: int = 0) -> Reas
     cost = f"; {finding.tokens:,} tokens since it began" if finding.tokens else ""
     return Reason(
         code=f"loop.{step}",
-        rule=f"loops.{step}_at",
+        rule=f"loops.{'stop' if step == 'kill' else step}_at",
         text=f"Loop: {_fact(finding)}{ignored}{cost}.",
         limit=limit,
         seen=finding.shown(finding.score),
