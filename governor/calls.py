@@ -312,6 +312,8 @@ class ToolCall:
     id: str
     known: bool = True
     """False for a name that the graph has not registered: the model made it up."""
+    read_only: bool = False
+    """The tool's own annotations say that it changes nothing (MCP's `readOnlyHint`): its acknowledgements are no work done."""
 
 
 @cheap
@@ -336,6 +338,8 @@ class Meter:
     """The request left for the provider: from here on a failure may have been billed."""
     rejected: bool = False
     """The provider refused it before any token (4xx validation, throttling): nothing was billed."""
+    broke: bool = False
+    """A tool raised an error of its own: not an interrupt, a handoff or a refusal."""
     again: bool = False
     """The request failed in a way that its client would have retried by itself: ask once more, with a reservation of its own."""
     output_tokens: int = 0

@@ -61,6 +61,9 @@ class Decision:
     observed: bool = False
     """True when the rule is in observe mode: `verdict` is what *would* have happened, and the call goes on."""
 
+    kills: bool = False
+    """With a stop: the run is halted in the store as well, for every process, until somebody resumes it."""
+
     @property
     def refuses(self) -> bool:
         """Whether the call must not be made."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
 from governor.calls import Meter, ModelRef, ModelRequest, ModelResponse, RunRef, StepRef, ToolCall, ToolResult
-from governor.ledger import Charge, Halted, Hold, Lease, Refusal
+from governor.ledger import Adjustment, Charge, Halted, Hold, Lease, Refusal
 from governor.values import cheap
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "NOW",
+    "Adjust",
     "Approve",
     "Calibration",
     "Change",
@@ -204,6 +205,15 @@ class Keep(Effect[None]):
     run: RunRef
     handle: str
     text: str
+
+
+@cheap
+@dataclass(frozen=True, slots=True)
+class Adjust(Effect[None]):
+    """Make an audited change to the store, as an operator would: a run is killed for every process. A lost store misses it."""
+
+    run: RunRef
+    change: Adjustment
 
 
 @cheap

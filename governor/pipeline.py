@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from governor.approving import access, by_a_person, use_approval
-from governor.calls import Meter, ModelResponse
+from governor.calls import Meter, ModelResponse, ToolResult
 from governor.degrading import refuse_tool
 from governor.effects import (
     NOW,
@@ -28,6 +28,7 @@ from governor.escrow import close_branch, close_run, open_branch
 from governor.ledger import Shortfall
 from governor.plans import Rung
 from governor.record import (
+    after_failed_tool,
     after_model,
     after_tool,
     begin_model,
@@ -49,24 +50,27 @@ from governor.reserving import (
 )
 
 if TYPE_CHECKING:
-    from governor.calls import ModelCall, RunRef, StepRef, ToolCall, ToolResult
+    from governor.calls import ModelCall, RunRef, StepRef, ToolCall
     from governor.controls import Controls
     from governor.decisions import Decision
     from governor.ledger import Lease
     from governor.plans import Quote, Routed, Viewed
+    from governor.progress import Value
     from governor.runs import RunState
 
 __all__ = ["broken", "model_call", "run_exit", "step_entry", "step_exit", "tool_call"]
 
 
-def step_entry(step: StepRef, controls: Controls) -> Flow[None]:
+def step_entry(step: StepRef, controls: Controls, progress: Value | None = None) -> Flow[None]:
     """A node is about to run: may it, and has its run steps, depth and time left? The step is counted once.
+
+    `progress`: what the graph's state says of how far it has come, where the policy asks for it.
 
     Raises RunStopped when the node is denied or a limit is passed.
     """
     yield from admit(step, controls.nodes.decide(step))
     now = yield from ask(NOW)
-    state, decision = yield from ask(Change(step.run, lambda state: _entering(state, step, now, controls)))
+    state, decision = yield from ask(Change(step.run, lambda state: _entering(state, step, now, controls, progress)))
     yield from admit(step, decision)
     if controls.shares.escrows:
         yield from open_branch(step, state, controls)
@@ -80,9 +84,11 @@ def step_exit(step: StepRef, controls: Controls) -> Flow[None]:
 
 
 def _entering(
-    state: RunState, step: StepRef, now: int, controls: Controls
+    state: RunState, step: StepRef, now: int, controls: Controls, progress: Value | None
 ) -> tuple[RunState, tuple[RunState, Decision]]:
     state, decision = controls.limits.enter(state, step, now, fan_out=controls.ladder.fan_out(state))
+    if progress is not None:
+        state = controls.loop.progressed(state, progress)
     return state, (state, decision)
 
 
@@ -119,7 +125,7 @@ def model_call(call: ModelCall, controls: Controls) -> Flow[ModelResponse]:
         routed = full or (controls.route.lowered(state, call, chosen, rung.lower) if rung.lower else chosen)
         yield from admit(step, routed.decision)
         ratio = yield from ask(Calibration(routed.model))
-        viewed = controls.compact.view(state, call, routed, now, ratio=ratio, harder=rung.compact)
+        viewed = controls.compact.view(state, call, routed, now, ratio=ratio, harder=rung.compact or admission.cut)
         yield from admit(step, viewed.decision)
         request = controls.order.arrange(state, call, routed, viewed, note=admission.note, rung=rung)
 
@@ -207,11 +213,14 @@ def tool_call(call: ToolCall, controls: Controls, judged: Decision | None = None
     meter = Meter()
     try:
         result = yield from ask(InvokeTool(call, meter, once))
-    except BaseException:
+    except BaseException as error:
         ended = yield from ask(NOW)
         amounts = None if meter.rejected else controls.budget.tool_amounts(quote, ended - now)
         yield from release_or_settle(step, lease, amounts, ended)
         yield from record_failed_tool(call, quote, billed=amounts is not None)
+        if meter.broke:
+            failure = ToolResult(text=f"{type(error).__name__}: {error}", failed=True)
+            yield from ask(Change(step.run, after_failed_tool(controls, call, failure, ended), later=True, past=True))
         if once and meter.rejected:
             yield from ask(Change(step.run, lambda before: (controls.access.unused(before, call), None), past=True))
         raise

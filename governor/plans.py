@@ -28,6 +28,8 @@ class Admission:
     """Text for the tail of the next model request (nudge)."""
     held: str | None = None
     """For a blocked tool call: the result already held, shown again with the reason."""
+    cut: bool = False
+    """Whether the history is to be cut before this call, without waiting until that pays."""
 
 
 @cheap

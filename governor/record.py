@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "LANES",
+    "after_failed_tool",
     "after_model",
     "after_tool",
     "begin_model",
@@ -43,7 +44,8 @@ the state of a long thread would grow for ever. The one used longest ago goes; i
 def begin_model(state: RunState) -> tuple[RunState, RunState]:
     """Count the call and take the waiting nudge; answers the state as it was, with the new count."""
     counted = _changed(state, model_calls=state.model_calls + 1)
-    taken = replace(counted, loop=replace(state.loop, note=None)) if state.loop.note else counted
+    waiting = state.loop.note is not None or state.loop.cut
+    taken = replace(counted, loop=replace(state.loop, note=None, cut=False)) if waiting else counted
     return taken, counted
 
 
@@ -77,7 +79,7 @@ def after_model(
     )
 
     def apply(state: RunState) -> tuple[RunState, RunState | None]:
-        state = controls.loop.observe_model(state, request.call, response, now)
+        state = controls.loop.observe_model(state, request.call, response, now, 0 if response.cached else usage.total)
         state = controls.route.observe_model(state, request, judged)
         state = controls.ladder.observe(state, request.call, rung, lease, quote, response)
         lanes = {key: kept for key, kept in state.lanes.items() if key != request.call.lane}
@@ -103,6 +105,13 @@ def after_tool(
         return state, None
 
     return apply
+
+
+def after_failed_tool(
+    controls: Controls, call: ToolCall, failure: ToolResult, now: int
+) -> Callable[[RunState], tuple[RunState, None]]:
+    """The change that a tool call which raised makes: the loop control sees it as the model will, whoever words the answer."""
+    return lambda state: (controls.loop.observe_tool(state, call, failure, now), None)
 
 
 def record_model(

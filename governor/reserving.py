@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, NoReturn, TypeVar
 from governor.controls.budget.texts import breached
 from governor.decisions import Decision, Reason, Verdict
 from governor.degrading import rung_after
-from governor.effects import Change, Decided, Flow, Release, Reserve, Settle, Turn, ask
+from governor.effects import NOW, Adjust, Change, Decided, Flow, Release, Reserve, Settle, Turn, ask
 from governor.errors import CallDenied, Refused, RunStopped
-from governor.ledger import Charge, Halted, Lease, Shortfall, Unit
+from governor.ledger import Adjustment, AdjustmentKind, Charge, Halted, Lease, Shortfall, Unit
 from governor.pacing import paced
 from governor.plans import NO_RUNG
 from governor.report import reason_of
@@ -43,6 +43,10 @@ T = TypeVar("T")
 _charge = maker(Charge)
 
 
+_WHY = 500
+"""Characters of a reason that are kept as an operator's why."""
+
+
 def admit(step: StepRef, decision: Decision, *, deny: bool = True) -> Flow[bool]:
     """Record a decision and, if it refuses, raise. With `deny=False` a deny is only answered (True): the caller substitutes a result."""
     if decision.verdict is Verdict.ALLOW and decision.reason is None:
@@ -66,7 +70,22 @@ def refuse(step: StepRef, decision: Decision) -> Flow[NoReturn]:
         raise CallDenied(reason, policy_hash=step.run.policy_hash)
     stopped = stopped_by(reason, step)
     yield from ask(Change(step.run, lambda state: (replace(state, stopped=state.stopped or stopped), None), past=True))
+    if decision.kills:
+        yield from ask(Adjust(step.run, killing(step, reason, (yield from ask(NOW)))))
     raise RunStopped(reason, policy_hash=step.run.policy_hash)
+
+
+def killing(step: StepRef, reason: Reason, now: int) -> Adjustment:
+    """The halt of a run that was killed: of its thread where it has one, so that no new run of the conversation goes on with it."""
+    run = step.run
+    return Adjustment(
+        id=f"kill/{run.id}",
+        kind=AdjustmentKind.HALT,
+        subject=f"thread={run.thread}" if run.thread else f"run={run.id}",
+        who="governor",
+        why=reason.text[:_WHY],
+        at_ms=now,
+    )
 
 
 def stopped_by(reason: Reason, step: StepRef | None = None) -> Stopped:

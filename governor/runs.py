@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from pydantic import TypeAdapter
 
+from governor.loop_state import LoopState
 from governor.values import cheap
 
 __all__ = [
@@ -18,74 +19,14 @@ __all__ = [
     "EscrowPart",
     "LadderState",
     "Lane",
-    "LoopState",
     "Question",
     "RouteState",
     "RunState",
-    "SeenCall",
     "Stopped",
     "continued",
     "dump_state",
     "parse_state",
 ]
-
-
-@cheap
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SeenCall:
-    """A finished (or blocked) tool call, as signatures: no content."""
-
-    call: str
-    """Tool and canonical arguments."""
-    outcome: str
-    """The same with the masked result."""
-    coarse: str
-    """Failures, empty and long results without the arguments: trying in other words what gives nothing new."""
-    name: str
-    """Tool name, to name a cycle."""
-    kind: str
-    """What the result was: content, ack, error, transient, empty or pending."""
-    source: str
-    """Namespace of the step that made the call, to tell parallel branches from a loop."""
-
-
-@cheap
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LoopState:
-    """What the loop control remembers: signatures and counters, no content beyond held results' short text."""
-
-    calls: tuple[SeenCall, ...] = ()
-    """The latest tool calls, oldest first."""
-    runs: tuple[int, ...] = ()
-    """For periods 1, 2, ...: how many latest outcomes in a row equal the one a period before."""
-    coarse_runs: tuple[int, ...] = ()
-    """The same over the coarse signatures."""
-    texts: tuple[str, ...] = ()
-    """Digests of the latest model texts that came without tool calls, with what they answered."""
-    text_runs: tuple[int, ...] = ()
-    """The same over `texts`."""
-    text_source: str = ""
-    """Step and history length of the last of them: several samples of one prompt are one text."""
-    held: tuple[tuple[str, str], ...] = ()
-    """Call signature to the latest result's shown text, for the few calls that may be blocked next."""
-    nudged: tuple[tuple[str, int], ...] = ()
-    """Cycle signature to the value of `finished` when it was last nudged."""
-    polls: tuple[tuple[str, int, int], ...] = ()
-    """Poll signature to first and latest call, milliseconds since the epoch."""
-    turn: tuple[str, ...] = ()
-    """Digests of the tool-call ids that the latest model answer asked for and that have not been answered yet."""
-    turn_calls: tuple[str, ...] = ()
-    """Signatures already counted in this turn: identical parallel calls count once."""
-    users: tuple[str, ...] = ()
-    """Digests of the latest user messages; a new one halves suspicion."""
-    used: tuple[tuple[str, int], ...] = ()
-    """Tool name to when it last finished, milliseconds since the epoch, for access rules with `after: {within: ...}`."""
-    blocked: int = 0
-    """Blocked calls since something new was last learned."""
-    note: str | None = None
-    """A nudge that waits for the next model request."""
-    finished: int = 0
-    """Tool calls finished so far, blocked ones included."""
 
 
 @cheap

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from governor import storing
 from governor.controls import Controls
 from governor.effects import (
+    Adjust,
     Approve,
     Calibration,
     Change,
@@ -171,6 +172,7 @@ _HERE: Mapping[type[Effect[Any]], Callable[[Runtime, Any, Span], Any]] = {
     Settle: storing.settle,
     Release: storing.settle,
     Keep: storing.keep,
+    Adjust: storing.adjust,
     Turn: lambda runtime, effect, span: runtime.lineup.turn(
         effect.hold, effect.now_ms, effect.retry_ms, effect.until_ms
     ),
@@ -184,6 +186,7 @@ _STORED_ASYNC: Mapping[type[Effect[Any]], Callable[[Runtime, Any, Span], Awaitab
     Settle: storing.asettle,
     Release: storing.asettle,
     Keep: storing.akeep,
+    Adjust: storing.aadjust,
     Wait: _await,
 }
 """Those of them that wait: for a store, or for room in a rate."""

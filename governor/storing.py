@@ -13,13 +13,15 @@ from governor.values import maker
 if TYPE_CHECKING:
     from opentelemetry.trace import Span
 
-    from governor.effects import Change, Extend, Keep, Release, Reserve
+    from governor.effects import Adjust, Change, Extend, Keep, Release, Reserve
     from governor.ledger import Halted, Lease, Refusal
     from governor.runs import RunState
     from governor.runtime import Runtime
 
 __all__ = [
+    "aadjust",
     "achange",
+    "adjust",
     "aextend",
     "akeep",
     "areserve",
@@ -143,6 +145,22 @@ async def akeep(runtime: Runtime, effect: Keep, span: Span) -> None:
     """The async twin of `keep`."""
     try:
         await runtime.store.akeep(effect.run.id, effect.handle, effect.text)
+    except StoreError as error:
+        runtime.losses.unkept(error, effect.run, span)
+
+
+def adjust(runtime: Runtime, effect: Adjust, span: Span) -> None:
+    """An operator's change made by the policy. The run is over in this process either way, so a lost store ends nothing."""
+    try:
+        runtime.store.adjust(effect.change)
+    except StoreError as error:
+        runtime.losses.unkept(error, effect.run, span)
+
+
+async def aadjust(runtime: Runtime, effect: Adjust, span: Span) -> None:
+    """The async twin of `adjust`."""
+    try:
+        await runtime.store.aadjust(effect.change)
     except StoreError as error:
         runtime.losses.unkept(error, effect.run, span)
 

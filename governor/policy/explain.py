@@ -117,10 +117,13 @@ def _about_policy(loaded: LoadedPolicy) -> Iterator[_Spoken]:
 def _about_loops(policy: Policy) -> Iterator[_Spoken]:
     loops = policy.loops
     what = {
+        "observe": "record it",
         "nudge": "tell the model",
         "block": "refuse the repeated call",
+        "compact": "leave what was repeated out of the prompt",
         "escalate": "ask a better model",
         "stop": "end the run",
+        "kill": "end the run for every process until somebody resumes it",
     }
     steps = ", then ".join(what[word] for word in loops.respond)
     only = " (recorded only)" if policy.mode_of(loops.mode) == "observe" else ""

@@ -5,13 +5,14 @@ from __future__ import annotations
 from datetime import date
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, ConfigDict, Discriminator, Field, StrictBool, Tag, model_validator
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Discriminator, Field, StrictBool, Tag, model_validator
 
 from governor.policy.base import Globs, Mode, Name, Section, Text, Words, also_written_as, one_or_many
 from governor.policy.scalars import Count, Milliseconds, NanoUsd, ScalarError, Share, Tokens
 from governor.policy.splits import Split
 from governor.policy.weights import Weights
 from governor.policy.windows import Per, Window
+from governor.progress import Progress
 
 __all__ = [
     "Budget",
@@ -136,7 +137,18 @@ class LoopTool(Section):
         return any("*" in glob and not glob.strip("*?") for glob in self.tool)
 
 
-Response = Literal["nudge", "block", "escalate", "stop"]
+def _is_progress(text: str) -> str:
+    if Progress.parse(text) is None:
+        raise ScalarError(
+            f"`{text}` names no value of the graph's state",
+            "Write `state.name`, `state.name.inner` or `len(state.name)`.",
+        )
+    return text
+
+
+ProgressPath = Annotated[Text, AfterValidator(_is_progress)]
+
+Response = Literal["observe", "nudge", "block", "compact", "escalate", "stop", "kill"]
 
 
 class Loops(Section):
@@ -147,11 +159,11 @@ class Loops(Section):
         "block",
         "stop",
     )
-    """Mildest first; each is used when the one before it did not help."""
+    """Mildest first; each is used when the one before it did not help. `observe` alone records and does nothing."""
     tools: tuple[LoopTool, ...] = ()
     """Tools whose repetition is legitimate."""
-    progress: Text | None = None
-    """A state value (`state.todo_done`) that rises when the run gets somewhere."""
+    progress: ProgressPath | None = None
+    """A state value (`state.todo_done`, `len(state.answers)`) that rises when the run gets somewhere."""
     nudge_at: Count | None = None
     """Fruitless repetitions before a nudge. Absent: governor's default."""
     block_at: Count | None = None

@@ -15,7 +15,8 @@ from contextlib import suppress
 from dataclasses import replace
 
 from governor.ledger import Charge, Lease, LeaseState, ReserveRequest
-from governor.runs import Cut, Escrow, EscrowPart, Lane, LoopState, Question, RouteState, RunState, Stopped
+from governor.loop_state import LoopState
+from governor.runs import Cut, Escrow, EscrowPart, Lane, Question, RouteState, RunState, Stopped
 from governor.testing.base import hold
 from governor.testing.escrow import EscrowConformance
 from governor.testing.fakes import START_MS

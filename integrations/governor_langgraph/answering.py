@@ -14,11 +14,14 @@ from governor.calls import ToolCall
 from governor.errors import RunStopped
 from governor.values import maker
 from governor_langgraph import recall
+from governor_langgraph.annotations import read_only
 from governor_langgraph.judging import policies
 from governor_langgraph.stops import DrainText, GovernorStop, drain
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from langchain_core.tools import BaseTool
 
     from governor.errors import Refused
     from governor_langgraph.context import GovernedStep
@@ -28,14 +31,23 @@ __all__ = ["answered", "requested"]
 _call = maker(ToolCall)
 
 
-def requested(step: GovernedStep, asked: Mapping[str, Any], *, registered: bool, supplied: bool) -> ToolCall:
+def requested(
+    step: GovernedStep, asked: Mapping[str, Any], *, registered: bool, supplied: bool, tool: BaseTool | None = None
+) -> ToolCall:
     """What ToolNode was asked to run, in the core's words.
 
     `supplied`: user code around the tool may bring one that the node has not registered (middleware with tools of its own), so the name
     says nothing yet. The recall tool alone is nobody's but governor's where it is not registered.
     """
     known = registered or (supplied and asked["name"] != recall.RECALL)
-    return _call(step=step.ref, name=asked["name"], args=asked["args"], id=asked["id"] or "", known=known)
+    return _call(
+        step=step.ref,
+        name=asked["name"],
+        args=asked["args"],
+        id=asked["id"] or "",
+        known=known,
+        read_only=read_only(tool),
+    )
 
 
 def answered(step: GovernedStep, call: ToolCall, refused: Refused | GraphDrained) -> ToolMessage:

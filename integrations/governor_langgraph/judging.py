@@ -78,7 +78,9 @@ def judgement(judged: Judged | None, call: ToolCall) -> Decision | None:
 
 def seen_by(step: GovernedStep, call: ToolCall) -> ToolCall:
     """The call as a call of `step`, for an outer policy's eyes."""
-    return ToolCall(step=step.ref, name=call.name, args=call.args, id=call.id, known=call.known)
+    return ToolCall(
+        step=step.ref, name=call.name, args=call.args, id=call.id, known=call.known, read_only=call.read_only
+    )
 
 
 def policies(step: GovernedStep | None) -> Iterator[GovernedStep]:

@@ -92,7 +92,12 @@ class GovernorMiddleware(AgentMiddleware[Any, Any, Any]):
         try:
             with Entered(step) as active, active:
                 return tool_path.wrap(
-                    request.tool_call, lambda: handler(request), registered=known, supplied=True, passed=passed
+                    request.tool_call,
+                    lambda: handler(request),
+                    registered=known,
+                    supplied=True,
+                    passed=passed,
+                    tool=request.tool,
                 )
         except GovernorStop as stopped:
             return answered(step, requested(step, request.tool_call, registered=known, supplied=True), stopped)
@@ -106,7 +111,12 @@ class GovernorMiddleware(AgentMiddleware[Any, Any, Any]):
             async with Entered(step) as active:
                 with active:
                     return await tool_path.awrap(
-                        request.tool_call, lambda: handler(request), registered=known, supplied=True, passed=passed
+                        request.tool_call,
+                        lambda: handler(request),
+                        registered=known,
+                        supplied=True,
+                        passed=passed,
+                        tool=request.tool,
                     )
         except GovernorStop as stopped:
             return answered(step, requested(step, request.tool_call, registered=known, supplied=True), stopped)

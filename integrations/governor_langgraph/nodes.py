@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from governor.decisions import Reason
+    from governor.progress import Value
     from governor_langgraph.governing import Governor
 
 __all__ = ["Entered", "GovernedNode", "GovernedPregelNode", "begin"]
@@ -53,18 +54,21 @@ class GovernedNode(Runnable[Any, Any]):
 
     def invoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:  # noqa: A002 - Runnable's name
         """Run the node once, as one attempt of its step."""
-        with self._entered(config) as active, active:
+        with self._entered(config, input) as active, active:
             return self.inner.invoke(input, config, **kwargs)
 
     async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:  # noqa: A002 - same
         """The async twin of `invoke`."""
-        async with self._entered(config) as active:
+        async with self._entered(config, input) as active:
             with active:
                 return await self.inner.ainvoke(input, config, **kwargs)
 
     def stream(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Iterator[Any]:  # noqa: A002 - same
         """Run the node, passing its chunks. The step is the current one only while the node itself runs."""
-        with self._entered(config) as active, closing(_closable(self.inner.stream(input, config, **kwargs))) as chunks:
+        with (
+            self._entered(config, input) as active,
+            closing(_closable(self.inner.stream(input, config, **kwargs))) as chunks,
+        ):
             while True:
                 with active:
                     try:
@@ -81,7 +85,7 @@ class GovernedNode(Runnable[Any, Any]):
     ) -> AsyncIterator[Any]:
         """The async twin of `stream`."""
         async with (
-            self._entered(config) as active,
+            self._entered(config, input) as active,
             aclosing(cast("Any", self.inner.astream(input, config, **kwargs))) as chunks,
         ):
             while True:
@@ -92,8 +96,10 @@ class GovernedNode(Runnable[Any, Any]):
                         return
                 yield chunk
 
-    def _entered(self, config: RunnableConfig | None) -> Entered:
-        return Entered(begin(self.governor, config, recall=self.recall, answers=self.answers))
+    def _entered(self, config: RunnableConfig | None, state: Any) -> Entered:
+        step = begin(self.governor, config, recall=self.recall, answers=self.answers)
+        told = self.governor.controls.loop.progress
+        return Entered(step, told.of(state) if told is not None else None)
 
 
 def begin(
@@ -131,18 +137,19 @@ def begin(
 class Entered:
     """A step that is entered by the path's rules, and left when the node has ended for good. Entering raises GovernorStop."""
 
-    __slots__ = ("step",)
+    __slots__ = ("progress", "step")
 
-    def __init__(self, step: GovernedStep) -> None:
-        """Nothing happens until the block is entered."""
+    def __init__(self, step: GovernedStep, progress: Value | None = None) -> None:
+        """Nothing happens until the block is entered. `progress`: what the graph's state says of it."""
         self.step = step
+        self.progress = progress
 
     def __enter__(self) -> Active:
         """Count the step; what it answers makes the step the current one."""
         step, governor = self.step, self.step.run.governor
         try:
             try:
-                governor.drive(step_entry(step.ref, governor.controls), step.span)
+                governor.drive(step_entry(step.ref, governor.controls, self.progress), step.span)
             except RunStopped as refused:
                 _refuse(step, refused.reason)
         except BaseException as raised:
@@ -166,7 +173,7 @@ class Entered:
         step, governor = self.step, self.step.run.governor
         try:
             try:
-                await governor.drive_async(step_entry(step.ref, governor.controls), step.span)
+                await governor.drive_async(step_entry(step.ref, governor.controls, self.progress), step.span)
             except RunStopped as refused:
                 _refuse(step, refused.reason)
         except BaseException as raised:

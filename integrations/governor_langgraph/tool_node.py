@@ -48,8 +48,10 @@ def _governed(node: Any) -> Callable[..., Any]:
     (plain, _), supplied = run_one(node), _supplied(node)
 
     def one(call: Any, input_type: Any, runtime: Any) -> Any:
-        registered = call["name"] in node.tools_by_name
-        return tool_path.wrap(call, lambda: plain(call, input_type, runtime), registered=registered, supplied=supplied)
+        tool = node.tools_by_name.get(call["name"])
+        return tool_path.wrap(
+            call, lambda: plain(call, input_type, runtime), registered=tool is not None, supplied=supplied, tool=tool
+        )
 
     return one
 
@@ -59,9 +61,9 @@ def _agoverned(node: Any) -> Callable[..., Any]:
     (_, plain), supplied = run_one(node), _supplied(node)
 
     async def aone(call: Any, input_type: Any, runtime: Any) -> Any:
-        registered = call["name"] in node.tools_by_name
+        tool = node.tools_by_name.get(call["name"])
         return await tool_path.awrap(
-            call, lambda: plain(call, input_type, runtime), registered=registered, supplied=supplied
+            call, lambda: plain(call, input_type, runtime), registered=tool is not None, supplied=supplied, tool=tool
         )
 
     return aone

@@ -22,6 +22,7 @@ from governor.errors import CallDenied, Refused, RunStopped
 from governor.pipeline import tool_call
 from governor.values import maker
 from governor_langgraph import recall
+from governor_langgraph.annotations import read_only
 from governor_langgraph.answering import answered, requested
 from governor_langgraph.approval import answer_to
 from governor_langgraph.context import Execution, current_span, current_step, executing, tool_taken
@@ -146,6 +147,7 @@ class _Executing:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.meter.broke = isinstance(error, Exception) and not isinstance(error, (GraphBubbleUp, Refused))
         if isinstance(error, (GraphBubbleUp, Refused)):
             self.meter.rejected = not isinstance(
                 error, GovernorStop
@@ -182,16 +184,22 @@ def _recalls(step: GovernedStep, call: ToolCall) -> bool:
 
 
 def wrap(
-    asked: Mapping[str, Any], execute: Callable[[], Any], *, registered: bool, supplied: bool, passed: bool = False
+    asked: Mapping[str, Any],
+    execute: Callable[[], Any],
+    *,
+    registered: bool,
+    supplied: bool,
+    passed: bool = False,
+    tool: BaseTool | None = None,
 ) -> Any:
     """One call of a ToolNode, governed. Outside of governed runs it just executes.
 
-    `registered` and `supplied` as in `requested`, `passed` as in `governed`.
+    `registered`, `supplied` and `tool` as in `requested`, `passed` as in `governed`.
     """
     step = current_step()
     if step is None:
         return execute()
-    call = requested(step, asked, registered=registered, supplied=supplied)
+    call = requested(step, asked, registered=registered, supplied=supplied, tool=tool)
     try:
         result = governed(step, call, execute, judged_var.get(), passed=passed)
     except (Refused, GraphDrained) as refused:
@@ -206,12 +214,13 @@ async def awrap(
     registered: bool,
     supplied: bool,
     passed: bool = False,
+    tool: BaseTool | None = None,
 ) -> Any:
     """The async twin of `wrap`."""
     step = current_step()
     if step is None:
         return await execute()
-    call = requested(step, asked, registered=registered, supplied=supplied)
+    call = requested(step, asked, registered=registered, supplied=supplied, tool=tool)
     try:
         result = await agoverned(step, call, execute, judged_var.get(), passed=passed)
     except (Refused, GraphDrained) as refused:
@@ -326,7 +335,8 @@ def _direct(step: GovernedStep, tool: BaseTool, given: Any, identifier: str | No
     # Without an id the call gets one that is the same when the step runs again: questions about it are answered by their order.
     fields = cast("dict[str, Any]", given) if isinstance(given, dict) else {"input": given}
     args = visible_args(tool, fields) if isinstance(given, dict) else fields
-    return ToolCall(step=step.ref, name=tool.name, args=args, id=identifier or f"{step.ref.ns}#{next(step.calls)}")
+    given_id = identifier or f"{step.ref.ns}#{next(step.calls)}"
+    return ToolCall(step=step.ref, name=tool.name, args=args, id=given_id, read_only=read_only(tool))
 
 
 def _value(call: ToolCall, result: ToolResult, identifier: str | None) -> Any:

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from governor.calls import RunRef, ToolCall
 from governor.decisions import ALLOWED, Verdict
-from governor.runs import LoopState, RunState
+from governor.loop_state import LoopState
+from governor.runs import RunState
 from tests.controls.strategies_access import NOON, STATE, access, call, rule, verdict
 
 # --- which rule decides

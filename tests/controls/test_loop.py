@@ -76,10 +76,10 @@ def test_a_blocked_call_is_answered_with_the_result_already_held() -> None:
 
 def test_blocks_that_are_ignored_lead_to_the_stop_also_in_a_long_cycle() -> None:
     run = Run(loop())
-    verdicts = [run.turn(f"tool{n % 6}", ARGS, LONG + str(n % 6)) for n in range(28)]
+    verdicts = [run.turn(f"tool{n % 6}", ARGS, LONG + str(n % 6)) for n in range(14)]
 
-    assert {ALLOW, NUDGE} == set(verdicts[:23])
-    assert [DENY, DENY, DENY, DENY, STOP] == verdicts[23:]
+    assert {ALLOW, NUDGE} == set(verdicts[:10])
+    assert [DENY, DENY, DENY, STOP] == verdicts[10:]
 
 
 def test_a_stop_says_how_many_blocks_were_ignored() -> None:
@@ -98,12 +98,15 @@ def test_a_graph_without_model_calls_is_stopped_at_the_tool() -> None:
     assert [DENY] * 4 + [STOP] == [str(run.tool("read", ARGS, LONG).decision.verdict) for _ in range(8)][3:]
 
 
-def test_something_new_ends_the_suspicion() -> None:
+def test_something_new_takes_suspicion_back_and_what_blocks_had_added_with_it() -> None:
     run = Run(loop())
     said(run, 5)
-    run.turn("read", {"path": "b.py"}, LONG + "something else")
+    assert 400 == run.state.loop.suspicion.level
 
-    assert [ALLOW, ALLOW, ALLOW, DENY] == said(run, 4)
+    run.turn("read", {"path": "b.py"}, "Not said before. Nor was this. " * 9)
+
+    assert 50 == run.state.loop.suspicion.level
+    assert [ALLOW, ALLOW] == said(run, 2)
 
 
 def test_what_the_policy_writes_moves_the_thresholds_and_is_quoted() -> None:
@@ -186,23 +189,30 @@ def test_one_long_result_for_ever_new_arguments_is_fruitless() -> None:
     run = Run(loop())
     verdicts = [run.turn("search", {"q": f"in other words {n}"}, LONG) for n in range(8)]
 
-    assert [ALLOW] * 5 + [NUDGE, ALLOW, DENY] == verdicts
+    assert [ALLOW] * 4 + [NUDGE, ALLOW, DENY] == verdicts[:7]
 
 
 def test_after_such_a_block_other_words_get_their_chance() -> None:
     run = Run(loop())
-    for n in range(8):
-        run.turn("search", {"q": f"words {n}"}, "No results found.")
+    verdicts = [run.turn("search", {"q": f"words {n}"}, "No results found.") for n in range(7)]
+    assert [*[ALLOW] * 4, NUDGE, ALLOW, DENY] == verdicts
 
     assert ALLOW == run.turn("search", {"q": "the right words"}, LONG)
     assert 0 == run.state.loop.blocked
 
 
+def test_a_chance_that_finds_nothing_either_is_the_last_for_the_moment() -> None:
+    run = Run(loop())
+    verdicts = [run.turn("search", {"q": f"words {n}"}, "No results found.") for n in range(10)]
+
+    assert [DENY, ALLOW, DENY, STOP] == verdicts[6:]
+
+
 def test_errors_that_differ_only_by_what_they_quote_are_one_failure() -> None:
     run = Run(loop())
-    verdicts = [run.turn("open", {"file": f"f{n}.py"}, f"no such file: f{n}.py", failed=True) for n in range(8)]
+    verdicts = [run.turn("open", {"file": f"f{n}.py"}, f"no such file: f{n}.py", failed=True) for n in range(7)]
 
-    assert DENY == verdicts[-1]
+    assert DENY in verdicts
 
 
 def test_a_transient_failure_has_one_try_more() -> None:
@@ -211,12 +221,12 @@ def test_a_transient_failure_has_one_try_more() -> None:
     assert [ALLOW, ALLOW, ALLOW, ALLOW, DENY] == said(run, 5, result="Error: 503 Service Unavailable")
 
 
-def test_a_pending_status_is_nudged_but_may_be_asked_for_long() -> None:
+def test_a_pending_status_may_be_asked_for_long_before_a_word_is_said() -> None:
     run = Run(loop())
     verdicts = said(run, 31, "status", {"id": 7}, '{"status": "running"}')
 
-    assert NUDGE == verdicts[3]
-    assert {ALLOW, NUDGE} == set(verdicts)
+    assert {ALLOW} == set(verdicts[:26])
+    assert NUDGE == verdicts[26]
     assert DENY == run.turn("status", {"id": 7}, '{"status": "running"}')
 
 

@@ -40,11 +40,15 @@ def test_any_period_up_to_sixteen_is_refused_at_its_fourth_repetition(prefix: li
 
 
 @given(word=cycles)
-def test_a_cycle_is_not_refused_before_its_third_repetition_is_complete(word: list[int]) -> None:
-    letters = list(range(len(word)))
+def test_a_cycle_is_refused_after_two_to_five_fruitless_calls_whatever_its_period(word: list[int]) -> None:
     run = Run(loop())
+    period = shortest_period(word)
+    letters = list(dict.fromkeys(word))
 
-    assert not HARD & {run.turn(*letter(value)) for value in letters * 3}
+    verdicts = [run.turn(*letter(letters[n % len(letters)])) for n in range(len(letters) + 6)]
+
+    assert period >= 1
+    assert 2 <= next(n for n, verdict in enumerate(verdicts) if verdict in HARD) - len(letters) <= 5
 
 
 @given(word=cycles, lead=st.lists(st.integers(0, 4), max_size=20))

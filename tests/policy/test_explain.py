@@ -30,7 +30,8 @@ def test_what_is_not_enforced_yet_is_read_as_such() -> None:
     sentences = explain(load(EXAMPLE))
 
     pending = {sentence.text for sentence in sentences if not sentence.enforced}
-    assert "A rising `state.todo_done` counts as progress." in pending
+    assert "Removed from text: email, card_number." in pending
+    assert "A rising `state.todo_done` counts as progress." in {said.text for said in sentences if said.enforced}
     paced = "`frontier` takes at most 400k tokens and 100 calls a minute; a call beyond that waits up to 20s."
     assert paced in {sentence.text for sentence in sentences if sentence.enforced}
     assert "A run takes at most 200 steps." not in pending

@@ -25,7 +25,6 @@ def rules(*written: str) -> str:
         ("routing: {frontier_share: 20%}", "routing.frontier_share"),
         ("routing: {quality: {max_loss: 2%}}", "routing.quality"),
         ("context: {compact: {strategy: mask}}", "context.compact.strategy"),
-        ("loops: {progress: state.done}", "loops.progress"),
         (rules("{id: a, tool: x, decide: allow, when: args.x < 5}"), "tools.rules.0.when.cel"),
         ("trace: {redact: [email]}", "trace.redact"),
         ("trace: {content: redacted}", "trace.content"),

@@ -5,17 +5,33 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from governor.controls.loop.periods import MAX_PERIOD, advance, extend, halve
-from governor.controls.loop.results import short
+from governor.controls.loop.results import short, source_of
 from governor.controls.loop.signatures import canon_text, digest, mask
-from governor.runs import LoopState
+from governor.controls.loop.suspicion import halved
+from governor.loop_state import LoopState
 from governor.values import copier, replace
 
 if TYPE_CHECKING:
     from governor.calls import History, ModelCall, ModelResponse, ToolCall
     from governor.controls.loop.results import CallSignatures
-    from governor.runs import SeenCall
+    from governor.loop_state import SeenCall
 
-__all__ = ["asked", "blocked", "counts", "finished", "hold", "mark", "nudge", "polled", "repeats", "softened", "spoken"]
+__all__ = [
+    "asked",
+    "blocked",
+    "counts",
+    "finished",
+    "hold",
+    "mark",
+    "nudge",
+    "polled",
+    "question",
+    "repeats",
+    "side_by_side",
+    "softened",
+    "spoken",
+    "would_be",
+]
 
 _changed = copier(LoopState)
 
@@ -38,17 +54,25 @@ def mark(loop: LoopState) -> str:
 
 
 def finished(
-    loop: LoopState, call: ToolCall, now: int, signatures: CallSignatures | None = None, entry: SeenCall | None = None
+    loop: LoopState,
+    call: ToolCall,
+    now: int,
+    signatures: CallSignatures | None = None,
+    entry: SeenCall | None = None,
+    *,
+    learned: bool = False,
 ) -> LoopState:
     """One more finished call: when its tool last ran, its place in the turn, and, if it counts, what came of it.
 
-    One replacement for all of it: copying the state is what an observation costs.
+    What was `learned` anew clears the count of ignored blocks. One replacement for all of it: copying is what an observation costs.
     """
     name = short(call.name)
     others = tuple(pair for pair in loop.used if pair[0] != name) if loop.used else ()
     used = (*others[-(_USED - 1) :], (name, now))
     answered = _answered(loop, call, signatures) if signatures is not None else {}
     appended = _appended(loop, entry) if entry is not None else {}
+    if learned:
+        appended["blocked"] = 0
     return _changed(loop, finished=loop.finished + 1, used=used, **answered, **appended)
 
 
@@ -60,15 +84,23 @@ def blocked(loop: LoopState, call: ToolCall, signatures: CallSignatures, entry: 
     return replace(loop, **changes)
 
 
+def would_be(loop: LoopState, call: ToolCall, signatures: CallSignatures, period: int) -> SeenCall:
+    """A refused call as the repetition that it would have been."""
+    entry = replace(loop.calls[-period], source=source_of(call.step.ns))
+    if entry.call in signatures:
+        return entry
+    return replace(
+        entry, call=signatures.exact, outcome=digest("blocked", signatures.exact)
+    )  # other words, which were not tried
+
+
 def _appended(loop: LoopState, entry: SeenCall) -> dict[str, Any]:
-    """What was learned anew clears the count of ignored blocks."""
     outcomes = [seen.outcome for seen in loop.calls]
     coarse = [seen.coarse for seen in loop.calls]
     return {
         "calls": extend(loop.calls, entry),
         "runs": advance(loop.runs, outcomes, entry.outcome),
         "coarse_runs": advance(loop.coarse_runs, coarse, entry.coarse),
-        "blocked": loop.blocked if entry.outcome in outcomes or entry.coarse in coarse else 0,
     }
 
 
@@ -127,16 +159,16 @@ def counts(loop: LoopState, call: ToolCall, signatures: CallSignatures, open_ste
     alike = signatures.all
     for seen in reversed(loop.calls):
         if seen.call in alike:
-            return not _side_by_side(seen.source, call.step.ns, open_steps)
+            return not side_by_side(seen.source, call.step.ns, open_steps)
     return True
 
 
-def _side_by_side(earlier: str, ns: str, open_steps: tuple[str, ...]) -> bool:
+def side_by_side(earlier: str, ns: str, open_steps: tuple[str, ...]) -> bool:
     """Whether the step `earlier` is part of a branch that is still running beside the branch of `ns`.
 
     Namespaces of nested steps are joined by `|`; where two of them part, the earlier branch is still open or it is over.
     """
-    if earlier == ns:
+    if not earlier or earlier == ns:
         return False
     theirs, ours = earlier.split("|"), ns.split("|")
     parted = next((at for at, pair in enumerate(zip(theirs, ours, strict=False)) if pair[0] != pair[1]), None)
@@ -160,15 +192,16 @@ def softened(loop: LoopState, call: ModelCall) -> LoopState:
         runs=halve(loop.runs),
         coarse_runs=halve(loop.coarse_runs),
         text_runs=halve(loop.text_runs),
+        suspicion=halved(loop.suspicion),
         blocked=0,
     )
 
 
-def spoken(loop: LoopState, call: ModelCall, text: str) -> LoopState:
-    """An answer in words. The same words to something new are another answer; samples of one prompt are one."""
+def spoken(loop: LoopState, call: ModelCall, text: str, *, beside: bool) -> LoopState:
+    """An answer in words. The same words to something new are another answer; samples of one prompt, and branches, are one."""
     source = digest(call.step.ns, str(len(call.history.messages)))
-    said = digest("text", call.step.path, _question(call.history), mask(canon_text(text)))
-    if source == loop.text_source and loop.texts and loop.texts[-1] == said:
+    said = digest("text", call.step.path, question(call.history), mask(canon_text(text)))
+    if loop.texts and loop.texts[-1] == said and (beside or source == loop.text_source):
         return loop
     return replace(
         loop,
@@ -178,7 +211,7 @@ def spoken(loop: LoopState, call: ModelCall, text: str) -> LoopState:
     )
 
 
-def _question(history: History) -> str:
+def question(history: History) -> str:
     """Digest of the latest message that is not the model's own."""
     for position in range(len(history.messages) - 1, max(-1, len(history.messages) - 1 - 4 * MAX_PERIOD), -1):
         message = history.messages[position]

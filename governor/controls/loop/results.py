@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from governor.controls.loop.signatures import canon, canon_text, digest, mask
-from governor.runs import SeenCall
+from governor.loop_state import SeenCall
 from governor.values import cheap, maker
 
 if TYPE_CHECKING:
@@ -58,6 +58,15 @@ _EMPTY = re.compile(
     r"|(?:nothing|not) found\b.{0,120})\s*",
     re.IGNORECASE | re.DOTALL,
 )
+_MISSED = re.compile(
+    r"\s*(?:(?:sorry|error|warning|note)\W{1,3})?"
+    r"(?:could ?n[o']t|can ?not|can't|unable to|failed to|did not|didn't|no|0|zero|nothing|not)\b"
+    r"(?!.{0,30}\b(?:issues?|errors?|problems?|warnings?|violations?|vulnerabilit\w+|conflicts?|changes?|differences?|defects?"
+    r"|bugs?|regressions?|failures?)\b)"
+    r".{0,40}\b(?:find|found|match\w*|locate\w*|exist\w*|results?|hits?|records?|entries|rows?|such|available)\b",
+    re.IGNORECASE | re.DOTALL,
+)
+"""Nothing was found, said in a sentence that may go on with suggestions. That no problem was found is a finding."""
 _PENDING = re.compile(
     r"\b(?:pending|queued|running|processing|in[ _-]?progress|waiting|scheduled|starting|building|provisioning|deploying"
     r"|not (?:yet )?(?:ready|complete[d]?|finished|done|available)|still)\b",
@@ -69,8 +78,6 @@ _PENDING_WORDS = (
 )
 """One of these is in every text that `_PENDING` finds; looking for them first takes a quarter of its time."""
 _DIGITS = re.compile(r"[0-9]+")
-_HANDOFF = re.compile(r"(?:transfer|hand_?off|hand_?over|delegate|route)_(?:back_)?to_", re.IGNORECASE)
-"""Tools by which LangGraph's supervisors and swarms pass control on. Whatever the task is worded like, the edge is the same."""
 
 
 @cheap
@@ -115,23 +122,24 @@ def call_signatures(call: ToolCall, key: Iterable[str] | None, latest: str) -> C
     )
 
 
-def seen_call(call: ToolCall, result: ToolResult, signatures: CallSignatures, *, verbatim: bool) -> SeenCall:
-    """A finished call as signatures. `verbatim` takes the result as it is (paging: pages may differ in ids alone)."""
+def seen_call(
+    call: ToolCall, result: ToolResult, signatures: CallSignatures, *, verbatim: bool
+) -> tuple[SeenCall, str]:
+    """A finished call as signatures, and its masked result. `verbatim` takes that as it is (paging: pages may differ in ids alone)."""
     text = result.text if verbatim else mask(result.text)
     kind = _kind(text, failed=result.failed)
     signature = signatures.of(kind)
     content = digest("failed" if result.failed else "content", text)
     exact = digest(signature, content)
-    if kind == ACK and _HANDOFF.match(call.name):
-        coarse = digest("handoff", call.name, signatures.mark)
-    elif kind == CONTENT:
+    if kind == CONTENT:
         coarse = content
     elif kind in (ACK, PENDING):
         coarse = exact
     else:
         coarse = digest("fruitless", _DIGITS.sub("#", canon_text(_without_echo(text[:1_000], call.args))))
     source = source_of(call.step.ns)
-    return _seen(call=signature, outcome=exact, coarse=coarse, name=short(call.name), kind=kind, source=source)
+    seen = _seen(call=signature, outcome=exact, coarse=coarse, name=short(call.name), kind=kind, source=source)
+    return seen, text
 
 
 def source_of(ns: str) -> str:
@@ -149,6 +157,8 @@ def _kind(text: str, *, failed: bool) -> str:
     head = text[:_HEAD]
     if failed or _ERROR.match(head):
         return TRANSIENT if _TRANSIENT.search(head) else ERROR
+    if _MISSED.match(head[:200]) is not None:
+        return EMPTY
     if len(text) >= _HEAD:
         return CONTENT
     if _EMPTY.fullmatch(head):

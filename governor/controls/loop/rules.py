@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from governor.controls.loop.results import PENDING, TRANSIENT
+from governor.controls.loop.suspicion import CAP
 from governor.values import cheap
 
 if TYPE_CHECKING:
@@ -25,6 +26,11 @@ NUDGE, BLOCK, ESCALATE, STOP = 1, 2, 3, 4
 _NUDGE_AT, _BLOCK_AT, _STOP_AT = 3, 4, 7
 """Identical call and result, counted from the first. The lowest values with less than 1% hard false positives on 335 real clean
 runs; peers warn at 3 to 10 and act at 3 to 20."""
+
+_ALL = frozenset({"nudge", "block", "stop"})
+_POLLS_BEFORE_NUDGE = 26
+"""An unchanged status is worth a word only after the longest legitimate waiting that was seen."""
+_PERCENT = {"strict": 150, "batch": 50}
 
 _PATIENCE_WITH_PENDING = 8
 """An unchanged status is a fruitless call only after this many times as many: legitimate waiting was seen up to 25 polls long."""
@@ -72,11 +78,19 @@ class Rules:
     def __init__(self, policy: Policy) -> None:
         """Read thresholds and exemptions."""
         loops = policy.loops
-        self.respond = frozenset(loops.respond)
+        given: frozenset[str] = frozenset(loops.respond)
+        observing = given == frozenset({"observe"})
+        self.respond = _ALL if observing else given
+        self.ends = bool(self.respond & {"stop", "kill"})
+        """Whether a run may be ended."""
         self.base = _base(loops)
+        self.words = self.base.later(-1)
+        """Answers without tool calls, word for word the same and to nobody: nothing can have come between them."""
+        self.suspicion = _suspicious(self.base)
+        self.cap = self.suspicion.stop + CAP
         after = policy.routing.escalate.after if policy.routing.escalate else ()
         self.signals = "escalate" in self.respond or "loop" in after
-        self.observed = policy.mode_of(loops.mode) == "observe"
+        self.observed = observing or policy.mode_of(loops.mode) == "observe"
         self.patience = max(3, self.base.stop - self.base.block + 1)
         """Blocks in a row that may be ignored before the run is stopped: as many as identical calls would need."""
         self._written = {"nudge": loops.nudge_at, "block": loops.block_at, "stop": loops.stop_at}
@@ -86,7 +100,7 @@ class Rules:
 
     def written(self, step: str, at: int) -> str:
         """A threshold as its author wrote it; as a number when it is governor's own or was moved for the case at hand."""
-        given = self._written[step]
+        given = self._written["stop" if step == "kill" else step]
         return given.written if given is not None and given == at else str(at)
 
     def of(self, tool: str) -> LoopTool | None:
@@ -101,23 +115,35 @@ class Rules:
         rule = self.of(tool)
         return tool == RECALL or (rule is not None and rule.as_ == "off")
 
-    def ladder(self, tool: str, kinds: Sequence[str], *, coarse: bool) -> Ladder:
-        """The thresholds for a cycle that `tool` is part of, whose results were of these kinds, one for each call of it.
-
-        Without the arguments, one result again and again needs twice the patience: other words may still find something. A whole
-        cycle of several such results needs one repetition more, because it is unlikely by chance.
-        """
+    def ladder(self, tool: str, kinds: Sequence[str]) -> Ladder:
+        """The thresholds for a cycle that `tool` is part of, whose results were of these kinds, one for each call of it."""
         rule = self.of(tool)
         found = self.base
-        if coarse:
-            found = found.later(1) if len(kinds) > 1 else found.times(2, nudge=2 * found.nudge - 1)
         if rule is not None and rule.as_ == "strict":
             found = found.later(-1)
         if rule is not None and rule.as_ == "batch":
             found = found.times(2)
         if PENDING in kinds:
-            return found.times(_PATIENCE_WITH_PENDING, nudge=found.nudge)
+            return found.times(_PATIENCE_WITH_PENDING, nudge=_POLLS_BEFORE_NUDGE)
         return found.later(1) if TRANSIENT in kinds else found
+
+    def percent(self, rule: LoopTool | None) -> int:
+        """How much of a tool's repetition counts towards suspicion, in percent."""
+        return _PERCENT.get(rule.as_, 100) if rule is not None else 100
+
+
+def _suspicious(base: Ladder) -> Ladder:
+    """The thresholds of suspicion, in hundredths of a repetition, for those of repetitions counted from the first.
+
+    Half a repetition earlier for the nudge, a little later for the block: evidence of several kinds is added up there, and no call of
+    it need be the same as another.
+    """
+    return Ladder(
+        nudge=100 * base.nudge - 50,
+        block=100 * base.block + 20,
+        escalate=100 * base.escalate + 20,
+        stop=100 * base.stop,
+    )
 
 
 def _base(loops: Loops) -> Ladder:

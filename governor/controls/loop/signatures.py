@@ -17,12 +17,13 @@ if TYPE_CHECKING:
 
 __all__ = ["VOLATILE_ARGUMENTS", "canon", "canon_text", "digest", "mask"]
 
+_THOUGHTS = frozenset({"taskprogress", "reasoning", "thought", "thoughts", "explanation"})
 VOLATILE_ARGUMENTS = frozenset(
     {
         *("requestid", "xrequestid", "traceid", "spanid", "correlationid", "invocationid", "toolcallid"),
         *("timestamp", "ts", "now", "currenttime", "requesttime", "sentat", "nonce", "cachebuster", "idempotencykey"),
         *("attempt", "attempts", "attemptnumber", "retry", "retries", "retrycount", "tryno", "iteration"),
-        *("taskprogress", "reasoning", "thought", "thoughts", "explanation"),
+        *_THOUGHTS,
     }
 )
 """Arguments that say something about the attempt, not about what is asked for. Compared without case, `_`, `-` and spaces."""
@@ -80,7 +81,10 @@ def canon(args: Mapping[str, object], key: Iterable[str] | None = None) -> str:
     if key is not None:
         kept = {name: _canon(args[name], 1) for name in key if name in args}
         return _JSON.encode(kept)
-    return _JSON.encode(_canon(args, 0))
+    kept = _canon(args, 0)
+    if not kept and args:  # a tool for thinking aloud has nothing but thoughts
+        kept = {name: _canon(value, 1) for name, value in args.items() if _plain(name) in _THOUGHTS}
+    return _JSON.encode(kept)
 
 
 def _canon(value: object, depth: int) -> Any:
@@ -125,7 +129,11 @@ def canon_text(text: str) -> str:
 
 
 def _volatile(name: str) -> bool:
-    return name.replace("_", "").replace("-", "").replace(" ", "").lower() in VOLATILE_ARGUMENTS
+    return _plain(name) in VOLATILE_ARGUMENTS
+
+
+def _plain(name: str) -> str:
+    return name.replace("_", "").replace("-", "").replace(" ", "").lower()
 
 
 def mask(text: str) -> str:

@@ -10,11 +10,13 @@ from governor.decisions import Reason
 from governor.values import cheap
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from governor.controls.loop.periods import Cycle
     from governor.controls.loop.rules import Ladder
-    from governor.runs import LoopState
+    from governor.loop_state import SeenCall
 
-__all__ = ["Finding", "blocked_answer", "nudge_note", "poll_note", "reason"]
+__all__ = ["Finding", "blocked_answer", "cycle_name", "named", "nudge_note", "poll_note", "reason"]
 
 _SHOWN = 8
 _EXCERPT = 300
@@ -25,57 +27,83 @@ _REMEDY = "Give the agent what it lacks, or exempt the tool under loops.tools (p
 @cheap
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """A cycle with the thresholds that hold for it."""
+    """Repetition, with the thresholds that hold for it."""
 
     what: str
-    """`same`: calls and results; `fruitless`: results, whatever the arguments; `words`: answers without tool calls."""
-    cycle: Cycle
+    """`same`: calls and results; `words`: answers without tool calls; `fruitless`: steps that told nothing new; `handoffs`: tasks handed
+    on again."""
+    score: int
+    """Whole repetitions for `same` and `words`, hundredths of one for the others."""
     ladder: Ladder
+    """In the same unit."""
     name: str
     """The cycle by name: `create -> rm (error), period 2, x5`."""
+    period: int = 0
+    """Length of the cycle in calls, answers or handoffs; 0 when no cycle stands behind it."""
+    reps: int = 0
+    """How often it was gone through."""
     kinds: tuple[str, ...] = ()
+    tokens: int = 0
+    """Tokens billed since the repetition began."""
 
     @property
     def level(self) -> int:
         """The response that the repetitions have reached."""
-        return self.ladder.level(self.cycle.reps)
+        return self.ladder.level(self.score)
+
+    @property
+    def exact(self) -> bool:
+        """Whether the score counts repetitions, not hundredths of one."""
+        return self.what in ("same", "words")
+
+    def shown(self, score: int) -> str:
+        """A score or threshold as people read it."""
+        return str(score) if self.exact else f"{score / 100:.1f}"
 
 
-def cycle_name(loop: LoopState, cycle: Cycle, what: str) -> str:
+def cycle_name(calls: Sequence[SeenCall], cycle: Cycle) -> str:
     """The cycle's tools in order, its period and its repetitions."""
-    if what == "words":
-        names = ["answer"] * min(cycle.period, _SHOWN)
-    else:
-        calls = loop.calls[-cycle.period :]
-        names = [f"{call.name} (error)" if call.kind in (ERROR, TRANSIENT) else call.name for call in calls]
-    shown = " -> ".join(names[:_SHOWN]) + (" -> ..." if cycle.period > _SHOWN else "")
-    return f"{shown}, period {cycle.period}, x{cycle.reps}"
+    names = [
+        f"{call.name} (error)" if call.kind in (ERROR, TRANSIENT) else call.name for call in calls[-cycle.period :]
+    ]
+    return named(names, cycle.period, cycle.reps)
+
+
+def named(names: Sequence[str], period: int, reps: int) -> str:
+    """A cycle of these names."""
+    shown = " -> ".join(names[:_SHOWN]) + (" -> ..." if period > _SHOWN else "")
+    return f"{shown}, period {period}, x{reps}"
 
 
 def _fact(finding: Finding) -> str:
-    reps, name = finding.cycle.reps, finding.name
+    name = finding.name
     if finding.what == "words":
-        return f"the same answer was given {reps} times ({name})"
+        return f"the same answer was given {finding.reps} times ({name})"
     if finding.what == "fruitless":
-        return f"calls with different arguments gave the same result {reps} times in a row ({name})"
-    return f"the same calls gave the same results {reps} times in a row ({name})"
+        return f"the latest steps told nothing new ({name})"
+    if finding.what == "handoffs":
+        return f"the same was asked of another agent again and again ({name})"
+    return f"the same calls gave the same results {finding.reps} times in a row ({name})"
 
 
 def reason(finding: Finding, step: str, limit: str, *, blocked: int = 0) -> Reason:
     """Why a call was nudged, blocked or stopped; `step` is `nudge`, `block` or `stop`, `limit` the threshold as written."""
     ignored = f"; {blocked} blocked calls were ignored" if blocked else ""
+    cost = f"; {finding.tokens:,} tokens since it began" if finding.tokens else ""
     return Reason(
         code=f"loop.{step}",
-        rule=f"loops.{step}_at",
-        text=f"Loop: {_fact(finding)}{ignored}.",
+        rule=f"loops.{'stop' if step == 'kill' else step}_at",
+        text=f"Loop: {_fact(finding)}{ignored}{cost}.",
         limit=limit,
-        seen=str(finding.cycle.reps),
+        seen=finding.shown(finding.score),
         remedy=_REMEDY,
         evidence={
             "what": finding.what,
             "cycle": finding.name,
-            "period": finding.cycle.period,
-            "reps": finding.cycle.reps,
+            "period": finding.period,
+            "reps": finding.reps,
+            **({} if finding.exact else {"suspicion": finding.score / 100}),
+            **({"tokens": finding.tokens} if finding.tokens else {}),
             **({"blocked": blocked} if blocked else {}),
         },
     )
@@ -88,6 +116,10 @@ def nudge_note(finding: Finding, held: str | None) -> str:
         lines.append("It is still pending. Wait before you ask again, or go on with something else.")
     elif finding.what == "words":
         lines.append("Do not repeat it: take the next step, or finish and say what is missing.")
+    elif finding.what == "handoffs":
+        lines.append(
+            "Asking for it again will not help: work with what came back, ask for something else, or finish and say what is missing."
+        )
     else:
         if held:
             lines.append(f"The result you already have: {_excerpt(held)}")

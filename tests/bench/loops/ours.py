@@ -18,6 +18,7 @@ from governor.calls import (
     ToolUse,
 )
 from governor.controls.loop import Loop
+from governor.controls.loop.chant import chants
 from governor.policy.schema import Policy
 from governor.runs import RunState
 from tests.bench.loops.anchors import HARD, NUDGE, Detector
@@ -28,6 +29,7 @@ __all__ = ["Ours"]
 _MODEL = ModelRef(provider="any", model="any")
 _STEP_MS = 5_000
 """The corpus has no times: a step takes as long as an answer and a tool do."""
+_LONG_TEXT = 2_000
 _CONTROL = Loop(Policy.model_validate({"governor": 1, "name": "bench"}))
 
 
@@ -38,28 +40,39 @@ class Ours(Detector):
         self._control, self._state = control, RunState()
         self._now = self._turn = 0
         self._messages: list[Message] = [self._message("user", "task")]
-        self._par: int | None = None
 
     def see(self, step: Step) -> int:
         self._now += _STEP_MS
-        level = self._called(step) if step.kind == "tool" else self._said(step)
+        if len(step.text) > _LONG_TEXT and chants(step.text):
+            return HARD  # the answer is cut while it streams
+        if step.kind == "model":
+            level = self._said(step)
+        elif step.kind == "handoff":
+            level = self._called(step, f"transfer_to_{step.name}", f"Control was passed to {step.name}.")
+        else:
+            level = self._called(step, str(step.name), step.result or "")
         if step.user_after:
             self._messages.append(self._message("user", f"reply {len(self._messages)}"))
         return level
 
-    def _called(self, step: Step) -> int:
-        """A model call that asks for a tool, unless it is a branch of the turn before, and the call itself."""
-        use = ToolUse(id=f"c{step.i}", name=str(step.name), args=dict(step.args or {}))
-        level = 0
-        if step.par is None or step.par == 0 or self._par is None:
+    def _called(self, step: Step, name: str, text: str) -> int:
+        """A model call that asks for a tool, unless it is a branch beside others, and the call itself."""
+        use = ToolUse(id=f"c{step.i}", name=name, args=dict(step.args or {}))
+        level, branch = 0, step.par is not None
+        if branch:
+            opened = (*self._state.open_steps, self._ns(step))
+            self._state = replace(self._state, open_steps=opened)
+        else:
+            self._state = replace(self._state, open_steps=())
             level = self._model(step, step.text, (use,))
-        self._par = step.par
-        call = ToolCall(step=self._step(step), name=str(step.name), args=dict(step.args or {}), id=use.id)
+        if level == HARD:
+            return HARD
+        call = ToolCall(step=self._step(step), name=name, args=dict(step.args or {}), id=use.id)
         admission = self._control.admit_tool(self._state, call, self._now)
         if admission.decision.refuses:
             self._state = self._control.observe_block(self._state, call, admission)
             return HARD
-        result = ToolResult(text=step.result or "", failed=False)
+        result = ToolResult(text=text, failed=False)
         self._state = self._control.observe_tool(self._state, call, result, self._now)
         return max(level, NUDGE if self._state.loop.note else 0)
 
@@ -85,9 +98,12 @@ class Ours(Detector):
             run=_RUN,
             node=step.agent,
             path=step.agent,
-            ns=step.ns or f"{step.agent}:{step.i}",
+            ns=self._ns(step),
             depth=int(step.ns is not None),
         )
+
+    def _ns(self, step: Step) -> str:
+        return step.ns or f"{step.agent}:{step.i}"
 
     def _message(self, role: Any, text: str) -> Message:
         self._turn += 1

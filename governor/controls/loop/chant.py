@@ -1,0 +1,72 @@
+"""A chant: a model that says the same over and over within one answer, until something stops it.
+
+What it adds compresses to almost nothing. Of 905 long texts of real runs the most repetitive one had a ratio of 0.19, the only one below
+0.07 was a chant of 159,000 characters. Code and tables may be as regular as that and are left out.
+"""
+
+from __future__ import annotations
+
+import zlib
+
+__all__ = ["Chant", "chants"]
+
+_RATIO = 0.07
+_WINDOWS = (3_000, 8_000)
+"""Characters that are compressed: the short window finds sentences said again, the long one paragraphs."""
+_EVERY = 500
+"""Characters between two looks: a look takes some 50 microseconds."""
+_FENCES = ("```", "~~~")
+
+
+class Chant:
+    """Listens to one answer while it streams. Feed it text; it says when to stop listening."""
+
+    __slots__ = ("_fence", "_line", "_prose", "_since", "heard")
+
+    def __init__(self) -> None:
+        """Nothing was said yet."""
+        self.heard = False
+        """Whether the answer has become a chant; stays so."""
+        self._prose = ""
+        self._line = ""
+        self._fence = False
+        self._since = 0
+
+    def add(self, text: str) -> bool:
+        """Hear more of the answer; whether it is a chant by now."""
+        if self.heard or not text:
+            return self.heard
+        for part in text.splitlines(keepends=True):
+            self._hear(part)
+            if self._since >= _EVERY:
+                self._since = 0
+                self.heard = any(_repeats(self._prose, window) for window in _WINDOWS)
+                if self.heard:
+                    return True
+        return False
+
+    def _hear(self, part: str) -> None:
+        """Take in a line or a piece of one; a line is judged by how it begins, which its first piece tells."""
+        begins = not self._line or self._line.endswith("\n")
+        self._line = part if begins else self._line[:8] + part[-1:]
+        start = self._line.lstrip()
+        if begins and start.startswith(_FENCES):
+            self._fence = not self._fence
+            return
+        if self._fence or start.startswith("|"):
+            return
+        self._prose = (self._prose + part)[-_WINDOWS[-1] :]
+        self._since += len(part)
+
+
+def chants(text: str) -> bool:
+    """Whether an answer that is there as a whole has a chant in it."""
+    listener = Chant()
+    return any(listener.add(text[at : at + _EVERY]) for at in range(0, len(text), _EVERY))
+
+
+def _repeats(prose: str, window: int) -> bool:
+    if len(prose) < window:
+        return False
+    latest = prose[-window:].encode("utf-8", "surrogatepass")
+    return len(zlib.compress(latest, 1)) < _RATIO * len(latest)

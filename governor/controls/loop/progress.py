@@ -1,0 +1,45 @@
+"""What a value that the graph calls progress does to suspicion."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from governor.controls.loop.signatures import digest
+from governor.controls.loop.suspicion import REPEATED, raised
+from governor.loop_state import LoopState, Suspicion
+from governor.values import copier
+
+if TYPE_CHECKING:
+    from governor.progress import Value
+
+__all__ = ["progressed"]
+
+_changed, _suspicion = copier(LoopState), copier(Suspicion)
+
+_VALUES = 16
+
+
+def progressed(loop: LoopState, value: Value, cap: int) -> LoopState:
+    """The state after a node began with this value.
+
+    One that is higher than any before, or a word not seen before, ends all suspicion. One that comes back after another, while nothing
+    was learned in between, is a fruitless repetition. One that stays says nothing: most nodes do not change it.
+    """
+    state = loop.suspicion
+    mark = digest("progress", str(value))
+    if state.values and state.values[-1] == mark:
+        return loop
+    known = mark in state.values
+    others = tuple(each for each in state.values if each != mark)
+    noted = _suspicion(state, values=(*others[-(_VALUES - 1) :], mark), values_news=state.news)
+    number = float(value) if isinstance(value, (int, float)) else None
+    rises = not known if number is None else state.best is None or number > state.best
+    if number is not None and (state.best is None or number > state.best):
+        noted = _suspicion(noted, best=number)
+    if rises:
+        edges = tuple(type(edge)(source=edge.source, target=edge.target, news=edge.news) for edge in state.edges)
+        noted = _suspicion(noted, level=0, edges=edges, tokens=0, news=state.news + 1)
+        return _changed(loop, suspicion=noted, runs=(), coarse_runs=(), text_runs=(), blocked=0, note=None)
+    if known and state.values_news == state.news:
+        noted = raised(noted, REPEATED, cap)
+    return _changed(loop, suspicion=noted)
