@@ -6,8 +6,9 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
-from governor.calls import Meter, ModelRef, ModelRequest, ModelResponse, RunRef, StepRef, ToolCall, ToolResult
+from governor.calls import ModelRef, ModelRequest, ModelResponse, RunRef, StepRef, ToolCall, ToolResult
 from governor.ledger import Adjustment, Charge, Halted, Hold, Lease, Refusal
+from governor.meter import Meter
 from governor.values import cheap
 
 if TYPE_CHECKING:

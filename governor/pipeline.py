@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from governor.approving import access, by_a_person, use_approval
-from governor.calls import Meter, ModelResponse, ToolResult
+from governor.calls import ModelResponse, ToolResult
 from governor.degrading import refuse_tool
 from governor.effects import (
     NOW,
@@ -26,6 +26,7 @@ from governor.effects import (
 )
 from governor.escrow import close_branch, close_run, open_branch
 from governor.ledger import Shortfall
+from governor.meter import Meter
 from governor.plans import Rung
 from governor.record import (
     after_failed_tool,

@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     from langchain_core.outputs import LLMResult
     from opentelemetry.trace import Span
 
-    from governor.calls import History, Meter, ModelRequest
+    from governor.calls import History, ModelRequest
+    from governor.meter import Meter
     from governor_langgraph.context import GovernedStep
     from governor_langgraph.offer import Offer
     from governor_langgraph.vendors import Failure

@@ -6,8 +6,9 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from governor.calls import Meter, ModelRef
+from governor.calls import ModelRef
 from governor.ledger import Charge, Lease, ReserveRequest, Shortfall, Unit
+from governor.meter import Meter
 from governor.plans import Quote
 from governor.stores.memory import MemoryStore
 from governor.testing import START_MS

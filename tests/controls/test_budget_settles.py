@@ -4,10 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from governor.calls import Meter, ModelResponse, ToolCall
+from governor.calls import ModelResponse, ToolCall
 from governor.controls.budget import MIN_OUTPUT, BudgetControl
 from governor.decisions import Verdict
 from governor.ledger import Shortfall, Unit
+from governor.meter import Meter
 from governor.plans import Quote, ToolQuote
 from governor.testing import START_MS
 from governor.tokens import MESSAGE_FRAMING, estimate

@@ -7,11 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from governor.calls import Meter, ModelRequest, ModelResponse
+from governor.calls import ModelRequest, ModelResponse
 from governor.controls.budget.hosted import DEFAULT_USES
 from governor.decisions import Decision, Verdict
 from governor.fees import HostedTool, due, most_uses
 from governor.ledger import Unit
+from governor.meter import Meter
 from governor.plans import Quote
 from governor.testing import START_MS
 from governor.usage import Usage

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from governor.calls import Meter, ModelResponse
+from governor.calls import ModelResponse
 from governor.drive import drive, drive_async, drive_stream, drive_stream_async
 from governor.effects import Effect, Extend, Flow, InvokeModel, Now, Release, Settle, ask
 from governor.ledger import Charge, Hold, ReserveRequest, Unit
+from governor.meter import Meter
 from governor.stores.memory import MemoryStore
 
 if TYPE_CHECKING:

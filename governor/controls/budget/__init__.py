@@ -39,9 +39,10 @@ from governor.values import copier, maker, replace
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from governor.calls import Meter, ModelResponse, RunRef, StepRef, ToolCall
+    from governor.calls import ModelResponse, RunRef, StepRef, ToolCall
     from governor.controls.budget.lines import Line
     from governor.ledger import Halted, Shortfall
+    from governor.meter import Meter
     from governor.plans import Routed
     from governor.policy.pricing import ErrorAt
     from governor.policy.rates import WhenFull

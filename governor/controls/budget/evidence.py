@@ -9,7 +9,7 @@ from governor.usage import Usage
 from governor.values import replace
 
 if TYPE_CHECKING:
-    from governor.calls import Meter
+    from governor.meter import Meter
     from governor.plans import Quote
 
 __all__ = ["arrived"]
