@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
+    from governor.controls.loop import Chant
     from governor.usage import Usage
 
 __all__ = ["Meter"]
@@ -39,3 +40,5 @@ class Meter:
     """`usage` is the provider's last word, output included, not only what it said of the prompt at the beginning."""
     usage: Usage | None = None
     """Reported usage, once it arrives."""
+    chant: Chant | None = None
+    """Listens to the answer for one that says the same over and over; None where the policy does not want to know."""

@@ -17,6 +17,7 @@ from governor.effects import (
     Calibration,
     Change,
     Counted,
+    Decided,
     Flow,
     HaltedMeanwhile,
     InvokeModel,
@@ -29,6 +30,7 @@ from governor.ledger import Shortfall
 from governor.meter import Meter
 from governor.plans import Rung
 from governor.record import (
+    Finished,
     after_failed_tool,
     after_model,
     after_tool,
@@ -49,6 +51,7 @@ from governor.reserving import (
     settle,
     unless_answered,
 )
+from governor.values import replace
 
 if TYPE_CHECKING:
     from governor.calls import ModelCall, RunRef, StepRef, ToolCall
@@ -142,7 +145,7 @@ def model_call(call: ModelCall, controls: Controls) -> Flow[ModelResponse]:
             full = reserved  # the tier's rate has no room, and a lower one may answer: judged, viewed and priced anew
             continue
         quote, lease = reserved
-        meter = Meter()
+        meter = Meter(chant=controls.loop.listener())
         try:
             invoking = InvokeModel(quote.request, meter, lease.id, controls.budget.lease_ttl_ms, now, step.run)
             response = yield from ask(invoking)
@@ -156,12 +159,31 @@ def model_call(call: ModelCall, controls: Controls) -> Flow[ModelResponse]:
         yield from settle(step, lease, controls.budget.amounts(quote, usage, ended - now), ended, free=response.cached)
 
         judged = controls.route.judge(state, quote.request, response)
-        yield from record_model(quote, routed, viewed, usage, response, judged)
-        after = after_model(controls, (quote, lease, rung), viewed, usage, response, judged, now)
-        known = yield from ask(Change(step.run, after, later=True, past=True))
+        finished = Finished(usage=usage, response=response, judged=judged)
+        known = yield from _remembered((quote, lease, rung), routed, viewed, finished, meter, controls, now)
         if judged.again is None or known is None:
             return response
         state, chosen, now, answered = known, judged.again, ended, response
+
+
+def _remembered(
+    reserved: tuple[Quote, Lease, Rung],
+    routed: Routed,
+    viewed: Viewed,
+    finished: Finished,
+    meter: Meter,
+    controls: Controls,
+    now: int,
+) -> Flow[RunState | None]:
+    """Record a finished call and what it makes of the run's state; None when the store is lost."""
+    quote, step = reserved[0], reserved[0].request.call.step
+    yield from record_model(quote, routed, viewed, finished.usage, finished.response, finished.judged)
+    chanted = controls.loop.chanted(meter.chant, finished.response)
+    if chanted is not None:
+        yield from ask(Decided(step, chanted))
+        finished = replace(finished, chanted=True)
+    after = after_model(controls, reserved, viewed, finished, now)
+    return (yield from ask(Change(step.run, after, later=True, past=True)))
 
 
 def _unless_halted(step: StepRef, error: BaseException, controls: Controls) -> Flow[None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,7 @@ from governor.effects import Decided, Flow, Learn, Measured, ask
 from governor.runs import Lane, RunState
 from governor.tokens import estimate_answer
 from governor.usage import NO_USAGE, Usage
-from governor.values import copier, replace
+from governor.values import cheap, copier, replace
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "LANES",
+    "Finished",
     "after_failed_tool",
     "after_model",
     "after_tool",
@@ -55,21 +57,27 @@ def begin_tool(state: RunState) -> tuple[RunState, RunState]:
     return counted, counted
 
 
+@cheap
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finished:
+    """What came of a model call."""
+
+    usage: Usage
+    response: ModelResponse
+    judged: Judgement
+    chanted: bool = False
+    """Whether the answer said the same over and over."""
+
+
 def after_model(
-    controls: Controls,
-    reserved: tuple[Quote, Lease, Rung],
-    viewed: Viewed,
-    usage: Usage,
-    response: ModelResponse,
-    judged: Judgement,
-    now: int,
+    controls: Controls, reserved: tuple[Quote, Lease, Rung], viewed: Viewed, finished: Finished, now: int
 ) -> Callable[[RunState], tuple[RunState, RunState | None]]:
     """The change that a finished model call makes: loop state, routing signals, its rung, and the lane with what is cached now.
 
     It answers the state; None comes of a store that is lost.
     """
     quote, lease, rung = reserved
-    request = quote.request
+    request, usage, response = quote.request, finished.usage, finished.response
     lane = _left(
         viewed.lane,
         last_at_ms=now,
@@ -79,8 +87,9 @@ def after_model(
     )
 
     def apply(state: RunState) -> tuple[RunState, RunState | None]:
-        state = controls.loop.observe_model(state, request.call, response, now, 0 if response.cached else usage.total)
-        state = controls.route.observe_model(state, request, judged)
+        billed = 0 if response.cached else usage.total
+        state = controls.loop.observe_model(state, request.call, response, now, billed, chanted=finished.chanted)
+        state = controls.route.observe_model(state, request, finished.judged)
         state = controls.ladder.observe(state, request.call, rung, lease, quote, response)
         lanes = {key: kept for key, kept in state.lanes.items() if key != request.call.lane}
         lanes[request.call.lane] = lane

@@ -74,6 +74,11 @@ class _Chunks:
         certain = self.meter.output_tokens * LEAST_RATIO // 1_000
         return clamp is not None and certain > clamp and self.answer is None
 
+    def goes_on_and_on(self) -> bool:
+        """Whether it says the same over and over, and the policy wants that cut. Events cannot be cut, as above."""
+        chant = self.meter.chant
+        return chant is not None and chant.heard and chant.cuts and self.answer is None
+
     def cut(self, chunk: Any) -> Any:
         """The last piece of a stream that was cut: it says `length`, in the provider's words. What was written is owed in full."""
         come = arrived(self.wire.kept, framed=self.wire.framed)
@@ -106,9 +111,10 @@ class _Chunks:
             return
         message = cast("AIMessageChunk", chunk.message) if isinstance(chunk, ChatGenerationChunk) else chunk
         self.seen.append(message)
-        written = str(message.text) + "".join(
-            part.get("args") or "" for part in getattr(message, "tool_call_chunks", ())
-        )
+        said = str(message.text)
+        if said and self.meter.chant is not None:
+            self.meter.chant.add(said)
+        written = said + "".join(part.get("args") or "" for part in getattr(message, "tool_call_chunks", ()))
         if written:
             self.meter.output_tokens += estimate(written)
 
@@ -165,7 +171,7 @@ class Opened(_Chunks):
                     again = None  # its reader has a part of this answer
                     self.saw(chunk)
                     yield chunk
-                    if self.passed_the_clamp():
+                    if self.passed_the_clamp() or self.goes_on_and_on():
                         self.wire.leave()
                         yield self.cut(chunk)
                         return
@@ -204,7 +210,7 @@ class AOpened(_Chunks):
                     again = None  # its reader has a part of this answer
                     self.saw(chunk)
                     yield chunk
-                    if self.passed_the_clamp():
+                    if self.passed_the_clamp() or self.goes_on_and_on():
                         await shielded(self.wire.aleave())
                         yield self.cut(chunk)
                         return

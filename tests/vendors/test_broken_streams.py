@@ -57,13 +57,14 @@ class Bench:
         idle: bool = False,
         model: str = "",
         policy: Mapping[str, Any] | None = None,
+        longest: int = LONGEST,
         **client: Any,
     ) -> None:
         self.box, self.store, self.times, self.idle = box, MemoryStore(), times, idle
         self.read, self.runs = 0, 0
         self.answer: Any = None
         self.loop, self.begun = asyncio.Runner(), asyncio.Event()
-        self.model = CLIENTS[family](box, model=model or MODELS[family], max_tokens=LONGEST, **client)
+        self.model = CLIENTS[family](box, model=model or MODELS[family], max_tokens=longest, **client)
         budgets = [{"id": "money", "scope": "run", "limit": {"usd": limit}}]
         rules = {"governor": 1, "name": "p", "tools": {"default": "allow"}, "budgets": budgets, **(policy or {})}
         self.sync, self.slow = (govern(graph(node), rules, store=self.store) for node in (self.node, self.anode))

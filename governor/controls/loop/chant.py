@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import zlib
 
-__all__ = ["Chant", "chants"]
+__all__ = ["SHORTEST_CHANT", "Chant", "chants"]
 
 _RATIO = 0.07
 _WINDOWS = (3_000, 8_000)
 """Characters that are compressed: the short window finds sentences said again, the long one paragraphs."""
+SHORTEST_CHANT = _WINDOWS[0]
+"""Characters that a chant has at least."""
 _EVERY = 500
 """Characters between two looks: a look takes some 50 microseconds."""
 _FENCES = ("```", "~~~")
@@ -21,12 +23,15 @@ _FENCES = ("```", "~~~")
 class Chant:
     """Listens to one answer while it streams. Feed it text; it says when to stop listening."""
 
-    __slots__ = ("_fence", "_line", "_prose", "_since", "heard")
+    __slots__ = ("_fence", "_line", "_prose", "_since", "cuts", "heard", "length")
 
-    def __init__(self) -> None:
-        """Nothing was said yet."""
+    def __init__(self, *, cuts: bool = True) -> None:
+        """Nothing was said yet. `cuts`: whether an answer that is one is to be cut, not only told of."""
+        self.cuts = cuts
         self.heard = False
         """Whether the answer has become a chant; stays so."""
+        self.length = 0
+        """Characters heard so far."""
         self._prose = ""
         self._line = ""
         self._fence = False
@@ -36,6 +41,7 @@ class Chant:
         """Hear more of the answer; whether it is a chant by now."""
         if self.heard or not text:
             return self.heard
+        self.length += len(text)
         for part in text.splitlines(keepends=True):
             self._hear(part)
             if self._since >= _EVERY:
@@ -58,11 +64,14 @@ class Chant:
         self._prose = (self._prose + part)[-_WINDOWS[-1] :]
         self._since += len(part)
 
+    def add_whole(self, text: str) -> bool:
+        """Hear an answer that came in one piece; whether there is a chant in it."""
+        return any(self.add(text[at : at + _EVERY]) for at in range(0, len(text), _EVERY))
+
 
 def chants(text: str) -> bool:
     """Whether an answer that is there as a whole has a chant in it."""
-    listener = Chant()
-    return any(listener.add(text[at : at + _EVERY]) for at in range(0, len(text), _EVERY))
+    return Chant().add_whole(text)
 
 
 def _repeats(prose: str, window: int) -> bool:

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING
 
 from governor.calls import ToolResult
 from governor.controls.loop import memory
+from governor.controls.loop.chant import SHORTEST_CHANT, Chant
 from governor.controls.loop.detector import Detector
 from governor.controls.loop.progress import progressed
 from governor.controls.loop.rules import BLOCK, ESCALATE, NUDGE, STOP, Rules
 from governor.controls.loop.signatures import digest
 from governor.controls.loop.suspicion import ANSWER
-from governor.controls.loop.wording import Finding, blocked_answer, nudge_note, poll_note, reason
+from governor.controls.loop.wording import Finding, blocked_answer, chant_reason, nudge_note, poll_note, reason
 from governor.decisions import Decision, Reason, Verdict
 from governor.plans import Admission
 from governor.progress import Progress
@@ -119,18 +120,51 @@ class Loop:
         return self._signalled(_changed(state, loop=loop))
 
     def observe_model(
-        self, state: RunState, call: ModelCall, response: ModelResponse, now: int, tokens: int = 0
+        self,
+        state: RunState,
+        call: ModelCall,
+        response: ModelResponse,
+        now: int,
+        tokens: int = 0,
+        *,
+        chanted: bool = False,
     ) -> RunState:
-        """Remember what the model asked for, or what it said when it asked for nothing. `tokens`: billed for it, prompt included."""
+        """Remember what the model asked for, or what it said when it asked for nothing.
+
+        `tokens`: billed for it, prompt included. `chanted`: it said the same over and over.
+        """
         del now
         loop = self._detector.answered(memory.softened(state.loop, call), call, response, state.open_steps, tokens)
+        if chanted:
+            loop = self._detector.chanted(loop, call)
         state = _changed(state, loop=loop)
-        return state if response.tool_uses else self._respond(state, answer=True)
+        return state if response.tool_uses and not chanted else self._respond(state, answer=True)
 
     def progressed(self, state: RunState, value: Value) -> RunState:
         """Take note of what the graph's state calls progress (`loops.progress`), as a node found it."""
         loop = progressed(state.loop, value, self._rules.cap)
         return state if loop is state.loop else self._respond(_changed(state, loop=loop))
+
+    # --- while an answer streams
+
+    def listener(self) -> Chant | None:
+        """What is to hear the next answer; None where the policy neither blocks nor ends a loop."""
+        if not self._rules.ends and "block" not in self._rules.respond:
+            return None
+        return Chant(cuts=not self._rules.observed)
+
+    def chanted(self, chant: Chant | None, response: ModelResponse) -> Decision | None:
+        """What there is to say of an answer that went on and on; None of any other.
+
+        One that streamed was heard while it did, and cut; another is looked at now that it is there.
+        """
+        if chant is None or len(response.text) < SHORTEST_CHANT:
+            return None
+        streamed = chant.length > 0
+        if not (chant.heard if streamed else chant.add_whole(response.text)):
+            return None
+        reason = chant_reason(chant.length, was_cut=streamed and chant.cuts)
+        return Decision(control="loop", verdict=Verdict.MODIFY, reason=reason, observed=not chant.cuts)
 
     # --- responding
 

@@ -113,6 +113,12 @@ class Detector:
             )
         return _changed(spoken, suspicion=after)
 
+    def chanted(self, loop: LoopState, call: ModelCall) -> LoopState:
+        """An answer said the same over and over: a word is said to the model, and another such answer in a row ends the run."""
+        by = self._rules.suspicion.nudge
+        after = suspicion.raised(loop.suspicion, by, self._rules.cap, suspicion.ANSWER, source_of(call.step.ns))
+        return _changed(loop, suspicion=after)
+
     def cut(self, loop: LoopState) -> LoopState:
         """The state when the looped span is to be left out of the next prompt: suspicion goes back below the nudge, for once."""
         level = min(loop.suspicion.level, self._rules.suspicion.nudge - suspicion.REPEATED)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from governor.controls.loop.rules import Ladder
     from governor.loop_state import SeenCall
 
-__all__ = ["Finding", "blocked_answer", "cycle_name", "named", "nudge_note", "poll_note", "reason"]
+__all__ = ["Finding", "blocked_answer", "chant_reason", "cycle_name", "named", "nudge_note", "poll_note", "reason"]
 
 _SHOWN = 8
 _EXCERPT = 300
@@ -106,6 +106,19 @@ def reason(finding: Finding, step: str, limit: str, *, blocked: int = 0) -> Reas
             **({"tokens": finding.tokens} if finding.tokens else {}),
             **({"blocked": blocked} if blocked else {}),
         },
+    )
+
+
+def chant_reason(length: int, *, was_cut: bool) -> Reason:
+    """Why an answer was cut, or what is to be said of one that came whole."""
+    done = "it was cut" if was_cut else "it came in one piece"
+    return Reason(
+        code="loop.chant",
+        rule="loops.respond",
+        text=f"Loop: an answer said the same over and over ({length:,} characters); {done}.",
+        seen=str(length),
+        remedy="Ask for less at once, lower the answer's limit, or choose another model or temperature for this step.",
+        evidence={"what": "chant", "characters": length, "cut": was_cut},
     )
 
 
