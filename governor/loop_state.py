@@ -127,7 +127,7 @@ class Suspicion:
     best: float | None = None
     """The highest of them that was a number."""
     tokens: int = 0
-    """Tokens billed since suspicion last left zero: what the repetition has cost so far."""
+    """Tokens billed since suspicion last left zero, that turn's included: what the repetition has cost so far."""
 
 
 @cheap

@@ -61,7 +61,9 @@ class Run:
         self.steps += 1
         return StepRef(run=RunRef(id="r"), node=node, path=node, ns=ns or f"{node}:{self.steps}", depth=depth)
 
-    def model(self, text: str = "", *uses: ToolUse, ns: str | None = None, depth: int = 0) -> Admission:
+    def model(
+        self, text: str = "", *uses: ToolUse, ns: str | None = None, depth: int = 0, tokens: int = 0
+    ) -> Admission:
         """One model call; answers what the control said before it. A stop ends it there."""
         messages = list(self.history)
         history = History(messages=messages, cumulative=[1] * len(messages), index={})
@@ -70,7 +72,8 @@ class Run:
         if admission.decision.refuses:
             return admission
         self.keep(replace(self.state, loop=replace(self.state.loop, note=None)))
-        self.keep(self.control.observe_model(self.state, call, ModelResponse(text=text, tool_uses=uses), self.now))
+        response = ModelResponse(text=text, tool_uses=uses)
+        self.keep(self.control.observe_model(self.state, call, response, self.now, tokens))
         self.history.append(message("assistant", text, key=f"a{self.steps}"))
         return admission
 

@@ -38,7 +38,7 @@ def progressed(loop: LoopState, value: Value, cap: int) -> LoopState:
         noted = _suspicion(noted, best=number)
     if rises:
         edges = tuple(type(edge)(source=edge.source, target=edge.target, news=edge.news) for edge in state.edges)
-        noted = _suspicion(noted, level=0, edges=edges, tokens=0, news=state.news + 1)
+        noted = _suspicion(noted, level=0, edges=edges, tokens=0, news=state.news + 1, values_news=state.news + 1)
         return _changed(loop, suspicion=noted, runs=(), coarse_runs=(), text_runs=(), blocked=0, note=None)
     if known and state.values_news == state.news:
         noted = raised(noted, REPEATED, cap)

@@ -114,7 +114,7 @@ def raised(state: Suspicion, by: int, cap: int, tool: str = "", source: str = ""
     """Suspicion after a step that adds `by`. Of a turn's calls the one that adds most counts, since they were asked for at once."""
     if by <= 0:
         level = max(0, state.level + by)
-        return _changed(state, level=level, tokens=state.tokens if level else 0) if by else state
+        return _changed(state, level=level) if by else state
     counted = max(0, by - state.turn) if turn else by
     changes = {"turn": max(by, state.turn)} if turn else {}
     if tool and by >= _DONE_AGAIN - 10:
@@ -277,8 +277,8 @@ def forgiven(state: Suspicion, blocked: int) -> Suspicion:
 
 
 def turned(state: Suspicion, tokens: int, asked: tuple[str, str] = ("", "")) -> Suspicion:
-    """A new turn begins, for which so many tokens were billed."""
-    return _changed(state, turn=0, asked=asked, tokens=state.tokens + tokens if state.level else 0)
+    """A new turn begins, for which so many tokens were billed. That of the first repetition is paid for before it is known as one."""
+    return _changed(state, turn=0, asked=asked, tokens=state.tokens + tokens if state.level else tokens)
 
 
 def _latest(kept: tuple[tuple[str, str], ...], tool: str, words: Words) -> tuple[tuple[str, str], ...]:
