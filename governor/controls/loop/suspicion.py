@@ -87,7 +87,7 @@ _FEW_NEW = 0.1
 ANSWER = "(answer)"
 """An answer without tool calls, among the tools of fruitless steps."""
 
-_OUTCOMES, _RESULTS, _LATEST, _SUSPECTS = 64, 48, 8, 4
+_OUTCOMES, _RESULTS, _LATEST, _SUSPECTS = 32, 32, 8, 4
 _WORDS = 64
 
 
