@@ -91,8 +91,8 @@ def siblings(model: Whole) -> Any:
     graph.add_node("work", calls(model))
     graph.add_node("again", lambda state: {"messages": []})
 
-    def spread(state: Any) -> Any:
-        return END if len(state["messages"]) > TURNS else [Send("work", state) for _ in range(3)]
+    def spread(state: Any) -> Any:  # three messages a turn, which count as one repetition: they are asked for at once
+        return END if len(state["messages"]) > 3 * TURNS else [Send("work", state) for _ in range(3)]
 
     graph.add_edge(START, "again")
     graph.add_conditional_edges("again", spread, ["work", END])

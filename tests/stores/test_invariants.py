@@ -46,7 +46,7 @@ def test_a_spoilt_store_is_found_out(mutant: Mutant) -> None:
             machine(mutant.store),
             settings=settings(
                 stateful_step_count=50,
-                max_examples=1_000,
+                max_examples=4_000,
                 report_multiple_bugs=False,
                 database=None,
                 derandomize=True,
