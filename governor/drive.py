@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iter
 from contextlib import aclosing, closing
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
-from governor.effects import NOW, Extend, InvokeModel, Wait
+from governor.effects import NOW, AwaitSlot, Extend, InvokeModel, Wait
 
 if TYPE_CHECKING:
     from governor.calls import ModelResponse
@@ -35,7 +35,7 @@ C = TypeVar("C")
 Perform = Callable[["Effect[Any]"], Any]
 PerformAsync = Callable[["Effect[Any]"], Awaitable[Any]]
 
-_FRESH = (InvokeModel, Wait)
+_FRESH = (InvokeModel, Wait, AwaitSlot)
 """What begins another attempt, or waits for one: it may be cancelled like the first."""
 
 
@@ -64,15 +64,28 @@ class AsyncOpened(Protocol[C_co]):
 
 
 class Heartbeat:
-    """Keeps the lease of a stream alive: half its life after the last beat it is due for another."""
+    """Keeps the lease of a stream alive: half its life after the last beat it is due for another. Says who has its latest chunk."""
 
-    __slots__ = ("_due_ms", "_lease", "_ttl_ms", "needed")
+    __slots__ = ("_due_ms", "_lease", "_slot", "_ttl_ms", "needed")
 
     def __init__(self, call: InvokeModel) -> None:
         """Begin with the life that the lease was given."""
         self.needed = bool(call.lease)
         self._lease, self._ttl_ms = call.lease, call.ttl_ms
         self._due_ms = call.sent_ms + call.ttl_ms // 2
+        self._slot = call.slot
+
+    def handed(self, chunk: C) -> C:
+        """The chunk, which is the reader's from now on."""
+        if self._slot is not None:
+            self._slot.handed += 1
+            self._slot.reading = True
+        return chunk
+
+    def back(self) -> None:
+        """The reader wants the next one."""
+        if self._slot is not None:
+            self._slot.reading = False
 
     def due(self, now_ms: int) -> Extend | None:
         """The extension that is due now; None when it is not yet. Not to be asked when nothing is held."""
@@ -130,7 +143,8 @@ def drive_stream(
                     stream, beat = open_stream(effect), Heartbeat(effect)
                     with closing(cast("Generator[C]", iter(stream))) as chunks:
                         for chunk in chunks:
-                            yield chunk
+                            yield beat.handed(chunk)
+                            beat.back()
                             if beat.needed and (extend := beat.due(perform(NOW))) is not None:
                                 perform(extend)
                     answer: Any = stream.response()
@@ -160,7 +174,8 @@ async def drive_stream_async(
                         aiter(stream)
                     ) as chunks:  # else a broken-off provider stream waits for the collector
                         async for chunk in chunks:
-                            yield chunk
+                            yield beat.handed(chunk)
+                            beat.back()
                             if beat.needed and (extend := beat.due(await perform(NOW))) is not None:
                                 await perform(extend)
                     answer: Any = stream.response()

@@ -16,6 +16,7 @@ from governor.effects import NOW, Calibration, Change, Counted, Flow, InvokeMode
 from governor.escrow import close_branch, close_run, open_branch
 from governor.ledger import Shortfall
 from governor.plans import Rung
+from governor.queueing import Door, in_turn, leave
 from governor.record import (
     after_model,
     after_tool,
@@ -71,7 +72,7 @@ def step_exit(step: StepRef, controls: Controls) -> Flow[None]:
 def _entering(
     state: RunState, step: StepRef, now: int, controls: Controls
 ) -> tuple[RunState, tuple[RunState, Decision]]:
-    state, decision = controls.limits.enter(state, step, now, fan_out=controls.ladder.fan_out(state))
+    state, decision = controls.limits.enter(state, step, now)
     return state, (state, decision)
 
 
@@ -82,7 +83,7 @@ def run_exit(run: RunRef, controls: Controls) -> Flow[None]:
 
 
 def model_call(call: ModelCall, controls: Controls) -> Flow[ModelResponse]:
-    """Loop -> route -> compact -> order -> price and reserve -> invoke -> settle -> judge (escalate at most once) -> record.
+    """Loop -> route -> its turn -> compact -> order -> price and reserve -> invoke -> settle -> judge (escalate at most once) -> record.
 
     Raises RunStopped or CallDenied when the policy refuses, and whatever the provider raised, after settling it.
     """
@@ -103,45 +104,58 @@ def model_call(call: ModelCall, controls: Controls) -> Flow[ModelResponse]:
     chosen, rung, attempt = controls.route.choose(state, call), controls.ladder.rung(state), 0
     full: Routed | None = None
     answered: ModelResponse | None = None
-    while True:
-        attempt += 1
-        routed = full or (controls.route.lowered(state, call, chosen, rung.lower) if rung.lower else chosen)
-        yield from admit(step, routed.decision)
-        ratio = yield from ask(Calibration(routed.model))
-        viewed = controls.compact.view(state, call, routed, now, ratio=ratio, harder=rung.compact)
-        yield from admit(step, viewed.decision)
-        request = controls.order.arrange(state, call, routed, viewed, note=admission.note, rung=rung)
+    door = Door()
+    try:
+        while True:
+            attempt += 1
+            rung, state, now = yield from in_turn(call, door, rung, state, now, controls)
+            routed = full or (controls.route.lowered(state, call, chosen, rung.lower) if rung.lower else chosen)
+            yield from admit(step, routed.decision)
+            ratio = yield from ask(Calibration(routed.model))
+            viewed = controls.compact.view(state, call, routed, now, ratio=ratio, harder=rung.compact)
+            yield from admit(step, viewed.decision)
+            request = controls.order.arrange(state, call, routed, viewed, note=admission.note, rung=rung)
 
-        reserving = reserve_model(request, routed, controls, now, ratio=ratio, state=state, attempt=attempt, rung=rung)
-        reserved = yield from unless_answered(reserving, answered)
-        if isinstance(reserved, ModelResponse):
-            return reserved
-        if isinstance(reserved, Rung):
-            rung = reserved
-            full = None
-            continue
-        if not isinstance(reserved, tuple):
-            full = reserved  # the tier's rate has no room, and a lower one may answer: judged, viewed and priced anew
-            continue
-        quote, lease = reserved
-        meter = Meter()
-        try:
-            response = yield from ask(InvokeModel(quote.request, meter, lease.id, controls.budget.lease_ttl_ms, now))
-        except BaseException:
-            now = yield from broken(reserved, routed, viewed, meter, controls, now)
-            if not meter.again:
-                raise
-            continue  # what the client would have retried by itself is another attempt, held and paid for like the first
-        usage, ended = controls.budget.usage(quote, response, meter), (yield from ask(NOW))
-        yield from settle(step, lease, controls.budget.amounts(quote, usage, ended - now), ended, free=response.cached)
+            reserving = reserve_model(
+                request, routed, controls, now, ratio=ratio, state=state, attempt=attempt, rung=rung
+            )
+            reserved = yield from unless_answered(reserving, answered)
+            if isinstance(reserved, ModelResponse):
+                return reserved
+            if isinstance(reserved, Rung):
+                rung = reserved
+                full = None
+                continue
+            if not isinstance(reserved, tuple):
+                full = (
+                    reserved  # the tier's rate has no room, and a lower one may answer: judged, viewed and priced anew
+                )
+                continue
+            quote, lease = reserved
+            meter = Meter()
+            try:
+                response = yield from ask(
+                    InvokeModel(quote.request, meter, lease.id, controls.budget.lease_ttl_ms, now, door.slot)
+                )
+            except BaseException:
+                now = yield from broken(reserved, routed, viewed, meter, controls, now)
+                if not meter.again:
+                    raise
+                continue  # what the client would have retried by itself is another attempt, held and paid for like the first
+            usage, ended = controls.budget.usage(quote, response, meter), (yield from ask(NOW))
+            yield from settle(
+                step, lease, controls.budget.amounts(quote, usage, ended - now), ended, free=response.cached
+            )
 
-        judged = controls.route.judge(state, quote.request, response)
-        yield from record_model(quote, routed, viewed, usage, response, judged)
-        after = after_model(controls, (quote, lease, rung), viewed, usage, response, judged, now)
-        known = yield from ask(Change(step.run, after, later=True, past=True))
-        if judged.again is None or known is None:
-            return response
-        state, chosen, now, answered = known, judged.again, ended, response
+            judged = controls.route.judge(state, quote.request, response)
+            yield from record_model(quote, routed, viewed, usage, response, judged)
+            after = after_model(controls, (quote, lease, rung), viewed, usage, response, judged, now)
+            known = door.state = yield from ask(Change(step.run, after, later=True, past=True))
+            if judged.again is None or known is None:
+                return response
+            state, chosen, now, answered = known, judged.again, ended, response
+    finally:
+        yield from leave(door, controls)
 
 
 def broken(
