@@ -110,6 +110,17 @@ def test_a_rung_that_is_left_lets_those_who_wait_in_two_at_each_end_of_a_call() 
     assert [True, True, True] == inside(others[2:])
 
 
+def test_nobody_overtakes_those_who_are_let_in_step_by_step() -> None:
+    places = Slots()
+    first, *others = (places.take("run", 1, 0) for _ in range(5))
+    places.free(first, 0)
+
+    places.free(others[0], 0, known=True, width=9)
+    late = places.take("run", 9, 0)
+
+    assert [True, True, False, False] == inside([*others[1:], late])
+
+
 def test_what_a_call_knew_before_others_asked_says_nothing_about_them() -> None:
     places = Slots()
     early = places.take("run", None, 0)
