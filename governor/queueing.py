@@ -59,7 +59,10 @@ def in_turn(
         return rung, state, now
     width = ladder.fan_out(rung)
     if door.slot is not None:
-        if width is None or (door.width is not None and width >= door.width):
+        answered = (
+            door.state is not None
+        )  # a better answer is asked for: an error of a wait must not undo the one that was paid
+        if answered or width is None or (door.width is not None and width >= door.width):
             return rung, state, now
         slot, door.slot = door.slot, None
         yield from ask(FreeSlot(slot, now))
