@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iter
 from contextlib import aclosing, closing
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
-from governor.effects import NOW, Extend, HaltedMeanwhile, InvokeModel, Wait
+from governor.effects import NOW, AwaitSlot, Extend, HaltedMeanwhile, InvokeModel, Wait
 from governor.ledger import Halted
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ PerformAsync = Callable[["Effect[Any]"], Awaitable[Any]]
 
 BEAT_MS = 30_000
 """A stream asks no less often whether its run was halted. Most calls are over by then and cost the store nothing more."""
-_FRESH = (InvokeModel, Wait)
+_FRESH = (InvokeModel, Wait, AwaitSlot)
 """What begins another attempt, or waits for one: it may be cancelled like the first."""
 
 
@@ -67,9 +67,12 @@ class AsyncOpened(Protocol[C_co]):
 
 
 class Heartbeat:
-    """Keeps the lease of a stream alive, and hears of a halt: due half the lease's life after the last beat, and every half minute."""
+    """Keeps the lease of a stream alive, and hears of a halt: due half the lease's life after the last beat, and every half minute.
 
-    __slots__ = ("_due_ms", "_every_ms", "_lease", "_run", "_ttl_ms", "needed")
+    Says who has the latest chunk, too.
+    """
+
+    __slots__ = ("_due_ms", "_every_ms", "_lease", "_run", "_slot", "_ttl_ms", "needed")
 
     def __init__(self, call: InvokeModel) -> None:
         """Begin with the life that the lease was given."""
@@ -77,6 +80,19 @@ class Heartbeat:
         self._lease, self._ttl_ms, self._run = call.lease, call.ttl_ms, call.run
         self._every_ms = min(call.ttl_ms // 2, BEAT_MS)
         self._due_ms = call.sent_ms + self._every_ms
+        self._slot = call.slot
+
+    def handed(self, chunk: C) -> C:
+        """The chunk, which is the reader's from now on."""
+        if self._slot is not None:
+            self._slot.handed += 1
+            self._slot.reading = True
+        return chunk
+
+    def back(self) -> None:
+        """The reader wants the next one."""
+        if self._slot is not None:
+            self._slot.reading = False
 
     def due(self, now_ms: int) -> Extend | None:
         """The extension that is due now; None when it is not yet. Not to be asked when nothing is held."""
@@ -140,7 +156,8 @@ def drive_stream(
                     stream, beat = open_stream(effect), Heartbeat(effect)
                     with closing(cast("Generator[C]", iter(stream))) as chunks:
                         for chunk in chunks:
-                            yield chunk
+                            yield beat.handed(chunk)
+                            beat.back()
                             if beat.needed and (extend := beat.due(perform(NOW))) is not None:
                                 beat.heard(perform(extend))
                     answer: Any = stream.response()
@@ -170,7 +187,8 @@ async def drive_stream_async(
                         aiter(stream)
                     ) as chunks:  # else a broken-off provider stream waits for the collector
                         async for chunk in chunks:
-                            yield chunk
+                            yield beat.handed(chunk)
+                            beat.back()
                             if beat.needed and (extend := beat.due(await perform(NOW))) is not None:
                                 beat.heard(await perform(extend))
                     answer: Any = stream.response()

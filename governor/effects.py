@@ -16,11 +16,13 @@ if TYPE_CHECKING:
 
     from governor.decisions import Decision
     from governor.runs import RunState
+    from governor.slots import Slot
 
 __all__ = [
     "NOW",
     "Adjust",
     "Approve",
+    "AwaitSlot",
     "Calibration",
     "Change",
     "Counted",
@@ -28,6 +30,7 @@ __all__ = [
     "Effect",
     "Extend",
     "Flow",
+    "FreeSlot",
     "HaltedMeanwhile",
     "InvokeModel",
     "InvokeTool",
@@ -38,6 +41,7 @@ __all__ = [
     "Release",
     "Reserve",
     "Settle",
+    "TakeSlot",
     "Turn",
     "Value",
     "Wait",
@@ -177,6 +181,41 @@ class Wait(Effect[bool]):
 
 @cheap
 @dataclass(frozen=True, slots=True)
+class TakeSlot(Effect["Slot"]):
+    """A place among the model calls that a run makes at once in this process: inside, or behind all who wait."""
+
+    run: RunRef
+    width: int | None
+    """How many at once; None: any number, and then the call is only counted."""
+    now_ms: int
+
+
+@cheap
+@dataclass(frozen=True, slots=True)
+class AwaitSlot(Effect[bool]):
+    """Wait until a place is inside, holding nothing else. False when `ms` have passed and it is not.
+
+    Where that would block an event loop the call is let in at once: who is inside may need the loop.
+    """
+
+    slot: Slot
+    ms: int
+    now_ms: int
+
+
+@cheap
+@dataclass(frozen=True, slots=True)
+class FreeSlot(Effect[None]):
+    """Give a place back, waiting or inside. `known`, `width`: as in `Slots.free`."""
+
+    slot: Slot
+    now_ms: int
+    known: bool = False
+    width: int | None = None
+
+
+@cheap
+@dataclass(frozen=True, slots=True)
 class Extend(Effect[bool | Halted]):
     """Heartbeat of a call that takes long. False when its lease is over already: the late settlement then trues it up.
 
@@ -231,6 +270,8 @@ class InvokeModel(Effect[ModelResponse]):
     """When the lease was taken, by the same clock as `Now`."""
     run: RunRef | None = None
     """The run whose call it is, for the heartbeat of a stream to ask whether it was halted."""
+    slot: Slot | None = None
+    """Its place among the calls of its run, where these are bounded: drivers of streams note in it whether their reader reads."""
 
 
 @cheap

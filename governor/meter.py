@@ -3,13 +3,31 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
-    from governor.controls.loop import Chant
     from governor.usage import Usage
 
-__all__ = ["Meter"]
+__all__ = ["Listener", "Meter"]
+
+
+class Listener(Protocol):
+    """Hears an answer while it streams."""
+
+    cuts: bool
+    """Whether the answer is to be cut once it is heard to go on and on."""
+    heard: bool
+    """Whether it does."""
+    length: int
+    """Characters heard so far."""
+
+    def add(self, text: str) -> bool:
+        """Hear more; whether it goes on and on by now."""
+        ...
+
+    def add_whole(self, text: str) -> bool:
+        """Hear an answer that came in one piece."""
+        ...
 
 
 @dataclass(slots=True)
@@ -40,5 +58,5 @@ class Meter:
     """`usage` is the provider's last word, output included, not only what it said of the prompt at the beginning."""
     usage: Usage | None = None
     """Reported usage, once it arrives."""
-    chant: Chant | None = None
+    chant: Listener | None = None
     """Listens to the answer for one that says the same over and over; None where the policy does not want to know."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from governor.effects import NOW, Flow, Reserve, Turn, Wait, ask
 from governor.ledger import Halted, Shortfall
+from governor.slots import LOOK_MS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,10 +17,8 @@ if TYPE_CHECKING:
     from governor.ledger import Hold, Lease, Refusal
     from governor.runs import RunState
 
-__all__ = ["LOOK_MS", "Lineup", "paced"]
+__all__ = ["Lineup", "paced"]
 
-LOOK_MS = 1_000
-"""How often a call that waits asks whether an operator halted its run."""
 _MOST_LEDGERS = 1_024
 
 

@@ -29,6 +29,7 @@ from governor.escrow import close_branch, close_run, open_branch
 from governor.ledger import Shortfall
 from governor.meter import Meter
 from governor.plans import Rung
+from governor.queueing import Door, in_turn, leave
 from governor.record import (
     Finished,
     after_failed_tool,
@@ -90,7 +91,7 @@ def step_exit(step: StepRef, controls: Controls) -> Flow[None]:
 def _entering(
     state: RunState, step: StepRef, now: int, controls: Controls, progress: Value | None
 ) -> tuple[RunState, tuple[RunState, Decision]]:
-    state, decision = controls.limits.enter(state, step, now, fan_out=controls.ladder.fan_out(state))
+    state, decision = controls.limits.enter(state, step, now)
     if progress is not None:
         state = controls.loop.progressed(state, progress)
     return state, (state, decision)
@@ -103,10 +104,18 @@ def run_exit(run: RunRef, controls: Controls) -> Flow[None]:
 
 
 def model_call(call: ModelCall, controls: Controls) -> Flow[ModelResponse]:
-    """Loop -> route -> compact -> order -> price and reserve -> invoke -> settle -> judge (escalate at most once) -> record.
+    """Loop -> route -> its turn -> compact -> order -> price and reserve -> invoke -> settle -> judge (escalate at most once) -> record.
 
     Raises RunStopped or CallDenied when the policy refuses, and whatever the provider raised, after settling it.
     """
+    door = Door()
+    try:
+        return (yield from _answered(call, controls, door))
+    finally:
+        yield from leave(door, controls)
+
+
+def _answered(call: ModelCall, controls: Controls, door: Door) -> Flow[ModelResponse]:
     step, now = call.step, (yield from ask(NOW))
     state = yield from ask(Change(step.run, begin_model, later=True))
     yield from refuse_again(step, state)
@@ -126,6 +135,7 @@ def model_call(call: ModelCall, controls: Controls) -> Flow[ModelResponse]:
     answered: ModelResponse | None = None
     while True:
         attempt += 1
+        rung, state, now = yield from in_turn(call, door, rung, state, now, controls)
         routed = full or (controls.route.lowered(state, call, chosen, rung.lower) if rung.lower else chosen)
         yield from admit(step, routed.decision)
         ratio = yield from ask(Calibration(routed.model))
@@ -147,7 +157,9 @@ def model_call(call: ModelCall, controls: Controls) -> Flow[ModelResponse]:
         quote, lease = reserved
         meter = Meter(chant=controls.loop.listener())
         try:
-            invoking = InvokeModel(quote.request, meter, lease.id, controls.budget.lease_ttl_ms, now, step.run)
+            invoking = InvokeModel(
+                quote.request, meter, lease.id, controls.budget.lease_ttl_ms, now, step.run, door.slot
+            )
             response = yield from ask(invoking)
         except BaseException as error:
             now = yield from broken(reserved, routed, viewed, meter, controls, now)
@@ -160,7 +172,9 @@ def model_call(call: ModelCall, controls: Controls) -> Flow[ModelResponse]:
 
         judged = controls.route.judge(state, quote.request, response)
         finished = Finished(usage=usage, response=response, judged=judged)
-        known = yield from _remembered((quote, lease, rung), routed, viewed, finished, meter, controls, now)
+        known = door.state = yield from _remembered(
+            (quote, lease, rung), routed, viewed, finished, meter, controls, now
+        )
         if judged.again is None or known is None:
             return response
         state, chosen, now, answered = known, judged.again, ended, response

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from governor import storing
@@ -11,12 +13,14 @@ from governor.controls import Controls
 from governor.effects import (
     Adjust,
     Approve,
+    AwaitSlot,
     Calibration,
     Change,
     Counted,
     Decided,
     Effect,
     Extend,
+    FreeSlot,
     InvokeModel,
     InvokeTool,
     Keep,
@@ -26,6 +30,7 @@ from governor.effects import (
     Release,
     Reserve,
     Settle,
+    TakeSlot,
     Turn,
     Wait,
 )
@@ -33,6 +38,7 @@ from governor.ids import Ids
 from governor.losing import Losses
 from governor.pacing import Lineup
 from governor.prices import PriceBook
+from governor.slots import Slots
 from governor.stores.memory import MemoryStore
 from governor.stores.opening import address_of, open_store
 from governor.telemetry import Telemetry
@@ -91,7 +97,7 @@ class Runtime:
         self.clock = clock
         self.new_id = new_id or Ids()
         self.sleep, self.sleep_async = sleep, sleep_async
-        self.lineup = Lineup()
+        self.lineup, self.slots = Lineup(), Slots()
         self.losses = Losses(policy.policy, self.telemetry)
         self.calibrations = Calibrations()
 
@@ -100,6 +106,7 @@ class Runtime:
         other = Runtime(
             policy, store=self.store, telemetry=self.telemetry.under(policy), clock=self.clock, new_id=self.new_id
         )
+        other.slots = self.slots
         other.losses = self.losses.under(policy.policy, other.telemetry)
         return other
 
@@ -157,6 +164,37 @@ async def _await(runtime: Runtime, effect: Wait, span: Span) -> bool:
     return True
 
 
+def _await_slot(runtime: Runtime, effect: AwaitSlot) -> bool:
+    slot, slots = effect.slot, runtime.slots
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:  # no loop runs in this thread: only the caller waits
+        entered = threading.Event()
+        slot.wake = entered.set
+        if not slots.look(slot, effect.now_ms):  # after the wake is there, so that an entrance in between is not missed
+            entered.wait(effect.ms / 1_000)
+        return slots.look(slot, runtime.clock())
+    slots.enter(slot, effect.now_ms)
+    return True
+
+
+async def _aawait_slot(runtime: Runtime, effect: AwaitSlot, span: Span) -> bool:
+    del span
+    slot, slots, loop = effect.slot, runtime.slots, asyncio.get_running_loop()
+    entered = asyncio.Event()
+
+    def wake() -> None:
+        with suppress(RuntimeError):  # a loop that was closed with calls in it has nobody left who waits
+            loop.call_soon_threadsafe(entered.set)
+
+    slot.wake = wake
+    if not slots.look(slot, effect.now_ms):
+        with suppress(TimeoutError):
+            async with asyncio.timeout(effect.ms / 1_000):
+                await entered.wait()
+    return slots.look(slot, runtime.clock())
+
+
 _HERE: Mapping[type[Effect[Any]], Callable[[Runtime, Any, Span], Any]] = {
     Now: lambda runtime, effect, span: runtime.clock(),
     Calibration: lambda runtime, effect, span: runtime.calibrations.permille(effect.model),
@@ -177,6 +215,11 @@ _HERE: Mapping[type[Effect[Any]], Callable[[Runtime, Any, Span], Any]] = {
         effect.hold, effect.now_ms, effect.retry_ms, effect.until_ms
     ),
     Wait: lambda runtime, effect, span: _wait(runtime, effect),
+    TakeSlot: lambda runtime, effect, span: runtime.slots.take(effect.run.id, effect.width, effect.now_ms),
+    AwaitSlot: lambda runtime, effect, span: _await_slot(runtime, effect),
+    FreeSlot: lambda runtime, effect, span: runtime.slots.free(
+        effect.slot, effect.now_ms, known=effect.known, width=effect.width
+    ),
 }
 """Effects that do not touch the graph."""
 _STORED_ASYNC: Mapping[type[Effect[Any]], Callable[[Runtime, Any, Span], Awaitable[Any]]] = {
@@ -188,5 +231,6 @@ _STORED_ASYNC: Mapping[type[Effect[Any]], Callable[[Runtime, Any, Span], Awaitab
     Keep: storing.akeep,
     Adjust: storing.aadjust,
     Wait: _await,
+    AwaitSlot: _aawait_slot,
 }
-"""Those of them that wait: for a store, or for room in a rate."""
+"""Those of them that wait: for a store, for room in a rate, or for other calls of the run."""

@@ -52,6 +52,8 @@ class _Step:
     lower: int
     max_output_tokens: int | None
     fan_out: int | None
+    narrows_at: str
+    """The share, as written, of the rung that says `fan_out`."""
     last: bool
 
 
@@ -61,13 +63,14 @@ class Ladder:
     def __init__(self, policy: Policy) -> None:
         """Read the rungs. Without any, or in observe mode, nothing is ever degraded."""
         steps: list[_Step] = []
-        lower, output, fan_out, compact, last = 0, None, None, False, False
+        lower, output, fan_out, narrows_at, compact, last = 0, None, None, "", False, False
         for rung in policy.ladder:
             do = rung.do
             if isinstance(do, Clamp):
                 word = "clamp"
                 output = int(do.max_output_tokens) if do.max_output_tokens else output
-                fan_out = int(do.fan_out) if do.fan_out else fan_out
+                if do.fan_out:
+                    fan_out, narrows_at = int(do.fan_out), rung.at.written
             else:
                 word = do
                 compact, last, lower = (
@@ -84,12 +87,15 @@ class Ladder:
                     lower=lower,
                     max_output_tokens=output,
                     fan_out=fan_out,
+                    narrows_at=narrows_at,
                     last=last,
                 )
             )
         self._steps = tuple(steps) if policy.mode == "enforce" else ()
         self.empty = not self._steps
         """Whether there is nothing to do, ever."""
+        self.narrows = any(step.fan_out is not None for step in self._steps)
+        """Whether calls may have to wait for one another."""
         self.keeps = bool(self._steps) and self._steps[-1].last
         """Whether a part of every limit is kept for a last answer."""
         self.final_output = min(output or FINAL_OUTPUT, FINAL_OUTPUT)
@@ -144,12 +150,26 @@ class Ladder:
         )
         return Decision(control="ladder", verdict=Verdict.STOP, reason=reason)
 
-    def fan_out(self, state: RunState) -> int | None:
-        """How many branches may run at once where the run stands; None when no rung says."""
-        level = min(state.ladder.rung, len(self._steps))
-        return self._steps[level - 1].fan_out if level else None
+    def fan_out(self, rung: Rung) -> int | None:
+        """How many model calls a run may make at once while this one goes by `rung`; None: as many as it likes."""
+        return self._steps[rung.level - 1].fan_out if rung.level else None
 
     # --- saying so
+
+    def waited(self, rung: Rung, state: RunState, waited_ms: int) -> Decision:
+        """For the trace: a call had to wait until fewer others of its run were under way."""
+        step = self._steps[rung.level - 1]
+        now = f"from the ladder's rung at {step.narrows_at} on a run makes {step.fan_out} model calls at once"
+        text = f"Waited {waited_ms} ms for others of this run: {now}."
+        reason = Reason(
+            code="ladder.waited",
+            rule=state.ladder.budget or "ladder",
+            text=text,
+            limit=str(step.fan_out),
+            seen=f"{waited_ms} ms",
+            evidence={"rung": rung.level, "at": step.narrows_at, "waited_ms": waited_ms},
+        )
+        return Decision(control="ladder", verdict=Verdict.MODIFY, reason=reason)
 
     def entered(self, rung: Rung, before: Rung, why: Shortfall | Lease) -> Decision:
         """For the trace: a call goes by rung `rung`, because its run has used so much or because it did not fit."""
@@ -278,5 +298,5 @@ def _does(step: _Step) -> str:
     if step.word != "clamp":
         return words[step.word]
     parts = [f"answers of at most {step.max_output_tokens} tokens"] if step.max_output_tokens else []
-    parts += [f"at most {step.fan_out} branches at once"] if step.fan_out else []
+    parts += [f"at most {step.fan_out} model calls at once"] if step.fan_out else []
     return ", ".join(parts)

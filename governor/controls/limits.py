@@ -32,19 +32,14 @@ class Limits:
         """Read the limits. One that is absent bounds nothing; steps are counted all the same."""
         self._limits = policy.limits
         self._observed = policy.mode == "observe"
-        self.counts_fans = (
-            policy.limits.fan_out is not None
-            or any(getattr(rung.do, "fan_out", None) is not None for rung in policy.ladder)
-            or any(budget.split != "shared" for budget in policy.budgets)
+        self.counts_fans = policy.limits.fan_out is not None or any(
+            budget.split != "shared" for budget in policy.budgets
         )
         """Whether anything asks how many branches run side by side."""
 
-    def enter(
-        self, state: RunState, step: StepRef, now: int, *, fan_out: int | None = None
-    ) -> tuple[RunState, Decision]:
+    def enter(self, state: RunState, step: StepRef, now: int) -> tuple[RunState, Decision]:
         """Count a step that is about to run and hold the run against its limits. `now` is milliseconds since the epoch.
 
-        `fan_out`: how many branches the ladder allows where the run stands, if that is fewer.
         A retry, or a resume after an interrupt, keeps its namespace and is the step it was. A refused step is not counted.
         """
         started = state.started_ms or step.run.started_ms or now
@@ -56,7 +51,7 @@ class Limits:
         counted = replace(state, started_ms=started) if again else _counted(state, step, started)
         if self.counts_fans and not again:
             counted = _fanned(counted, step)
-        reason = next(self._passed(counted, step, now, again=again, fewer=fan_out), None)
+        reason = next(self._passed(counted, step, now, again=again), None)
         if reason is None:
             return counted, ALLOWED
         decision = Decision(control="limits", verdict=Verdict.STOP, reason=reason, observed=self._observed)
@@ -76,23 +71,33 @@ class Limits:
         time = self._limits.time
         return None if time is None or self._observed or not state.started_ms else state.started_ms + int(time)
 
-    def _passed(self, state: RunState, step: StepRef, now: int, *, again: bool, fewer: int | None) -> Iterator[Reason]:
+    def overdue(self, state: RunState, now: int) -> Decision:
+        """Whether a run whose call has waited for others has used up its time meanwhile."""
+        reason = self._late(state, now) if state.started_ms else None
+        if reason is None:
+            return ALLOWED
+        return Decision(control="limits", verdict=Verdict.STOP, reason=reason, observed=self._observed)
+
+    def _passed(self, state: RunState, step: StepRef, now: int, *, again: bool) -> Iterator[Reason]:
         """The limits that are passed, each with the number seen."""
         limits = self._limits
         if limits.steps is not None and state.steps > limits.steps and not again:
             yield _reason("steps", limits.steps.written, str(state.steps), f"{state.steps} node executions")
         if limits.depth is not None and step.depth > limits.depth:
             yield _reason("depth", limits.depth.written, str(step.depth), f"graphs nested {step.depth} deep")
-        if (limits.fan_out is not None or fewer is not None) and not again:
+        if limits.fan_out is not None and not again:
             branches = _branches(state, step)
-            if limits.fan_out is not None and branches > limits.fan_out:
+            if branches > limits.fan_out:
                 yield _reason("fan_out", limits.fan_out.written, str(branches), f"{branches} branches at once")
-            elif fewer is not None and branches > max(1, fewer):
-                fact = f"{branches} branches at once, with its budget nearly used up"
-                yield _reason("fan_out", str(fewer), str(branches), fact, rule="ladder")
-        if limits.time is not None and now - state.started_ms > limits.time:
-            seconds = _seconds(now - state.started_ms)
-            yield _reason("time", limits.time.written, seconds, f"{seconds} since the run began")
+        if (late := self._late(state, now)) is not None:
+            yield late
+
+    def _late(self, state: RunState, now: int) -> Reason | None:
+        time = self._limits.time
+        if time is None or now - state.started_ms <= time:
+            return None
+        seconds = _seconds(now - state.started_ms)
+        return _reason("time", time.written, seconds, f"{seconds} since the run began")
 
 
 def _counted(state: RunState, step: StepRef, started: int) -> RunState:
@@ -147,14 +152,13 @@ def _seconds(milliseconds: int) -> str:
     return f"{whole}.{rest // 100}s" if rest >= 100 else f"{whole}s"
 
 
-def _reason(limit: str, written: str, seen: str, fact: str, *, rule: str | None = None) -> Reason:
+def _reason(limit: str, written: str, seen: str, fact: str) -> Reason:
     code = f"limits.{limit}"
-    rule = rule or code
     return Reason(
         code=code,
-        rule=rule,
-        text=f"The run was stopped: {fact}, and {rule} is {written}.",
+        rule=code,
+        text=f"The run was stopped: {fact}, and {code} is {written}.",
         limit=written,
         seen=seen,
-        remedy=f"If runs like this one are legitimate, raise {rule} in the policy; else look for what keeps the run going.",
+        remedy=f"If runs like this one are legitimate, raise {code} in the policy; else look for what keeps the run going.",
     )

@@ -302,7 +302,10 @@ def _rung(rung: LadderRung) -> str:
             "lower_tier": "the next cheaper tier answers, where no rule locks the tier",
             "last_call": "a run makes one last model call, without tools, for which a part of each limit is kept",
         }[rung.do]
-    limits = (("max_output_tokens", "answers have at most {} tokens"), ("fan_out", "at most {} branches run at once"))
+    limits = (
+        ("max_output_tokens", "answers have at most {} tokens"),
+        ("fan_out", "a run makes at most {} model calls at once"),
+    )
     said = [text.format(amount.written) for name, text in limits if (amount := getattr(rung.do, name)) is not None]
     return " and ".join(said) or "nothing changes"
 

@@ -259,7 +259,7 @@ class Clamp(Section):
     max_output_tokens: Tokens | None = None
     """Largest answer."""
     fan_out: Count | None = None
-    """Branches running at once."""
+    """Model calls that a run makes at once; others wait their turn. Per process."""
 
 
 class LadderRung(Section):

@@ -64,5 +64,5 @@ def test_each_rung_is_read_in_a_sentence_that_says_what_changes() -> None:
     said = [each.text for each in explain(loaded) if each.text.startswith("From ")]
 
     assert ["60%", "75%", "85%", "92%"] == [text.split()[1] for text in said]
-    assert "answers have at most 512 tokens and at most 2 branches run at once" in said[2]
+    assert "answers have at most 512 tokens and a run makes at most 2 model calls at once" in said[2]
     assert "one last model call, without tools" in said[3]

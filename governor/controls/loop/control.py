@@ -22,6 +22,7 @@ from governor.values import copier, replace
 if TYPE_CHECKING:
     from governor.calls import ModelCall, ModelResponse, ToolCall
     from governor.loop_state import LoopState
+    from governor.meter import Listener
     from governor.policy.schema import LoopTool, Policy
     from governor.progress import Value
 
@@ -153,7 +154,7 @@ class Loop:
             return None
         return Chant(cuts=not self._rules.observed)
 
-    def chanted(self, chant: Chant | None, response: ModelResponse) -> Decision | None:
+    def chanted(self, chant: Listener | None, response: ModelResponse) -> Decision | None:
         """What there is to say of an answer that went on and on; None of any other.
 
         One that streamed was heard while it did, and cut; another is looked at now that it is there.
