@@ -1,6 +1,7 @@
 """How a long tool result is shown: in a shape that depends on the result alone, so that the cached prefix never changes.
 
-JSON keeps its keys and its nesting with long lists cut; everything else keeps its beginning, its end and lines that report errors.
+JSON keeps its keys and its nesting with long lists cut, a table its heading, its first and last rows and their number; everything else
+keeps its beginning, its end, lines that report errors and, if it is code, the lines that define something.
 What is left out is counted, and named by a handle that the recall tool reads.
 """
 
@@ -8,9 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from typing import TYPE_CHECKING, cast
 
+from governor.controls.compact.notable import definitions, error_lines, table_of
 from governor.tokens import estimate
 
 if TYPE_CHECKING:
@@ -26,18 +27,14 @@ _TAIL_SHARE = 5
 """The default shape: the first 400 and the last 100 tokens, a fifth of what is kept (design notes, ingest cap)."""
 _ERROR_SHARE = 5
 """Lines that report errors may take as much as the end, from the beginning's share."""
+_CODE_SHARE = 3
+"""Definitions of code may take a third, from the beginning's share: they are what is asked for next."""
 _POINTER = 60
 """Tokens that the pointer line may take."""
-_LINE = 160
-"""Longest quoted error line, characters."""
 _JSON_LIMIT = 2_000_000
 """Characters beyond which a result is not parsed as JSON."""
 _SHAPES = ((20, 400), (10, 200), (6, 120), (4, 80), (3, 60), (2, 40), (1, 24), (1, 8))
 """Items kept of a list and characters kept of a text, from roomy to tight; the first that fits is used."""
-
-_ERROR = re.compile(
-    r"\b(?:\w*error|\w*exception|traceback|fatal|fail(?:ed|ures?)?|panic|denied|time(?:d )?out)\b", re.IGNORECASE
-)
 
 
 def handle_of(text: str) -> str:
@@ -78,8 +75,11 @@ def _shapes(text: str, whole: int, budget: int, handle: str | None) -> Iterator[
     """Shorter forms of a text, the best first; each is made only if the one before it was too long."""
     for kept in (budget, budget // 2, budget // 4, budget // 8):
         pruned = _pruned_json(text, kept)
+        table = table_of(text) if pruned is None else None
         if pruned is not None:
             yield f"{pruned}\n{_pointer(whole - estimate(pruned), handle)}"
+        elif table is not None:
+            yield table.shown(kept, _pointer(whole - kept, handle))
         else:
             yield _ends(text, whole, kept, handle)
 
@@ -90,16 +90,21 @@ def _pointer(left_out: int, handle: str | None) -> str:
 
 
 def _ends(text: str, whole: int, budget: int, handle: str | None) -> str:
-    """Beginning, error lines and end."""
+    """Beginning, error lines, definitions and end."""
     tail = _last(text, budget // _TAIL_SHARE)
     head = _first(text, budget - budget // _TAIL_SHARE)
-    errors = _error_lines(text, len(head), len(text) - len(tail), budget // _ERROR_SHARE)
-    if errors:
-        head = _first(text, budget - budget // _TAIL_SHARE - budget // _ERROR_SHARE)
-    pieces = [head, tail, *errors]
+    start, stop = len(head), len(text) - len(tail)
+    errors = error_lines(text, start, stop, budget // _ERROR_SHARE)
+    defined = definitions(text, start, stop, budget // _CODE_SHARE)
+    taken = (budget // _ERROR_SHARE if errors else 0) + (budget // _CODE_SHARE if defined else 0)
+    if taken:
+        head = _first(text, budget - budget // _TAIL_SHARE - taken)
+    pieces = [head, tail, *errors, *defined]
     lines = [head.rstrip("\n"), _pointer(whole - sum(map(estimate, pieces)), handle)]
     if errors:
         lines += ["[lines among them that report errors:]", *errors]
+    if defined:
+        lines += ["[definitions among them:]", *defined]
     return "\n".join([*lines, tail.lstrip("\n")])
 
 
@@ -133,23 +138,6 @@ def _within(piece: str, tokens: int, clip: Callable[[str, int], str]) -> str:
     while (count := estimate(piece)) > tokens:
         piece = clip(piece, len(piece) * tokens // count)
     return piece
-
-
-def _error_lines(text: str, start: int, stop: int, tokens: int) -> list[str]:
-    """Distinct lines between two positions that report errors, oldest first, as many as fit."""
-    found: dict[str, None] = {}
-    left = tokens
-    position = start
-    while left > 0 and (match := _ERROR.search(text, position, stop)):
-        begin = max(text.rfind("\n", 0, match.start()) + 1, match.start() - _LINE // 2, start)
-        end = text.find("\n", match.end(), begin + _LINE)
-        line = text[begin : end if end >= 0 else min(begin + _LINE, stop)].strip()
-        position = max(match.end(), begin + len(line))
-        left -= estimate(line) + 1
-        if line in found or left < 0:
-            continue
-        found[line] = None
-    return list(found)
 
 
 class _Number(str):

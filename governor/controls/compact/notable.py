@@ -1,0 +1,110 @@
+"""What of a long result is worth a line of its own when its middle is left out: reports of errors, definitions of code, rows of a table."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from governor.tokens import estimate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["Table", "definitions", "error_lines", "table_of"]
+
+_LINE = 160
+"""Longest quoted line, characters."""
+
+_ERROR = re.compile(
+    r"\b(?:\w*error|\w*exception|traceback|fatal|fail(?:ed|ures?)?|panic|denied|time(?:d )?out)\b", re.IGNORECASE
+)
+_DEFINITION = re.compile(
+    r"^[ \t]*(?:\d+[:\t|-][ \t]*)?"  # a line number, as editors and grep put it
+    r"(?:(?:export|public|private|protected|static|abstract|final|async|pub(?:\([a-z]+\))?|default|inline|unsafe|const)[ \t]+)*"
+    r"(?:def|class|function|func|fn|interface|struct|enum|trait|impl|module|namespace|type|CREATE TABLE)[ \t]+[\w$.<>:\[\]*&]+[^\n]*",
+    re.MULTILINE,
+)
+_FEWEST_DEFINITIONS = 3
+"""From so many on a text is code: prose says `class` or `type` now and then."""
+_SEPARATORS = ("|", "\t", ",", ";")
+_FEWEST_ROWS = 12
+_SAMPLE = 200
+_RULE = re.compile(r"[\s|:+=-]+")
+
+
+def error_lines(text: str, start: int, stop: int, tokens: int) -> list[str]:
+    """Distinct lines between two positions that report errors, oldest first, as many as fit."""
+    found: dict[str, None] = {}
+    left = tokens
+    position = start
+    while left > 0 and (match := _ERROR.search(text, position, stop)):
+        begin = max(text.rfind("\n", 0, match.start()) + 1, match.start() - _LINE // 2, start)
+        end = text.find("\n", match.end(), begin + _LINE)
+        line = text[begin : end if end >= 0 else min(begin + _LINE, stop)].strip()
+        position = max(match.end(), begin + len(line))
+        left -= estimate(line) + 1
+        if line in found or left < 0:
+            continue
+        found[line] = None
+    return list(found)
+
+
+def definitions(text: str, start: int, stop: int, tokens: int) -> list[str]:
+    """Lines between two positions that define something (functions, classes, types), in order, as many as fit; none if it is no code."""
+    found: list[str] = []
+    left = tokens
+    for match in _DEFINITION.finditer(text, start, stop):
+        line = match.group().rstrip()[:_LINE]
+        left -= estimate(line) + 1
+        if left < 0:
+            break
+        found.append(line)
+    return found if len(found) >= _FEWEST_DEFINITIONS else []
+
+
+class Table:
+    """Rows of one shape below a heading."""
+
+    __slots__ = ("before", "heading", "rows")
+
+    def __init__(self, before: list[str], heading: list[str], rows: list[str]) -> None:
+        """`before`: lines above the heading."""
+        self.before, self.heading, self.rows = before, heading, rows
+
+    def shown(self, tokens: int, pointer: str) -> str:
+        """Heading, first and last rows and how many are between, within so many tokens."""
+        fixed = [*self.before, *self.heading]
+        left = tokens - sum(map(estimate, fixed))
+        first, last = list(_fitting(self.rows, left * 2 // 3)), list(_fitting(reversed(self.rows), left // 3))
+        first = first[: len(self.rows) - len(last)]
+        out = len(self.rows) - len(first) - len(last)
+        counted = f"[... {out:,} of {len(self.rows):,} rows left out]"
+        return "\n".join([*fixed, *first, counted, *reversed(last), pointer])
+
+
+def _fitting(rows: Iterator[str] | list[str] | reversed[str], tokens: int) -> Iterator[str]:
+    for row in rows:
+        tokens -= estimate(row) + 1
+        if tokens < 0:
+            return
+        yield row
+
+
+def table_of(text: str) -> Table | None:
+    """The table that a result is; None when it is none. Lines of another shape may stand above it, not below."""
+    lines = text.rstrip("\n").split("\n")
+    if len(lines) < _FEWEST_ROWS:
+        return None
+    for separator in _SEPARATORS:
+        sample = lines[-_SAMPLE:]
+        counts = [line.count(separator) for line in sample]
+        columns = max(set(counts), key=counts.count)
+        if columns < 1 + (separator == ",") or counts.count(columns) < 0.9 * len(sample):
+            continue
+        begin = next(at for at, line in enumerate(lines) if line.count(separator) == columns)
+        if begin > len(lines) // 4:
+            continue
+        rule = begin + 1 < len(lines) and _RULE.fullmatch(lines[begin + 1]) is not None
+        body = begin + 1 + rule
+        return Table(lines[:begin], lines[begin:body], lines[body:])
+    return None
