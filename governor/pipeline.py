@@ -59,7 +59,7 @@ if TYPE_CHECKING:
     from governor.controls import Controls
     from governor.decisions import Decision
     from governor.ledger import Lease
-    from governor.plans import Quote, Routed, Viewed
+    from governor.plans import Admission, Quote, Routed, Viewed
     from governor.progress import Value
     from governor.runs import RunState
 
@@ -108,14 +108,70 @@ def model_call(call: ModelCall, controls: Controls) -> Flow[ModelResponse]:
 
     Raises RunStopped or CallDenied when the policy refuses, and whatever the provider raised, after settling it.
     """
-    door = Door()
+    # what is asked of the provider is yielded here: GeneratorExit, a reader that leaves, would only close a flow inside of this one
+    state, admission, now = yield from _begun(call, controls)
+    step, door = call.step, Door()
+    chosen, rung, attempt = controls.route.choose(state, call), controls.ladder.rung(state), 0
+    full: Routed | None = None
+    answered: ModelResponse | None = None
     try:
-        return (yield from _answered(call, controls, door))
+        while True:
+            attempt += 1
+            rung, state, now = yield from in_turn(call, door, rung, state, now, controls)
+            routed = full or (controls.route.lowered(state, call, chosen, rung.lower) if rung.lower else chosen)
+            yield from admit(step, routed.decision)
+            ratio = yield from ask(Calibration(routed.model))
+            viewed = controls.compact.view(state, call, routed, now, ratio=ratio, harder=rung.compact or admission.cut)
+            yield from admit(step, viewed.decision)
+            request = controls.order.arrange(state, call, routed, viewed, note=admission.note, rung=rung)
+
+            reserving = reserve_model(
+                request, routed, controls, now, ratio=ratio, state=state, attempt=attempt, rung=rung
+            )
+            reserved = yield from unless_answered(reserving, answered)
+            if isinstance(reserved, ModelResponse):
+                return reserved
+            if isinstance(reserved, Rung):
+                rung = reserved
+                full = None
+                continue
+            if not isinstance(reserved, tuple):
+                full = (
+                    reserved  # the tier's rate has no room, and a lower one may answer: judged, viewed and priced anew
+                )
+                continue
+            quote, lease = reserved
+            meter = Meter(chant=controls.loop.listener())
+            try:
+                invoking = InvokeModel(
+                    quote.request, meter, lease.id, controls.budget.lease_ttl_ms, now, step.run, door.slot
+                )
+                response = yield from ask(invoking)
+            except BaseException as error:
+                now = yield from broken(reserved, routed, viewed, meter, controls, now)
+                yield from _unless_halted(step, error, controls)
+                if not meter.again:
+                    raise
+                continue  # what the client would have retried by itself is another attempt, held and paid for like the first
+            usage, ended = controls.budget.usage(quote, response, meter), (yield from ask(NOW))
+            yield from settle(
+                step, lease, controls.budget.amounts(quote, usage, ended - now), ended, free=response.cached
+            )
+
+            judged = controls.route.judge(state, quote.request, response)
+            finished = Finished(usage=usage, response=response, judged=judged)
+            known = door.state = yield from _remembered(
+                (quote, lease, rung), routed, viewed, finished, meter, controls, now
+            )
+            if judged.again is None or known is None:
+                return response
+            state, chosen, now, answered = known, judged.again, ended, response
     finally:
         yield from leave(door, controls)
 
 
-def _answered(call: ModelCall, controls: Controls, door: Door) -> Flow[ModelResponse]:
+def _begun(call: ModelCall, controls: Controls) -> Flow[tuple[RunState, Admission, int]]:
+    """Count the call and see whether the run may go on: its state, what the loop control says, the time."""
     step, now = call.step, (yield from ask(NOW))
     state = yield from ask(Change(step.run, begin_model, later=True))
     yield from refuse_again(step, state)
@@ -130,54 +186,7 @@ def _answered(call: ModelCall, controls: Controls, door: Door) -> Flow[ModelResp
     ended = controls.ladder.finished(state, call)
     if ended is not None:
         yield from refuse(step, ended)
-    chosen, rung, attempt = controls.route.choose(state, call), controls.ladder.rung(state), 0
-    full: Routed | None = None
-    answered: ModelResponse | None = None
-    while True:
-        attempt += 1
-        rung, state, now = yield from in_turn(call, door, rung, state, now, controls)
-        routed = full or (controls.route.lowered(state, call, chosen, rung.lower) if rung.lower else chosen)
-        yield from admit(step, routed.decision)
-        ratio = yield from ask(Calibration(routed.model))
-        viewed = controls.compact.view(state, call, routed, now, ratio=ratio, harder=rung.compact or admission.cut)
-        yield from admit(step, viewed.decision)
-        request = controls.order.arrange(state, call, routed, viewed, note=admission.note, rung=rung)
-
-        reserving = reserve_model(request, routed, controls, now, ratio=ratio, state=state, attempt=attempt, rung=rung)
-        reserved = yield from unless_answered(reserving, answered)
-        if isinstance(reserved, ModelResponse):
-            return reserved
-        if isinstance(reserved, Rung):
-            rung = reserved
-            full = None
-            continue
-        if not isinstance(reserved, tuple):
-            full = reserved  # the tier's rate has no room, and a lower one may answer: judged, viewed and priced anew
-            continue
-        quote, lease = reserved
-        meter = Meter(chant=controls.loop.listener())
-        try:
-            invoking = InvokeModel(
-                quote.request, meter, lease.id, controls.budget.lease_ttl_ms, now, step.run, door.slot
-            )
-            response = yield from ask(invoking)
-        except BaseException as error:
-            now = yield from broken(reserved, routed, viewed, meter, controls, now)
-            yield from _unless_halted(step, error, controls)
-            if not meter.again:
-                raise
-            continue  # what the client would have retried by itself is another attempt, held and paid for like the first
-        usage, ended = controls.budget.usage(quote, response, meter), (yield from ask(NOW))
-        yield from settle(step, lease, controls.budget.amounts(quote, usage, ended - now), ended, free=response.cached)
-
-        judged = controls.route.judge(state, quote.request, response)
-        finished = Finished(usage=usage, response=response, judged=judged)
-        known = door.state = yield from _remembered(
-            (quote, lease, rung), routed, viewed, finished, meter, controls, now
-        )
-        if judged.again is None or known is None:
-            return response
-        state, chosen, now, answered = known, judged.again, ended, response
+    return state, admission, now
 
 
 def _remembered(
