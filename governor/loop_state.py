@@ -108,6 +108,8 @@ class Suspicion:
     asked: tuple[str, str] = ("", "")
     """Packed words of the text that came with the latest handoff, all and naming: the task, where the handoff itself names none."""
     edges: tuple[HandoffEdge, ...] = ()
+    handed: tuple[tuple[str, str], ...] = ()
+    """The latest handoffs in order, to name the circle that they go in."""
     suspects: tuple[str, ...] = ()
     """Tools of the latest fruitless steps."""
     source: str = ""

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from governor.calls import ToolCall, ToolResult, ToolUse
 from governor.decisions import Verdict
+from governor.plans import Admission
 from governor.runs import Cut, Lane, RunState
 from tests.controls.strategies_loop import LONG, Run, loop
 
@@ -94,6 +95,28 @@ def test_the_reason_says_what_the_repetition_has_cost() -> None:
     assert reason is not None
     assert 2_000 == reason.evidence["tokens"]  # of three calls: the first was no repetition
     assert "2,000 tokens since it began" in reason.text
+
+
+def test_agents_that_hand_a_task_around_are_named_in_order() -> None:
+    run = Run(loop())
+    agents, admission = ("writer", "reviewer", "planner"), Admission()
+    for n in range(12):
+        source, target = agents[n % 3], agents[(n + 1) % 3]
+        call = ToolCall(
+            step=run.step(node=source),
+            name=f"transfer_to_{target}",
+            args={"task": "See to the quarterly report"},
+            id=f"h{n}",
+        )
+        admission = run.control.admit_tool(run.state, call, 0)
+        if admission.decision.refuses:
+            break
+        run.state = run.control.observe_tool(run.state, call, ToolResult(text="Transferred."), 0)
+
+    assert Verdict.DENY is admission.decision.verdict
+    assert admission.decision.reason is not None
+    assert "writer -> reviewer -> planner -> writer" in str(admission.decision.reason.evidence["cycle"])
+    assert 3 == admission.decision.reason.evidence["period"]
 
 
 # --- progress

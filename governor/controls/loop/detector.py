@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from governor.controls.loop import memory, suspicion
-from governor.controls.loop.handoffs import edge_of, foreseen, handed, tangled, target_of
+from governor.controls.loop.handoffs import circle_of, edge_of, foreseen, handed, tangled, target_of
 from governor.controls.loop.periods import Cycle, strongest, would_repeat
 from governor.controls.loop.results import CONTENT, CallSignatures, call_signatures, seen_call, short, source_of
 from governor.controls.loop.suspicion import How
@@ -248,15 +248,14 @@ class Detector:
         )
 
     def _tangled(self, loop: LoopState, source: str, target: str, level: int, times: int) -> Finding:
-        back = edge_of(loop.suspicion, target, source)
-        names = [source, target] if back is not None else [target]
-        name = f"{' -> '.join([source, target, *([source] if back else [])])}, period {len(names)}, x{times}"
+        named_at = self._rules.suspicion.nudge  # below it nobody reads the name, and a graph is searched for it
+        name = circle_of(loop.suspicion, source, target, times) if level >= named_at else target
         return Finding(
             what="handoffs",
             score=level,
             ladder=self._rules.suspicion,
             name=name,
-            period=len(names),
+            period=max(1, name.count(" -> ")),
             reps=times,
             tokens=loop.suspicion.tokens,
         )

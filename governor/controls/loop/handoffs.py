@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING
 from governor.controls.loop.suspicion import raised
 from governor.controls.loop.words import Words, pack, similar, unpack
 from governor.loop_state import HandoffEdge, Suspicion
+from governor.structure import pingpong
 from governor.values import copier
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["edge_of", "foreseen", "handed", "tangled", "target_of"]
+__all__ = ["circle_of", "edge_of", "foreseen", "handed", "tangled", "target_of"]
 
 _changed, _edge = copier(Suspicion), copier(HandoffEdge)
 
@@ -34,6 +35,7 @@ _SLOTS = 3
 """As many words exchanged for new ones, and nothing else, are a form filled in for another thing: whoever rewords adds and drops."""
 _FEW = 0.3
 """Share of new words up to which a task is a rewording."""
+_HANDED = 24
 _TASKS, _EDGES, _TASK_WORDS, _EDGE_WORDS = 6, 6, 64, 160
 _SAYS_SOMETHING = 3
 
@@ -84,13 +86,19 @@ def handed(state: Suspicion, source: str, target: str, task: Words, cap: int, to
         times=edge.times + 1,
     )
     others = tuple(each for each in state.edges if (each.source, each.target) != (source, target))
-    return raised(_changed(state, edges=(*others[-(_EDGES - 1) :], used)), by, cap, tool)
+    latest = (*state.handed[-(_HANDED - 1) :], (source, target))
+    return raised(_changed(state, edges=(*others[-(_EDGES - 1) :], used), handed=latest), by, cap, tool)
 
 
 def _of_idleness(state: Suspicion, edge: HandoffEdge, task: Words) -> int:
     if edge.news != state.news:
         return 0
     return _IDLE_AND_LIKE if _likeness(edge, task) >= _SIMILAR else _IDLE
+
+
+def circle_of(state: Suspicion, source: str, target: str, times: int) -> str:
+    """The handoffs by name: the circle that they go in, `planner -> coder -> planner, x4`, or the one edge."""
+    return pingpong(state.handed) or f"{source} -> {target}, x{times}"
 
 
 def tangled(state: Suspicion) -> HandoffEdge | None:
