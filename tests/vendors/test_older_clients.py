@@ -10,7 +10,6 @@ from langchain_anthropic.llms import AnthropicLLM
 from langchain_aws import BedrockLLM, ChatBedrock
 from langchain_core.language_models import GenericFakeChatModel
 from langchain_core.messages import AIMessage, HumanMessage
-from langchain_google_genai import ChatGoogleGenerativeAI
 from langchain_openai import OpenAI
 from langgraph.graph import START, MessagesState, StateGraph
 
@@ -20,6 +19,7 @@ from governor_langgraph import govern
 from governor_langgraph.vendors import vendor_of
 from tests.vendors.clients import session
 
+ChatGoogleGenerativeAI: Any = pytest.importorskip("langchain_google_genai").ChatGoogleGenerativeAI
 chat, completions, openai_completions, claudes_completions, gemini = cast(
     "tuple[Any, ...]", (ChatBedrock, BedrockLLM, OpenAI, AnthropicLLM, ChatGoogleGenerativeAI)
 )
