@@ -59,7 +59,7 @@ def replay(
 ) -> None:
     """Show where each control would have acted in recorded runs. Exit 0, with --strict 1 on a hard act, 2 for what cannot be read."""
     from governor.replay import Replay, summary
-    from governor.replay.messages import model_named
+    from governor.replay.details import model_named
 
     with errors(as_json=as_json):
         loaded = _policy(policy)
@@ -194,7 +194,7 @@ def _run(judged: Judged) -> None:
 
 
 def _reason(act: Act) -> str:
-    again = f" ({act.times} times, last at step {act.last_step})" if act.times > 1 else ""
+    again = f" ({act.times}x, to step {act.last_step})" if act.times > 1 else ""
     return f"{_printable(act.text)}{again} [{act.rule}]"
 
 

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any, cast
 
 from governor.calls import ModelRef
-from governor.replay.messages import Line, NotAMessage, is_message, model_named, spoken, turns_of
+from governor.replay.details import model_named
+from governor.replay.messages import Line, NotAMessage, is_message, spoken, turns_of
 from governor.replay.recorded import Recorded, TraceError, Traces
 from governor.replay.spans import is_recording, recorded_spans
 
@@ -161,6 +162,8 @@ class _Reader:
             read = self._spoken(each, position, number, model)
             lost += read is None
             messages += [read] if read is not None else []
+        if lost and not messages:
+            return
         name = next((str(row[key]) for key in _NAMES if isinstance(row.get(key), (str, int))), f"line {number}")
         self._runs.append(_recorded(self._file, number, name, messages, row, lost=lost))
 

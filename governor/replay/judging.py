@@ -131,10 +131,9 @@ class _Run:
         whole = self._run.content
         node = turn.node or NODE
         step = self._step(node, node)
+        self._now = max(self._now, turn.before_ms or self._now)
         if whole:
             self._entry(step)
-        else:
-            self._now = max(self._now, turn.before_ms or self._now)
         self._until = max(self._now, turn.at_ms or self._now)
         model = turn.model or self._model or UNKNOWN_MODEL
         call = ModelCall(

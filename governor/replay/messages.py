@@ -9,16 +9,15 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any, cast
 
 from governor.calls import Message, ModelRef, ToolUse
+from governor.replay.details import at_in, metadata_in, model_in, text_in, usage_in
 from governor.replay.recorded import Called, Turn
-from governor.reported import usage_in
 from governor.tokens import estimate, estimate_message
 from governor.usage import Usage
 
-__all__ = ["Line", "NotAMessage", "is_message", "model_named", "moment", "spoken", "turns_of"]
+__all__ = ["Line", "NotAMessage", "is_message", "spoken", "turns_of"]
 
 _ROLES = {
     **{"system": "system", "developer": "system", "user": "user", "human": "user"},
@@ -30,17 +29,10 @@ _ROLES = {
         "SystemMessageChunk": "system",
     },
 }
-_MOMENTS = ("timestamp", "created_at", "created", "ts", "time")
 _NOT_SPOKEN = frozenset({"tool_use", "tool_call", "tool_call_chunk", "function_call", "toolUse", "input_json_delta"})
 """Blocks that repeat what `tool_calls` says already."""
 _LARGEST_BLOCK = 1_600
 """Tokens that an image or another block without text is counted as at most: providers scale images down to about as much."""
-_LATEST_MS = 253_402_300_800_000
-"""The year 10000: what is beyond is no date."""
-_MOST_TOKENS = 10**12
-"""A count beyond is no count of tokens."""
-_FIRST_MS_NUMBER = 100_000_000_000
-"""Numbers below are seconds since the epoch (until the year 5138), others milliseconds."""
 
 
 class NotAMessage(ValueError):
@@ -88,7 +80,7 @@ def spoken(value: object, number: int, model: ModelRef | None = None) -> Line:
         raise NotAMessage(f"message {number} has the role {given!r:.60}, which is not known", _REMEDY)
     text, opaque, blocks = _content(row.get("content"), number)
     uses, raw = _uses(row, number) if role == "assistant" else ((), {})
-    said = _metadata(row, "response_metadata")
+    said = metadata_in(row, "response_metadata")
     name = row.get("name")
     message = Message(
         key=f"m{number}",
@@ -97,18 +89,18 @@ def spoken(value: object, number: int, model: ModelRef | None = None) -> Line:
         tokens=estimate_message(text, uses) + opaque,
         blocks=max(1, blocks),
         tool_uses=uses,
-        answers=_text(row.get("tool_call_id")) if role == "tool" else None,
-        name=_text(name) if role == "tool" else None,
+        answers=text_in(row.get("tool_call_id")) if role == "tool" else None,
+        name=text_in(name) if role == "tool" else None,
         failed=role == "tool" and (row.get("status") == "error" or row.get("is_error") is True),
         opaque=opaque > 0,
     )
     return Line(
         number=number,
         message=message,
-        model=_model(row, said) or model,
-        node=(_text(name) or "") if role == "assistant" else "",
-        usage=_usage(row, said) if role == "assistant" else None,
-        at_ms=_at(row, said, outer),
+        model=model_in(row, said) or model,
+        node=(text_in(name) or "") if role == "assistant" else "",
+        usage=usage_in(row, said) if role == "assistant" else None,
+        at_ms=at_in(row, said, outer),
         invalid=bool(raw),
         finish=str(said.get("finish_reason") or said.get("stop_reason") or row.get("finish_reason") or ""),
         raw=raw,
@@ -121,6 +113,7 @@ def turns_of(lines: Sequence[Line]) -> Iterator[Message | Turn | str]:
     at = 0
     while at < len(lines):
         line = lines[at]
+        before = lines[at - 1].at_ms if at else None
         at += 1
         if line.message.role != "assistant":
             orphans += line.message.role == "tool"
@@ -141,6 +134,7 @@ def turns_of(lines: Sequence[Line]) -> Iterator[Message | Turn | str]:
             node=line.node,
             usage=line.usage,
             at_ms=line.at_ms,
+            before_ms=before,
             invalid=line.invalid,
             finish=line.finish,
         )
@@ -274,7 +268,7 @@ def _use(call: object, raw: dict[str, str], number: int) -> ToolUse:
         )
     row = cast("Mapping[str, Any]", call)
     function = cast("Mapping[str, Any]", row["function"]) if isinstance(row.get("function"), Mapping) else row
-    name, identifier = _text(function.get("name")), _text(row.get("id")) or ""
+    name, identifier = text_in(function.get("name")), text_in(row.get("id")) or ""
     if not name:
         raise NotAMessage(
             f"message {number} has a tool call without a name", "Write the tool's name in `function.name` or `name`."
@@ -296,80 +290,3 @@ def _args(given: object) -> Mapping[str, object] | None:
         except (ValueError, RecursionError):
             return None
     return cast("Mapping[str, object]", given) if isinstance(given, Mapping) else None
-
-
-def _metadata(row: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    found = row.get(key)
-    return cast("Mapping[str, Any]", found) if isinstance(found, Mapping) else {}
-
-
-def _usage(row: Mapping[str, Any], said: Mapping[str, Any]) -> Usage | None:
-    """What the provider reported, or None: never zero."""
-    found = _reported(row, said)
-    return found if found is not None and 0 < found.total < _MOST_TOKENS else None
-
-
-def _reported(row: Mapping[str, Any], said: Mapping[str, Any]) -> Usage | None:
-    own = _metadata(row, "usage_metadata")
-    if own:
-        return usage_in(own, str(said.get("model_provider") or ""))
-    for found in (_metadata(row, "usage"), _metadata(said, "token_usage"), _metadata(said, "usage")):
-        if "prompt_tokens" in found or "completion_tokens" in found:
-            inside, outside = _metadata(found, "prompt_tokens_details"), _metadata(found, "completion_tokens_details")
-            return usage_in(
-                {
-                    "input_tokens": found.get("prompt_tokens"),
-                    "output_tokens": found.get("completion_tokens"),
-                    "total_tokens": found.get("total_tokens"),
-                    "input_token_details": {"cache_read": inside.get("cached_tokens")},
-                    "output_token_details": {"reasoning": outside.get("reasoning_tokens")},
-                },
-                "openai",
-            )
-        if "input_tokens" in found:
-            return usage_in(found)
-    return None
-
-
-def _model(row: Mapping[str, Any], said: Mapping[str, Any]) -> ModelRef | None:
-    for place in (said, row):
-        for key in ("model_name", "model", "model_id"):
-            if isinstance(place.get(key), str) and place[key]:
-                return model_named(place[key], _text(place.get("model_provider")))
-    return None
-
-
-def model_named(name: str, provider: str | None = None) -> ModelRef:
-    """`provider:model`; without a provider it is OpenAI's for its own names, else nobody's, so that no price is guessed."""
-    before, colon, after = name.partition(":")
-    if provider:
-        return ModelRef(provider=provider, model=name)
-    if colon and before.replace("_", "").isalnum() and not before[:1].isdigit() and "-" not in before:
-        return ModelRef(provider=before, model=after)
-    ours = name.startswith(("gpt-", "chatgpt-", "o1", "o3", "o4"))
-    return ModelRef(provider="openai" if ours else "unknown", model=name)
-
-
-def _at(row: Mapping[str, Any], said: Mapping[str, Any], outer: Mapping[str, Any]) -> int | None:
-    places = (row, outer, said, _metadata(row, "additional_kwargs"))
-    found = (moment(place[key]) for place in places for key in _MOMENTS if key in place)
-    return next((at for at in found if at is not None), None)
-
-
-def moment(value: object) -> int | None:
-    """Milliseconds since the epoch, from a number of seconds or milliseconds or from ISO 8601 text (UTC unless it says otherwise)."""
-    try:
-        if isinstance(value, str):
-            at = datetime.fromisoformat(value.strip())
-            found = int((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() * 1_000)
-        elif isinstance(value, (int, float)) and not isinstance(value, bool):
-            found = int(value * 1_000 if abs(value) < _FIRST_MS_NUMBER else value)
-        else:
-            return None
-    except (OverflowError, ValueError):
-        return None
-    return found if 0 < found < _LATEST_MS else None
-
-
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) else None

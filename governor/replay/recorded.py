@@ -56,7 +56,7 @@ class Turn:
     usage: Usage | None = None
     at_ms: int | None = None
     before_ms: int | None = None
-    """When the call began, where that is recorded apart from its end."""
+    """When the call began: when the message before it was there, or as a span says."""
     invalid: bool = False
     """Some tool call's arguments did not parse."""
     finish: str = ""

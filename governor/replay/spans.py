@@ -1,6 +1,6 @@
 """The local recorder's file (`governor run`, `governor_otel.record`): spans of governed runs, with usage and times and without content.
 
-Read here by its format alone, since the core knows no integration; `tests/replay/test_spans.py` reads what the recorder itself wrote.
+Read by its format alone, since the core knows no integration; `tests/cli/test_replay_recording.py` reads what the recorder itself wrote.
 """
 
 from __future__ import annotations

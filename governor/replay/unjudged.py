@@ -73,7 +73,7 @@ def _of_times(run: Recorded, policy: Policy) -> Iterator[str]:
         "expiry of prompt caches",
     ]
     if timed == 0:
-        yield f"time: not recorded, so that {', '.join(kept)} are not judged."
+        yield f"time: not recorded; not judged: {', '.join(kept)}."
     else:
         yield f"time: recorded for {timed} of {len(turns)} model calls; between them it stands still ({', '.join(kept)})."
 
