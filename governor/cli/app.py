@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import typer
 
-from governor.cli import budget, demo, halts, policy, version
+from governor.cli import budget, demo, halts, policy, replay, version
 from governor.cli.deferred import CommandGroup
 from governor.cli.output import errors
 
@@ -31,6 +31,7 @@ def build() -> typer.Typer:
     app.command("resume")(halts.resume)
     app.command("halts")(halts.halts)
     app.command("audit")(halts.audit)
+    app.command("replay")(replay.replay)
     app.command("demo", context_settings=demo.PASS_THROUGH)(demo.demo)
     app.command("version")(version.version)
     return app

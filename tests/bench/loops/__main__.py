@@ -9,67 +9,104 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench.loops.anchors import ANCHORS, Detector
+from tests.bench.loops.agents import agents
+from tests.bench.loops.anchors import Detector
 from tests.bench.loops.corpus import Run, runs_in
+from tests.bench.loops.costs import costs
 from tests.bench.loops.ours import Ours
+from tests.bench.loops.rivals import ANCHORS
 from tests.bench.loops.scoring import REAL, Score, Seen, scored
 
 DETECTORS: dict[str, Callable[[], Detector]] = {"governor": Ours, **ANCHORS}
+GROUPS = ("human", "agentrx", "magentic", "hotpot", "constructed", "clean", "legitimate")
+TITLES = {
+    "constructed": "loops, by class",
+    "legitimate": "legitimate repetition, by class",
+    "clean": "clean runs, by source",
+}
 
 
 def figures(score: Score) -> dict[str, Any]:
     """What the table shows of a detector, as numbers."""
     levels = {"nudge": score.nudged, "hard": score.stopped}
-    groups = ("human", "agentrx", "magentic", "hotpot", "constructed", "clean", "legitimate")
     found: dict[str, Any] = {
-        f"{group} {name}": round(score.share(hits, group), 4) for group in groups for name, hits in levels.items()
+        f"{group} {name}": round(score.share(hits, group), 4) for group in GROUPS for name, hits in levels.items()
     }
     found |= {f"F1 {name}": round(score.f1(hits), 3) for name, hits in levels.items()}
-    found["macro recall nudge"] = round(score.macro(), 3)
+    found |= {f"recall {name}": round(score.recall(hits), 3) for name, hits in levels.items()}
+    found |= {f"macro recall {name}": round(score.macro(hits), 3) for name, hits in levels.items()}
     found["delay"] = statistics.median(score.delays) if score.delays else None
     found["new tokens after onset"] = round(statistics.fmean(score.wasted)) if score.wasted else None
     found["billed tokens after onset"] = round(statistics.fmean(score.billed)) if score.billed else None
     return found
 
 
-def by_class(every: Sequence[Seen], group: str) -> dict[str, tuple[int, int, int, float | None]]:
-    """Class to runs, nudged, stopped, median delay."""
+def by_class(every: Sequence[Seen], group: str) -> dict[str, dict[str, Any]]:
+    """Class, or source where there are none, to what happened to its runs."""
     found: dict[str, list[Seen]] = {}
     for seen in every:
         if seen.run.group == group:
             found.setdefault(seen.run.cls or seen.run.source, []).append(seen)
+    return {cls: _of_class(seens) for cls, seens in sorted(found.items())}
+
+
+def _of_class(seens: Sequence[Seen]) -> dict[str, Any]:
+    delays = [seen.hard - seen.run.onset for seen in seens if seen.hard is not None and seen.run.loop]
+    loops = [seen for seen in seens if seen.run.loop]
     return {
-        cls: (
-            len(seens),
-            sum(seen.nudge is not None for seen in seens),
-            sum(seen.hard is not None for seen in seens),
-            statistics.median(delays)
-            if (delays := [s.hard - s.run.onset for s in seens if s.hard is not None])
-            else None,
-        )
-        for cls, seens in sorted(found.items())
+        "runs": len(seens),
+        "nudged": sum(seen.nudge is not None for seen in seens),
+        "hard": sum(seen.hard is not None for seen in seens),
+        "delay": statistics.median(delays) if delays else None,
+        "new tokens after onset": round(statistics.fmean(seen.wasted for seen in loops)) if loops else None,
+        "billed tokens after onset": round(statistics.fmean(seen.billed for seen in loops)) if loops else None,
     }
 
 
-def cost_us(runs: Sequence[Run]) -> tuple[float, float]:
-    """Median and 99th percentile of CPU microseconds a step of governor's detector takes; in one process, on this machine."""
-    spent: list[int] = []
-    for run in runs:
-        detector = Ours()
-        for step in run.steps:
-            began = time.perf_counter_ns()
-            detector.see(step)
-            spent.append(time.perf_counter_ns() - began)
-    spent.sort()
-    return spent[len(spent) // 2] / 1_000, spent[len(spent) * 99 // 100] / 1_000
+# --- tables
+
+
+def detectors(found: Mapping[str, Mapping[str, Any]], runs: int) -> Table:
+    """All detectors beside each other."""
+    table = Table(
+        title=f"{runs} labelled runs; nudge / hard; shares of runs; billed: thousand tokens after onset, per constructed loop"
+    )
+    for name in ("detector", *GROUPS, "recall", "macro", "F1", "delay", "billed k"):
+        table.add_column(name, justify="left" if name == "detector" else "right")
+    for name, row in found.items():
+        billed = row["billed tokens after onset"]
+        table.add_row(
+            name,
+            *(f"{row[f'{group} nudge']:.1%}/{row[f'{group} hard']:.1%}" for group in GROUPS),
+            f"{row['recall nudge']:.2f}/{row['recall hard']:.2f}",
+            f"{row['macro recall nudge']:.2f}",
+            f"{row['F1 nudge']:.2f}/{row['F1 hard']:.2f}",
+            _cell(row["delay"]),
+            "-" if billed is None else f"{billed / 1_000:.1f}",
+        )
+    return table
+
+
+def rows(title: str, first: str, found: Mapping[str, Mapping[str, Any]]) -> Table:
+    """Figures by name, a row each."""
+    table = Table(title=title)
+    columns = list(next(iter(found.values()), {}))
+    for name in (first, *columns):
+        table.add_column(name, justify="left" if name == first else "right")
+    for name, row in found.items():
+        table.add_row(name, *(_cell(row[column]) for column in columns))
+    return table
+
+
+def _cell(value: float | None) -> str:
+    return "-" if value is None else f"{value:,.1f}" if isinstance(value, float) else f"{value:,}"
 
 
 def main() -> None:
@@ -78,51 +115,38 @@ def main() -> None:
     parser.add_argument("--corpus", type=Path, required=True)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    console = Console(width=200)
     try:
         runs = list(runs_in(options.corpus))
     except FileNotFoundError as error:
         raise SystemExit(str(error)) from None
-    written: dict[str, Any] = {}
-    table = Table(title=f"{len(runs)} labelled runs; nudge / hard; shares of runs")
-    columns = ("human", "agentrx", "magentic", "hotpot", "constructed", "clean", "legitimate")
-    for name in ("detector", *columns, "F1", "delay", "billed k"):
-        table.add_column(name, justify="left" if name == "detector" else "right")
+    console = Console(width=230)
+    written = measured(runs)
+    console.print(detectors(written["detectors"], len(runs)))
+    for group, title in TITLES.items():
+        console.print(rows(f"governor: {title}", "class", written["by class"][group]))
+    console.print(rows("agents that are told of their loop", "agent", written["agents"]))
+    timed = {name: row for name, row in written["us a step"].items() if name != "bytes of state"}
+    console.print(rows("governor: microseconds of CPU time a step", "steps", timed))
+    sizes = ", ".join(f"{size:,} bytes after {at}" for at, size in written["us a step"]["bytes of state"].items())
+    console.print(f"state, serialised: {sizes}. Recall and F1 are of {', '.join(REAL)} against the clean runs.")
+    if options.json:
+        options.json.write_text(json.dumps(written, indent=2))
+
+
+def measured(runs: Sequence[Run]) -> dict[str, Any]:
+    """All figures."""
+    found: dict[str, Any] = {}
     ours: Sequence[Seen] = ()
     for name, make in DETECTORS.items():
         score, every = scored(runs, make)
         ours = every if name == "governor" else ours
-        written[name] = found = figures(score)
-        cells = [f"{found[f'{group} nudge']:.0%}/{found[f'{group} hard']:.1%}" for group in columns]
-        billed = found["billed tokens after onset"]
-        table.add_row(
-            name,
-            *cells,
-            f"{found['F1 nudge']:.2f}/{found['F1 hard']:.2f}",
-            str(found["delay"]),
-            f"{billed / 1_000:.0f}",
-        )
-    console.print(table)
-    for group, title in (
-        ("constructed", "loops, by class"),
-        ("legitimate", "legitimate repetition"),
-        ("clean", "clean runs"),
-    ):
-        part = Table(title=f"governor: {title}")
-        for name in ("class", "runs", "nudged", "stopped", "delay"):
-            part.add_column(name)
-        classes = by_class(ours, group)
-        for cls, cells in classes.items():
-            part.add_row(cls, *("" if cell is None else str(cell) for cell in cells))
-        written[f"governor {group}"] = classes
-        console.print(part)
-    median, p99 = cost_us(runs)
-    console.print(
-        f"governor: {median:.0f} us a step in the middle, {p99:.0f} us at the 99th percentile; real loops: {', '.join(REAL)}"
-    )
-    written["us a step"] = {"median": median, "p99": p99}
-    if options.json:
-        options.json.write_text(json.dumps(written, indent=2))
+        found[name] = figures(score)
+    return {
+        "detectors": found,
+        "by class": {group: by_class(ours, group) for group in TITLES},
+        "agents": agents(runs),
+        "us a step": costs(runs),
+    }
 
 
 if __name__ == "__main__":

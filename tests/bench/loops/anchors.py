@@ -10,12 +10,24 @@ import hashlib
 import json
 from abc import ABC, abstractmethod
 from collections import Counter, deque
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from itertools import pairwise
 
 from tests.bench.loops.corpus import Step
 
-__all__ = ["ANCHORS", "HARD", "NUDGE", "Detector"]
+__all__ = [
+    "HARD",
+    "NUDGE",
+    "Consecutive",
+    "DeerFlow",
+    "Detector",
+    "GeminiCli",
+    "OpenHands",
+    "chanting",
+    "is_call",
+    "ordered",
+    "raw",
+]
 
 NUDGE, HARD = 1, 2
 
@@ -28,26 +40,36 @@ class Detector(ABC):
         """What it does once this step is done."""
 
 
-def _raw(step: Step) -> str:
-    return f"{step.name}:{json.dumps(step.args)}"
+def is_call(step: Step) -> bool:
+    """Whether the model called something. In the frameworks of these detectors a handoff is a tool call like any other."""
+    return step.kind != "model"
 
 
-def _sorted(step: Step) -> str:
-    return f"{step.name}:{json.dumps(step.args, sort_keys=True)}"
+def raw(step: Step) -> str:
+    """The call with its arguments as they stand."""
+    return f"{step.kind}:{step.name}:{json.dumps(step.args)}"
+
+
+def ordered(step: Step) -> str:
+    """The call with the keys of its arguments in order."""
+    return f"{step.kind}:{step.name}:{json.dumps(step.args, sort_keys=True)}"
 
 
 class Consecutive(Detector):
-    """The same call so many times in a row: cline (3 warn, 5 act), Roo-Code (the 4th), CrewAI (the 2nd), opencode as meant (the 3rd)."""
+    """The same call so many times in a row: cline (3 warn, 5 act), Roo-Code (the 4th), CrewAI (the 2nd), opencode as meant (the 3rd).
+
+    goose, were its inspector asked about the run and not about a copy: more than 5. Any other call in between, a handoff too, begins anew.
+    """
 
     def __init__(
-        self, nudge: int | None, hard: int, key: Callable[[Step], Hashable] = _sorted, *, reset: bool = False
+        self, nudge: int | None, hard: int, key: Callable[[Step], Hashable] = ordered, *, reset: bool = False
     ) -> None:
         self._nudge, self._hard, self._key, self._reset = nudge, hard, key, reset
         self._last: Hashable = None
         self._count = 0
 
     def see(self, step: Step) -> int:
-        if step.kind != "tool":
+        if not is_call(step):
             return 0
         key = self._key(step)
         self._count = self._count + 1 if key == self._last else 1
@@ -60,20 +82,22 @@ class Consecutive(Detector):
 
 
 class GeminiCli(Detector):
-    """The last 25 calls end in a cycle of 1 to 5 calls said five times; or one text chants: 50 characters ten times, close together."""
+    """The last 25 calls end in a cycle of 1 to 5 calls said five times; or an answer chants: 50 characters ten times, close together.
+
+    What a chant is made of is forgotten at a tool call, a code fence, a heading, a list and a table. Its judge, a model, is not run.
+    """
 
     WINDOW, TIMES, LONGEST = 25, 5, 5
-    PIECE, CHANTS, DISTANCE, PERIODS, KEPT = 50, 10, 250, 5, 5_000
 
     def __init__(self) -> None:
         self._calls: deque[bytes] = deque(maxlen=self.WINDOW)
 
     def see(self, step: Step) -> int:
-        if step.kind == "tool":
-            self._calls.append(hashlib.sha256(_raw(step).encode("utf-8", "replace")).digest())
+        if is_call(step):
+            self._calls.append(hashlib.sha256(raw(step).encode("utf-8", "replace")).digest())
             if any(self._cycles(length) for length in range(1, self.LONGEST + 1)):
                 return HARD
-        return HARD if self._chants(step.text) else 0
+        return HARD if chanting(step.text) else 0
 
     def _cycles(self, length: int) -> bool:
         calls, needed = list(self._calls), length * self.TIMES
@@ -82,30 +106,59 @@ class GeminiCli(Detector):
         tail = calls[-needed:]
         return all(tail[at] == tail[at % length] for at in range(needed))
 
-    def _chants(self, text: str) -> bool:
-        if "```" in text or any(line.lstrip().startswith(("#", "|", "- ", "* ")) for line in text.splitlines()):
-            return False
-        text = text[-self.KEPT :]
-        places: dict[str, list[int]] = {}
-        for at in range(max(0, len(text) - self.PIECE + 1)):
-            places.setdefault(text[at : at + self.PIECE], []).append(at)
-        for found in places.values():
-            distances = [later - earlier for earlier, later in pairwise(found[-self.CHANTS :])]
-            close = len(found) >= self.CHANTS and sum(distances) / len(distances) <= self.DISTANCE
-            if close and len(set(distances)) <= self.PERIODS:
-                return True
-        return False
+
+PIECE, CHANTS, DISTANCE, PERIODS = 50, 10, 250, 5
+_RESET = ("#", "|", "- ", "* ", "+ ", "1.", "```")
+
+
+def chanting(text: str) -> bool:
+    """Whether one answer chants by gemini-cli's rule: the latest ten places of some 50 characters, on average at most 250 apart.
+
+    Its history of 5,000 characters is longer than ten such distances, so that it makes no difference here.
+    """
+    return any(_chants(segment) for segment in _segments(text))
+
+
+def _segments(text: str) -> Iterator[str]:
+    """Stretches of prose between what resets the history; inside of code fences nothing is looked at."""
+    kept: list[str] = []
+    code = False
+    for line in text.splitlines(keepends=True):
+        start = line.lstrip()
+        if code or start.startswith(_RESET):
+            yield "".join(kept)
+            kept = []
+            code ^= start.startswith("```")
+        else:
+            kept.append(line)
+    yield "".join(kept)
+
+
+def _chants(text: str) -> bool:
+    places: dict[str, deque[int]] = {}
+    for at in range(len(text) - PIECE + 1):
+        found = places.setdefault(text[at : at + PIECE], deque(maxlen=CHANTS))
+        found.append(at)
+        close = len(found) == CHANTS and found[-1] - found[0] <= DISTANCE * (CHANTS - 1)
+        if close and len({later - earlier for earlier, later in pairwise(found)}) <= PERIODS:
+            return True
+    return False
 
 
 class OpenHands(Detector):
-    """Of the last 20 events since the user spoke: four alike, thought included; three failures alike; three messages; A B A B A B."""
+    """Of the last 20 events since the user spoke: four alike; one call failing, 3 times a nudge, 4 a stop; A B A B A B; three messages.
 
-    def __init__(self) -> None:
+    Three messages of the agent in a row are enough, alike or not. `thought`: whether what was thought beside a call is part of it, as it is
+    in the code; without it is what the rule would find if it were not.
+    """
+
+    def __init__(self, *, thought: bool = True) -> None:
+        self._thought = thought
         self._events: deque[tuple[str, str, str, str, bool]] = deque(maxlen=20)
 
     def see(self, step: Step) -> int:
-        action = (step.kind, step.text, _raw(step))
-        self._events.append((*action, step.result or "", step.err))
+        text = step.text if self._thought or step.kind == "model" else ""
+        self._events.append((step.kind, text, raw(step), step.result or "", step.err))
         level = self._level(list(self._events))
         if step.user_after:
             self._events.clear()
@@ -113,18 +166,20 @@ class OpenHands(Detector):
 
     @staticmethod
     def _level(events: Sequence[tuple[str, str, str, str, bool]]) -> int:
-        def alike(count: int, parts: Callable[[tuple[str, str, str, str, bool]], object]) -> bool:
-            return len(events) >= count and len({repr(parts(event)) for event in events[-count:]}) == 1
+        def alike(count: int, parts: int) -> bool:
+            return len(events) >= count and len({event[:parts] for event in events[-count:]}) == 1
 
-        failing = all(event[4] for event in events[-3:])
-        if alike(4, lambda event: event[:4]) or (alike(4, lambda event: event[:3]) and all(e[4] for e in events[-4:])):
+        def failing(count: int) -> bool:
+            return all(event[4] for event in events[-count:])
+
+        if alike(4, 4) or (alike(4, 3) and failing(4)):
             return HARD
         alternates = len(events) >= 6 and events[-1][:4] != events[-2][:4]
         if alternates and all(events[-at][:4] == events[-at - 2][:4] for at in range(1, 5)):
             return HARD
-        if alike(3, lambda event: event[:2]) and events[-1][0] == "model":
+        if len(events) >= 3 and all(event[0] == "model" for event in events[-3:]):
             return HARD
-        return NUDGE if failing and alike(3, lambda event: event[:3]) else 0
+        return NUDGE if failing(3) and alike(3, 3) else 0
 
 
 class DeerFlow(Detector):
@@ -138,7 +193,7 @@ class DeerFlow(Detector):
         self._counts_tools = tools
 
     def see(self, step: Step) -> int:
-        if step.kind != "tool":
+        if not is_call(step):
             return 0
         args: Mapping[str, object] = step.args or {}
         salient = {key: args[key] for key in self.SALIENT if key in args} or args
@@ -148,29 +203,3 @@ class DeerFlow(Detector):
         if seen >= 5 or used >= 50:
             return HARD
         return NUDGE if seen >= 3 or used >= 30 else 0
-
-
-class Cap(Detector):
-    """A limit on steps: LangGraph's default of 25 until 1.2 and of 10,007 since, OpenAI Agents' 10."""
-
-    def __init__(self, most: int) -> None:
-        self._most, self._seen = most, 0
-
-    def see(self, step: Step) -> int:
-        del step
-        self._seen += 1
-        return HARD if self._seen > self._most else 0
-
-
-ANCHORS: Mapping[str, Callable[[], Detector]] = {
-    "gemini-cli": GeminiCli,
-    "OpenHands SDK": OpenHands,
-    "Roo-Code": lambda: Consecutive(None, 4, reset=True),
-    "cline": lambda: Consecutive(3, 5),
-    "opencode, as meant": lambda: Consecutive(None, 3, _raw),
-    "CrewAI, 2nd call": lambda: Consecutive(None, 2, _raw),
-    "deer-flow": DeerFlow,
-    "deer-flow, hash only": lambda: DeerFlow(tools=False),
-    "LangGraph, limit 25": lambda: Cap(25),
-    "LangGraph, limit 10,007": lambda: Cap(10_007),
-}

@@ -19,6 +19,7 @@ from governor.calls import (
 )
 from governor.controls.loop import Loop
 from governor.controls.loop.chant import chants
+from governor.decisions import Verdict
 from governor.policy.schema import Policy
 from governor.runs import RunState
 from tests.bench.loops.anchors import HARD, NUDGE, Detector
@@ -39,11 +40,22 @@ class Ours(Detector):
     def __init__(self, control: Loop = _CONTROL) -> None:
         self._control, self._state = control, RunState()
         self._now = self._turn = 0
-        self._messages: list[Message] = [self._message("user", "task")]
+        self._messages: list[Message] = []
+        self._cumulative: list[int] = []
+        self._add("user", "task")
+        self.refused: Verdict | None = None
+        """What the latest step was refused with, if it was: a denial leaves the run going, a stop ends it."""
+
+    @property
+    def state(self) -> RunState:
+        """What a store would hold of the run."""
+        return self._state
 
     def see(self, step: Step) -> int:
         self._now += _STEP_MS
+        self.refused = None
         if len(step.text) > _LONG_TEXT and chants(step.text):
+            self.refused = Verdict.STOP
             return HARD  # the answer is cut while it streams
         if step.kind == "model":
             level = self._said(step)
@@ -52,7 +64,7 @@ class Ours(Detector):
         else:
             level = self._called(step, str(step.name), step.result or "")
         if step.user_after:
-            self._messages.append(self._message("user", f"reply {len(self._messages)}"))
+            self._add("user", f"reply {len(self._messages)}")
         return level
 
     def _called(self, step: Step, name: str, text: str) -> int:
@@ -70,6 +82,7 @@ class Ours(Detector):
         call = ToolCall(step=self._step(step), name=name, args=dict(step.args or {}), id=use.id)
         admission = self._control.admit_tool(self._state, call, self._now)
         if admission.decision.refuses:
+            self.refused = admission.decision.verdict
             self._state = self._control.observe_block(self._state, call, admission)
             return HARD
         result = ToolResult(text=text, failed=False)
@@ -81,16 +94,17 @@ class Ours(Detector):
         return max(level, NUDGE if self._state.loop.note else 0)
 
     def _model(self, step: Step, text: str, uses: tuple[ToolUse, ...]) -> int:
-        messages = list(self._messages)
-        history = History(messages=messages, cumulative=[1] * len(messages), index={})
+        # The lists go on growing; the control keeps none of them.
+        history = History(messages=self._messages, cumulative=self._cumulative, index={})
         call = ModelCall(step=self._step(step), ordinal=step.i, history=history, model=_MODEL)
         admission = self._control.admit_model(self._state, call, self._now)
         if admission.decision.refuses:
+            self.refused = admission.decision.verdict
             return HARD
         self._state = replace(self._state, loop=replace(self._state.loop, note=None))
         response = ModelResponse(text=text, tool_uses=uses)
         self._state = self._control.observe_model(self._state, call, response, self._now)
-        self._messages.append(self._message("assistant", text))
+        self._add("assistant", text)
         return 0
 
     def _step(self, step: Step) -> StepRef:
@@ -105,9 +119,10 @@ class Ours(Detector):
     def _ns(self, step: Step) -> str:
         return step.ns or f"{step.agent}:{step.i}"
 
-    def _message(self, role: Any, text: str) -> Message:
+    def _add(self, role: Any, text: str) -> None:
         self._turn += 1
-        return Message(key=f"m{self._turn}", role=role, text=text, tokens=1)
+        self._messages.append(Message(key=f"m{self._turn}", role=role, text=text, tokens=1))
+        self._cumulative.append(self._turn)
 
 
 _RUN = RunRef(id="bench")

@@ -58,9 +58,14 @@ class Score:
         """Share of a group's runs."""
         return hits.get(group, 0) / self.runs[group] if self.runs.get(group) else 0.0
 
-    def macro(self) -> float:
-        """Mean recall of the four real sets at the level of a nudge."""
-        return statistics.fmean(self.share(self.nudged, group) for group in (*REAL, "agentrx"))
+    def recall(self, hits: dict[str, int]) -> float:
+        """Share of the real loops that were found."""
+        runs = sum(self.runs.get(group, 0) for group in REAL)
+        return sum(hits.get(group, 0) for group in REAL) / runs if runs else 0.0
+
+    def macro(self, hits: dict[str, int]) -> float:
+        """Mean recall of the four real sets."""
+        return statistics.fmean(self.share(hits, group) for group in (*REAL, "agentrx"))
 
 
 def replayed(run: Run, detector: Detector) -> Seen:
