@@ -71,7 +71,7 @@ def governed(
                 return recall.read(governor.runtime, step.run.ref.id, call.args)
             with _Executing(effect, call, span):
                 if outer is None:
-                    return _result(execute())
+                    return _result(execute(), call.id)
                 with _Outer(outer):
                     return governed(outer, seen_by(outer, call), execute, judged)
 
@@ -97,7 +97,7 @@ async def agoverned(
                 return await recall.aread(governor.runtime, step.run.ref.id, call.args)
             with _Executing(effect, call, span):
                 if outer is None:
-                    return _result(await execute())
+                    return _result(await execute(), call.id)
                 with _Outer(outer):
                     return await agoverned(outer, seen_by(outer, call), execute, judged)
 
@@ -241,23 +241,26 @@ def _message(call: ToolCall, result: ToolResult) -> Any:
     return ToolMessage(content=result.text, name=call.name, tool_call_id=call.id, status=status)
 
 
-def _result(answer: Any) -> ToolResult:
+def _result(answer: Any, identifier: str) -> ToolResult:
     """What a tool gave back, in the core's words."""
-    text = text_of(answer) if isinstance(answer, ToolMessage) else "\n".join(_texts(answer))
+    text = text_of(answer) if isinstance(answer, ToolMessage) else "\n".join(_texts(answer, identifier))
     return _given(text=text, failed=getattr(answer, "status", None) == "error", source=answer)
 
 
-def _texts(answer: Any) -> Iterator[str]:
+def _texts(answer: Any, identifier: str) -> Iterator[str]:
     if isinstance(answer, ToolMessage):
         yield text_of(answer)
     elif isinstance(answer, Command):
         update = cast("Any", answer).update
         messages: Any = cast("Mapping[str, Any]", update).get("messages", []) if isinstance(update, dict) else []
-        for message in cast("list[Any]", messages if isinstance(messages, list) else [messages]):
-            yield from _texts(message)
+        listed = cast("list[Any]", messages if isinstance(messages, list) else [messages])
+        # A handoff passes the whole conversation on: what came of this call is the message that answers it.
+        own = [each for each in listed if isinstance(each, ToolMessage) and each.tool_call_id == identifier]
+        for message in own or listed:
+            yield from _texts(message, identifier)
     elif isinstance(answer, list):
         for each in cast("list[Any]", answer):
-            yield from _texts(each)
+            yield from _texts(each, identifier)
     elif answer is not None:
         yield str(answer)
 
