@@ -138,10 +138,11 @@ def test_a_bad_line_is_named_and_nothing_else_is_lost(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "line"),
-    [(b"", None), (gzip.compress(b"x" * 9_000)[:20], None), (b"SQLite format 3\0" + b"x" * 200, None)],
+    "content",
+    [b"", gzip.compress(b"x" * 9_000, mtime=0)[:20], b"SQLite format 3\0" + b"x" * 200],
+    ids=["empty", "cut off", "no database"],
 )
-def test_a_file_that_is_no_trace_says_so(content: bytes, line: int | None, tmp_path: Path) -> None:
+def test_a_file_that_is_no_trace_says_so(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "x"
     path.write_bytes(content)
     try:
@@ -149,7 +150,7 @@ def test_a_file_that_is_no_trace_says_so(content: bytes, line: int | None, tmp_p
     except TraceError as error:
         errors = (error,)
 
-    assert [(str(path), line)] == [(error.file, error.line) for error in errors]
+    assert [(str(path), None)] == [(error.file, error.line) for error in errors]
     assert errors[0].remedy
 
 
