@@ -25,8 +25,7 @@ from governor.calls import (
     ToolResult,
     ToolSpec,
 )
-from governor.controls.loop.chant import chants
-from governor.decisions import ALLOWED, Decision, Reason, Verdict
+from governor.decisions import ALLOWED, Decision, Verdict
 from governor.drive import drive
 from governor.effects import Decided, InvokeModel, InvokeTool, Measured
 from governor.errors import Refused
@@ -48,8 +47,6 @@ __all__ = ["NODE", "Replay"]
 
 NODE, TOOLS = "agent", "tools"
 """What nodes are called where the record names none: those of an agent with tools."""
-_LONG_ANSWER = 2_000
-"""Characters of an answer that is worth being looked at for a chant."""
 
 
 class Replay:
@@ -157,7 +154,6 @@ class _Run:
         self._drive(model_call(call, self._runtime.controls), step)
         self._now = self._until
         if whole:
-            self._chant(turn)
             self._drive(step_exit(step, self._runtime.controls), step)
             self._add(turn.message)
             self._calls(turn)
@@ -228,16 +224,6 @@ class _Run:
         if decision.verdict is not Verdict.ALLOW:
             self._tally.decided(decision, enforced=not decision.observed)
         self._drive(step_entry(step, self._runtime.controls), step)
-
-    def _chant(self, turn: Turn) -> None:
-        if len(turn.message.text) > _LONG_ANSWER and chants(turn.message.text):
-            reason = Reason(
-                code="loop.chant",
-                rule="loops",
-                text="Loop: the answer says the same over and over; streamed, it would have been cut off.",
-                evidence={"tokens": turn.message.tokens},
-            )
-            self._tally.decided(Decision(control="loop", verdict=Verdict.STOP, reason=reason, observed=True))
 
     # --- the world, as the record has it
 

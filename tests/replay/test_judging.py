@@ -66,7 +66,7 @@ def test_a_rule_that_only_observes_is_marked_and_is_no_hard_act(looped: Path) ->
 def test_a_chant_is_found_in_a_recorded_answer(tmp_path: Path) -> None:
     rows = [{"role": "user", "content": "go"}, {"role": "assistant", "content": "I will now look at it. " * 400}]
 
-    assert [("loop.chant", "stop", 2)] == acts(judged(written(tmp_path, rows)))
+    assert [("loop.chant", "modify", 2)] == acts(judged(written(tmp_path, rows)))
 
 
 # --- the other controls
