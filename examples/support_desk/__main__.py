@@ -15,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from examples.support_desk import ways
 from examples.support_desk.burst import Burst, run_burst
 from examples.support_desk.checks import Check, check
+from examples.support_desk.false_alarm import FalseAlarm, run_false_alarm
 from examples.support_desk.report import show
 from examples.support_desk.savings import Savings, savings
 from examples.support_desk.scenario import Ticket, load_tickets
@@ -38,12 +39,12 @@ def main() -> None:
         f"{len(tickets)} tickets, answered three ways against a provider emulator on loopback. No key, no network, no cost.\n"
     )
     done = _run(console, tickets)
-    stuck, burst = run_stuck(), run_burst(store=options.store)
-    checks = check(*done, stuck, burst)
+    stuck, alarm, burst = run_stuck(), run_false_alarm(), run_burst(store=options.store)
+    checks = check(*done, stuck, alarm, burst)
     saved = savings(done[0], done[2])
-    show(console, done, saved, stuck, burst, checks)
+    show(console, done, saved, stuck, alarm, burst, checks)
     if options.json is not None:
-        _write(options.json, json.dumps(_figures(done, saved, stuck, burst, checks), indent=2))
+        _write(options.json, json.dumps(_figures(done, saved, stuck, alarm, burst, checks), indent=2))
     sys.exit(0 if all(one.holds for one in checks) else 1)
 
 
@@ -91,13 +92,19 @@ def _run(console: Console, tickets: Sequence[Ticket]) -> tuple[ways.Way, ways.Wa
 
 
 def _figures(
-    done: Sequence[ways.Way], saved: Savings, stuck: Sequence[Stuck], burst: Burst, checks: Sequence[Check]
+    done: Sequence[ways.Way],
+    saved: Savings,
+    stuck: Sequence[Stuck],
+    alarm: FalseAlarm,
+    burst: Burst,
+    checks: Sequence[Check],
 ) -> dict[str, object]:
     return {
         "bills": {way.name: Meter().bill(way.records).as_json() for way in done},
         "end_states": {way.name: way.end_state for way in done},
         "saved_nano_usd": dataclasses.asdict(saved) | {"total": saved.total},
         "stuck": [dataclasses.asdict(one) for one in stuck],
+        "false_alarm": dataclasses.asdict(alarm),
         "burst": dataclasses.asdict(burst),
         "checks": [dataclasses.asdict(one) for one in checks],
     }

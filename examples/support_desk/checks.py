@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from examples.support_desk.burst import Burst
+from examples.support_desk.false_alarm import LOOKS, FalseAlarm
 from examples.support_desk.stuck import Stuck
 from examples.support_desk.ways import Way
 
@@ -23,12 +24,18 @@ class Check:
     text: str
 
 
-def check(bare: Way, stock: Way, governed: Way, stuck: Sequence[Stuck], burst: Burst) -> tuple[Check, ...]:
+def check(
+    bare: Way, stock: Way, governed: Way, stuck: Sequence[Stuck], alarm: FalseAlarm, burst: Burst
+) -> tuple[Check, ...]:
     """All of them, on the sandbox's meter and the database's end state."""
     return (
         *(_cheaper(governed, other) for other in (bare, stock)),
         *(_same_outcome(governed, other) for other in (bare, stock)),
         *(_ended(one) for one in stuck),
+        Check(
+            holds=alarm.code == "loop.block" and alarm.looks == LOOKS and "1.84" in alarm.answer,
+            text=f"the false alarm is in the trace ({alarm.code}), and exempt the agent waited through {alarm.looks} looks",
+        ),
         Check(
             holds=burst.nano_usd <= burst.budget_nano_usd,
             text=f"the tenant's budget of {burst.budget_nano_usd} nano-USD was not passed: the sandbox billed {burst.nano_usd}",

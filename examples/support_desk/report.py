@@ -11,6 +11,7 @@ from rich.table import Table
 
 from examples.support_desk.burst import Burst
 from examples.support_desk.checks import Check
+from examples.support_desk.false_alarm import EXEMPTION, FalseAlarm
 from examples.support_desk.savings import Savings
 from examples.support_desk.stuck import Stuck
 from examples.support_desk.ways import Way
@@ -25,12 +26,19 @@ def usd(nano: int) -> str:
 
 
 def show(
-    console: Console, ways: Sequence[Way], saved: Savings, stuck: Sequence[Stuck], burst: Burst, checks: Sequence[Check]
+    console: Console,
+    ways: Sequence[Way],
+    saved: Savings,
+    stuck: Sequence[Stuck],
+    alarm: FalseAlarm,
+    burst: Burst,
+    checks: Sequence[Check],
 ) -> None:
     """Print everything."""
     console.print(_bills(ways))
     console.print(_saved(saved))
     console.print(_stuck(stuck), highlight=False)
+    console.print(_false_alarm(alarm), highlight=False)
     console.print(
         f"[bold]Fifty runs at once, a tenant's budget of {usd(burst.budget_nano_usd)} for ten:[/bold] {burst.answered} answered, "
         f"{burst.refused} refused, {usd(burst.nano_usd)} billed.\n  {escape(burst.refusal)}\n",
@@ -93,3 +101,14 @@ def _stuck(stuck: Sequence[Stuck]) -> str:
             f"Governed: {one.calls} calls, {usd(one.nano_usd)}: {escape(what)}"
         )
     return "\n".join(lines) + "\n"
+
+
+def _false_alarm(alarm: FalseAlarm) -> str:
+    """What the trace says, and the line that changes it."""
+    ended = "was ended" if alarm.stopped else "went on"
+    return (
+        "[bold]A false alarm[/bold]\n"
+        f"An agent that waits for a scale looks like a loop, and {ended}. Its trace: {alarm.code}: {escape(alarm.reason)}\n"
+        f"{escape(alarm.remedy)}\n"
+        f"With `{escape(EXEMPTION)}` in the policy it looked {alarm.looks} times and answered: {escape(alarm.answer)}\n"
+    )

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from examples.support_desk.burst import Burst
 from examples.support_desk.checks import check
+from examples.support_desk.false_alarm import LOOKS, FalseAlarm
 from examples.support_desk.savings import savings
 from examples.support_desk.stuck import Stuck
 from examples.support_desk.ways import FRONTIER, Way
@@ -32,6 +34,14 @@ STOPPED = Stuck(
     nudged=True,
     answer="",
 )
+ALARM = FalseAlarm(
+    code="loop.block",
+    reason="Loop.",
+    remedy="Exempt it.",
+    stopped=True,
+    looks=LOOKS,
+    answer="The parcel weighs 1.84 kg.",
+)
 BURST = Burst(budget_nano_usd=1000, nano_usd=1000, answered=10, refused=40, refusal="Budget.")
 
 
@@ -41,6 +51,7 @@ def failing(**changed: object) -> list[str]:
         "stock": STOCK,
         "governed": GOVERNED,
         "stuck": [STOPPED],
+        "alarm": ALARM,
         "burst": BURST,
         **changed,
     }
@@ -90,3 +101,8 @@ def test_what_each_control_saved_adds_up_to_the_difference_of_the_bills() -> Non
     assert bare.nano_usd - governed.nano_usd == saved.total
     assert saved.tiers > 0
     assert saved.not_sent > 0
+
+
+@pytest.mark.parametrize("outcome", [{"code": "loop.nudge"}, {"looks": 4}, {"answer": "Not yet."}])
+def test_a_false_alarm_that_is_not_in_the_trace_or_not_exempted_fails(outcome: dict[str, Any]) -> None:
+    assert 1 == len(failing(alarm=replace(ALARM, **outcome)))
