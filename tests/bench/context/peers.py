@@ -65,7 +65,7 @@ class _Counter:
         return self._run.items[int(key)]
 
     def __call__(self, messages: Sequence[BaseMessage]) -> int:
-        return sum(self.item(cast("BaseMessage", message)).tokens for message in messages)
+        return sum(self.item(message).tokens for message in messages)
 
 
 def clears(trigger: int) -> Callable[[Run, Price], list[Request]]:
