@@ -6,6 +6,7 @@
 #   make soak      what takes long: 200 killed processes, 2,000 made-up graphs, a million operations on ledgers, properties with many examples
 #   make bench     overhead of governor, without a provider (JSON=file writes its figures)
 #   make bench-loops   loop detectors on labelled runs (CORPUS=dir, JSON=file)
+#   make bench-context   cost of compaction and caching on recorded runs (CORPUS=dir, JSON=file)
 #   make bench-ledger   budgets under fan-out, broken streams, latency of the stores, beside peers (JSON=file, ARGS="--only latency")
 #   make conformance   LangGraph's own test suites, bare and with every graph governed; downloads them, takes a quarter of an hour (JSON=file)
 
@@ -30,7 +31,7 @@ PYTEST = $(PY) -m pytest -n $(WORKERS) --dist loadfile --inline-snapshot=disable
 
 comma := ,
 
-.PHONY: demo test versions check soak bench bench-ledger bench-loops conformance redis clean
+.PHONY: demo test versions check soak bench bench-context bench-ledger bench-loops conformance redis clean
 .DEFAULT_GOAL := check
 
 demo: $(BASE)
@@ -62,6 +63,12 @@ bench-loops: $(READY)
 	@test -n "$(CORPUS)" || { echo "name the folder of labelled runs: make bench-loops CORPUS=dir" >&2; exit 1; }
 	$(PY) -m tests.bench.loops --corpus "$(CORPUS)" $(if $(JSON),--json "$(JSON)")
 
+# OpenAI's tokenizer comes as a file of this package, which is unpacked and never imported; without it a plain rule counts, and the output says so.
+bench-context: $(READY)
+	@test -n "$(CORPUS)" || { echo "name the folder of recorded runs: make bench-context CORPUS=dir" >&2; exit 1; }
+	@test -d .venv-tokens || $(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-compile --target .venv-tokens llama-index-core==0.14.25 || true
+	$(PY) -m tests.bench.context --corpus "$(CORPUS)" $(if $(JSON),--json "$(JSON)") $(ARGS)
+
 bench-ledger: $(READY) redis
 	$(PY) -m tests.bench.ledger $(if $(JSON),--json "$(JSON)") $(ARGS)
 
@@ -87,5 +94,5 @@ $(READY): $(BASE)
 	@touch $@
 
 clean:
-	rm -rf $(VENV) .venv-conformance .venv-peers .venv-oldest .venv-newest-python build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .venv-conformance .venv-peers .venv-tokens .venv-oldest .venv-newest-python build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

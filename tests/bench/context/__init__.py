@@ -1,0 +1,1 @@
+"""What compaction and caching cost, on recorded runs: `make bench-context CORPUS=dir`."""
