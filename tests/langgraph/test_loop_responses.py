@@ -237,3 +237,40 @@ async def test_a_tool_that_raises_again_and_again_is_a_loop_though_its_graph_goe
 
     assert 3 <= ran < 10
     assert runs
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_an_agent_started_again_and_again_goes_on_counting(mode: str) -> None:
+    """Each start makes one call and says the same: no single run of the inner graph has a loop."""
+    ran, asked = 0, 0
+
+    @tool
+    def look(q: str) -> str:
+        """Look."""
+        nonlocal ran
+        ran += 1
+        return f"found {q}"
+
+    def rule(messages: list[BaseMessage]) -> AIMessage | str:
+        nonlocal asked
+        asked += 1
+        answered = isinstance(messages[-1], ToolMessage)
+        return "nothing yet" if answered else calling("look", {"q": "same"}, call_id=f"c{asked}")
+
+    inner: Any = create_agent(Whole(rule=rule), [look])
+
+    def work(state: Work) -> dict[str, Any]:
+        inner.invoke({"messages": [("user", "find x")]})
+        return {"todo_done": state["todo_done"] + 1}
+
+    graph = StateGraph(Work)
+    graph.add_node("work", work)
+    graph.add_edge(START, "work")
+    graph.add_conditional_edges("work", lambda state: END if state["todo_done"] > 30 else "work", [END, "work"])
+
+    with watch() as runs:
+        await modes.ALL_MODES[mode](govern(graph.compile(), loops()), {"messages": [], "todo_done": 0}, {})
+
+    assert runs[0].stopped is not None
+    assert "loop.stop" == runs[0].stopped.code
+    assert ran <= 4

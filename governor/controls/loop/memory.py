@@ -49,8 +49,11 @@ _CONTROL_CHARACTERS = dict.fromkeys((*range(9), 11, 12, *range(13, 32)))
 
 
 def mark(loop: LoopState) -> str:
-    """The latest answer in words: work that acknowledgements do not show."""
-    return loop.texts[-1] if loop.texts else ""
+    """What the latest answer was about: work that acknowledgements do not show.
+
+    Its words alone. What it answered does not count: a refusal in the place of a result is another question, but no work.
+    """
+    return loop.suspicion.said[-1] if loop.suspicion.said else ""
 
 
 def finished(
