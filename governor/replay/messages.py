@@ -230,7 +230,7 @@ def _content(content: object, number: int) -> tuple[str, int, int]:
             each = cast("Mapping[str, Any]", block)
             if isinstance(each.get("text"), str):
                 texts.append(each["text"])
-            elif each.get("type") not in _NOT_SPOKEN:
+            elif str(each.get("type")) not in _NOT_SPOKEN:
                 others += min(_LARGEST_BLOCK, estimate(json.dumps(each, default=str)[: 8 * _LARGEST_BLOCK]))
         else:
             raise NotAMessage(

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from langchain_core.load import dumpd
 from langchain_core.messages import AIMessage, messages_to_dict
@@ -232,6 +232,7 @@ rows = st.recursive(
     max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None
 )
 @given(found=st.lists(rows | st.dictionaries(named, rows, min_size=2, max_size=8), max_size=5))
+@example(found=[{"role": [], "messages": [], "content": [], "system": [{"type": []}]}])
 def test_no_json_whatsoever_raises_anything_but_the_documented_error(found: list[Any], tmp_path: Path) -> None:
     path = tmp_path / "fuzz.jsonl"
     path.write_bytes(lines(found))
