@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections import Counter
+from threading import Barrier
 from typing import Annotated, Any, TypedDict
 
 import pytest
@@ -150,10 +151,17 @@ async def test_a_fan_out_of_one_within_a_branch_has_what_the_branch_has() -> Non
 
 
 def test_a_branch_of_a_weighted_node_may_use_that_share_and_any_other_what_is_left() -> None:
-    asked = model()
+    asked, begun = (
+        model(),
+        Barrier(3, timeout=60),
+    )  # edges announce no width: a branch is one of three once all have begun
 
     def node(name: str, times: int) -> Any:
-        return lambda state: {"notes": asking(asked, name, times)}
+        def asks(state: Any) -> dict[str, Any]:
+            begun.wait()
+            return {"notes": asking(asked, name, times)}
+
+        return asks
 
     graph = StateGraph(Bag)
     for name, times in (("researcher", 20), ("writer_a", 20), ("other", 3)):
