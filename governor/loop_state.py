@@ -25,7 +25,7 @@ class SeenCall:
     kind: str
     """What the result was: content, ack, error, transient, empty or pending."""
     source: str
-    """Namespace of the step that made the call, to tell parallel branches from a loop."""
+    """Place of the step that made the call, to tell parallel branches from a loop."""
 
 
 @cheap
@@ -102,7 +102,7 @@ class Suspicion:
     said: tuple[str, ...] = ()
     """Packed words of the latest answers without tool calls, since the user's latest message."""
     said_in: str = ""
-    """Namespace of the step that gave the latest of them."""
+    """Place of the step that gave the latest of them."""
     question: str = ""
     """Digest of what the latest of them answered."""
     asked: tuple[str, str] = ("", "")
@@ -113,7 +113,7 @@ class Suspicion:
     suspects: tuple[str, ...] = ()
     """Tools of the latest fruitless steps."""
     source: str = ""
-    """Namespace of the latest of them: branches side by side are one step."""
+    """Place of the latest of them: branches side by side are one step."""
     turn: int = 0
     """What the turn has added so far: calls of one turn count once."""
     cuts: int = 0

@@ -88,6 +88,10 @@ class Losses:
             self._decided(error, effect.run, span, "")
         return self.runs.missed(effect.run.id, effect.apply)
 
+    def unadjusted(self) -> None:
+        """An operator's change could not be made: other processes do not hear of it."""
+        self._telemetry.store_lost("adjust")
+
     def unkept(self, error: StoreError, run: RunRef, span: Span) -> None:
         """The text behind a handle could not be stored: the model would be shown a handle that leads nowhere."""
         self._telemetry.store_lost("keep")

@@ -151,18 +151,20 @@ async def akeep(runtime: Runtime, effect: Keep, span: Span) -> None:
 
 def adjust(runtime: Runtime, effect: Adjust, span: Span) -> None:
     """An operator's change made by the policy. The run is over in this process either way, so a lost store ends nothing."""
+    del span
     try:
         runtime.store.adjust(effect.change)
-    except StoreError as error:
-        runtime.losses.unkept(error, effect.run, span)
+    except StoreError:
+        runtime.losses.unadjusted()
 
 
 async def aadjust(runtime: Runtime, effect: Adjust, span: Span) -> None:
     """The async twin of `adjust`."""
+    del span
     try:
         await runtime.store.aadjust(effect.change)
-    except StoreError as error:
-        runtime.losses.unkept(error, effect.run, span)
+    except StoreError:
+        runtime.losses.unadjusted()
 
 
 def extend(runtime: Runtime, effect: Extend, span: Span) -> bool | Halted:

@@ -32,10 +32,12 @@ class Limits:
         """Read the limits. One that is absent bounds nothing; steps are counted all the same."""
         self._limits = policy.limits
         self._observed = policy.mode == "observe"
-        self.counts_fans = policy.limits.fan_out is not None or any(
-            budget.split != "shared" for budget in policy.budgets
+        self.counts_fans = (
+            policy.limits.fan_out is not None
+            or any(budget.split != "shared" for budget in policy.budgets)
+            or policy.mode_of(policy.loops.mode) == "enforce"
         )
-        """Whether anything asks how many branches run side by side."""
+        """Whether anything asks which branches run side by side: a bound, a share, or what is a loop."""
 
     def enter(self, state: RunState, step: StepRef, now: int) -> tuple[RunState, Decision]:
         """Count a step that is about to run and hold the run against its limits. `now` is milliseconds since the epoch.

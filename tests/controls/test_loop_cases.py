@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from random import Random
 from typing import TYPE_CHECKING, Any
 
@@ -236,3 +237,28 @@ def test_prose_and_code_are_no_chants() -> None:
 
     assert not Chant().add_whole(page(Random(1), 400))
     assert not Chant().add_whole(code)
+
+
+def branch(n: int, superstep: int) -> dict[str, tuple[str, int, int]]:
+    """The root graph's superstep with so many branches."""
+    return {"": (f"checkpoint {superstep}", superstep, n)}
+
+
+def test_branches_of_one_superstep_are_beside_each_other_though_each_has_ended() -> None:
+    run = Run(loop())
+    said: list[str] = []
+    for n in range(8):
+        run.state = replace(run.state, open_steps=(f"worker:{n}",), fans=branch(n + 1, 3))
+        said.append(str(run.tool("read", {"path": "a.py"}, LONG, ns=f"worker:{n}|tools:{n}").decision.verdict))
+
+    assert {ALLOW} == set(said)
+
+
+def test_the_same_branch_in_the_next_superstep_is_not() -> None:
+    run = Run(loop())
+    said: list[str] = []
+    for n in range(5):
+        run.state = replace(run.state, open_steps=(f"worker:{n}",), fans=branch(1, n))
+        said.append(str(run.tool("read", {"path": "a.py"}, LONG, ns=f"worker:{n}|tools:{n}").decision.verdict))
+
+    assert [ALLOW, ALLOW, ALLOW, DENY, DENY] == said

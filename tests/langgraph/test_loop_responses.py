@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, TypedDict
@@ -13,6 +14,7 @@ from langchain_core.tools import BaseTool, tool
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import END, START, StateGraph
 from langgraph.graph.message import add_messages
+from langgraph.types import Send
 from langgraph_swarm import create_handoff_tool, create_swarm
 
 from governor.errors import Refused
@@ -173,6 +175,65 @@ def test_a_tool_that_says_it_only_reads_makes_no_verification_of_a_second_look(m
     noted = any("run's governor" in str(messages[-1].text) for _, messages, _ in model.calls.seen)
     reads_only = metadata is not None and "True" in str(metadata)
     assert reads_only is (noted or runs[0].stopped is not None)
+
+
+# --- branches
+
+
+class Fan(TypedDict):
+    found: Annotated[list[str], operator.add]
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_branches_of_one_superstep_may_do_the_same_however_fast_they_are(mode: str) -> None:
+    """Each has ended before the next begins."""
+    ran = 0
+
+    @tool
+    def look(q: str) -> str:
+        """Look."""
+        nonlocal ran
+        ran += 1
+        return f"found {q}"
+
+    def worker(state: Any) -> dict[str, Any]:
+        call = {"name": "look", "args": {"q": "same"}, "id": f"c{state['n']}", "type": "tool_call"}
+        return {"found": [look.invoke(call).text]}
+
+    graph = StateGraph(Fan)
+    graph.add_node("worker", worker)
+    graph.add_conditional_edges(START, lambda state: [Send("worker", {"n": n}) for n in range(12)], ["worker"])
+
+    with watch() as runs:
+        await modes.ALL_MODES[mode](govern(graph.compile(), loops()), {"found": []}, {"max_concurrency": 1})
+
+    assert (12, None) == (ran, runs[0].stopped)
+
+
+def test_a_node_that_is_run_again_and_again_is_no_branch_of_itself() -> None:
+    ran = 0
+
+    @tool
+    def look(q: str) -> str:
+        """Look."""
+        nonlocal ran
+        ran += 1
+        return f"found {q}"
+
+    def worker(state: Any) -> dict[str, Any]:
+        call = {"name": "look", "args": {"q": "same"}, "id": f"c{len(state['found'])}", "type": "tool_call"}
+        return {"found": [look.invoke(call).text]}
+
+    graph = StateGraph(Fan)
+    graph.add_node("worker", worker)
+    graph.add_edge(START, "worker")
+    graph.add_conditional_edges("worker", lambda state: END if len(state["found"]) > 20 else "worker", [END, "worker"])
+
+    with watch() as runs, suppress(Refused):
+        govern(graph.compile(), loops()).invoke({"found": []})
+
+    assert 3 == ran
+    assert runs
 
 
 # --- handoffs

@@ -8,6 +8,7 @@ from governor.calls import ToolResult
 from governor.controls.loop import memory
 from governor.controls.loop.chant import SHORTEST_CHANT, Chant
 from governor.controls.loop.detector import Detector
+from governor.controls.loop.placing import Around
 from governor.controls.loop.progress import progressed
 from governor.controls.loop.rules import BLOCK, ESCALATE, NUDGE, STOP, Rules
 from governor.controls.loop.signatures import digest
@@ -57,14 +58,12 @@ class Loop:
             if ignored or finding.level >= self._ends(loop, finding):
                 return self._refusal(Verdict.STOP, finding, "stop", blocked=loop.blocked if ignored else 0)
         if state.loop.note is None:
-            return _CUT if state.loop.cut and not self._rules.observed else _ADMITTED
-        decision = Decision(
-            control="loop", verdict=Verdict.NUDGE, reason=self._nudge_reason(finding), observed=self._rules.observed
-        )
+            return _CUT if state.loop.cut else _ADMITTED
         observed = self._rules.observed
-        return Admission(
-            decision=decision, note=None if observed else state.loop.note, cut=state.loop.cut and not observed
+        decision = Decision(
+            control="loop", verdict=Verdict.NUDGE, reason=self._nudge_reason(finding), observed=observed
         )
+        return Admission(decision=decision, note=None if observed else state.loop.note, cut=state.loop.cut)
 
     def admit_tool(self, state: RunState, call: ToolCall, now: int) -> Admission:
         """Deny a call that would only repeat what is known; the result already held goes with the denial."""
@@ -73,7 +72,7 @@ class Loop:
             return _ADMITTED
         signatures = self._detector.signatures(state.loop, call, rule)
         if _waits(rule, state.loop, signatures.exact, now) or not memory.counts(
-            state.loop, call, signatures, state.open_steps
+            state.loop, call, signatures, _around(state)
         ):
             return _ADMITTED
         finding = self._detector.foreseen(state.loop, call, signatures)
@@ -107,17 +106,14 @@ class Loop:
                 loop = memory.finished(loop, call, now, signatures)
                 return replace(state, loop=self._poll(loop, call.name, signatures.exact, rule, now))
         cuts = sum(len(lane.cuts) for lane in state.lanes.values())
-        loop = self._detector.called(loop, call, result, now, state.open_steps, cuts)
+        loop = self._detector.called(loop, call, result, now, _around(state), cuts)
         return self._respond(_changed(state, loop=loop))
 
     def observe_block(self, state: RunState, call: ToolCall, admission: Admission) -> RunState:
         """Count a blocked call as the repetition it would have been, so that ignoring blocks leads to the stop."""
         why = admission.decision.reason
-        period = why.evidence.get("period") if why else None
-        exact = why is not None and why.evidence.get("what") == "same" and isinstance(period, int)
-        loop = self._detector.blocked(
-            state.loop, call, period if exact and isinstance(period, int) else 0, state.open_steps
-        )
+        period = why.evidence.get("period") if why and why.evidence.get("what") == "same" else None
+        loop = self._detector.blocked(state.loop, call, period if isinstance(period, int) else 0, _around(state))
         return self._signalled(_changed(state, loop=loop))
 
     def observe_model(
@@ -135,9 +131,9 @@ class Loop:
         `tokens`: billed for it, prompt included. `chanted`: it said the same over and over.
         """
         del now
-        loop = self._detector.answered(memory.softened(state.loop, call), call, response, state.open_steps, tokens)
+        loop = self._detector.answered(memory.softened(state.loop, call), call, response, _around(state), tokens)
         if chanted:
-            loop = self._detector.chanted(loop, call)
+            loop = self._detector.chanted(loop)
         state = _changed(state, loop=loop)
         return state if response.tool_uses and not chanted else self._respond(state, answer=True)
 
@@ -189,9 +185,11 @@ class Loop:
     def _signalled(self, state: RunState, finding: Finding | None = None) -> RunState:
         finding = finding or self._detector.standing(state.loop)
         raised = finding is not None and finding.level >= ESCALATE
-        if raised and "compact" in self._rules.respond and state.loop.cuts_asked < _CUTS:
+        if not raised or self._rules.observed:
+            return state
+        if "compact" in self._rules.respond and state.loop.cuts_asked < _CUTS:
             state = _changed(state, loop=self._detector.cut(state.loop))
-        if not raised or not self._rules.signals or self._rules.observed or "loop" in state.route.signals:
+        if not self._rules.signals or "loop" in state.route.signals:
             return state
         return replace(state, route=replace(state.route, signals=(*state.route.signals, "loop")))
 
@@ -225,6 +223,10 @@ class Loop:
             ),
             held=held,
         )
+
+
+def _around(state: RunState) -> Around:
+    return Around(open_steps=state.open_steps, fans=state.fans)
 
 
 def _identity(loop: LoopState, finding: Finding) -> str:

@@ -10,9 +10,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from governor.controls.loop import memory, suspicion
-from governor.controls.loop.handoffs import circle_of, edge_of, foreseen, handed, tangled, target_of
+from governor.controls.loop.handoffs import TARGETS, circle_of, edge_of, foreseen, handed, tangled, target_of
 from governor.controls.loop.periods import Cycle, strongest, would_repeat
-from governor.controls.loop.results import CONTENT, CallSignatures, call_signatures, seen_call, short, source_of
+from governor.controls.loop.results import CONTENT, CallSignatures, call_signatures, seen_call, short
 from governor.controls.loop.suspicion import How
 from governor.controls.loop.wording import Finding, cycle_name, named
 from governor.controls.loop.words import Words, pack, unpack, words_of, words_of_args
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from governor.calls import ModelCall, ModelResponse, ToolCall, ToolResult
+    from governor.controls.loop.placing import Around
     from governor.controls.loop.rules import Ladder, Rules
     from governor.loop_state import KnownOutcome
     from governor.policy.schema import LoopTool
@@ -30,9 +31,6 @@ if TYPE_CHECKING:
 __all__ = ["Detector"]
 
 _changed, _suspicion = copier(LoopState), copier(Suspicion)
-
-_PASSED_ON = ("subagent_type", "agent", "agent_name", "target_agent", "to_agent")
-"""Arguments that name the agent, not the task."""
 
 
 class Detector:
@@ -45,16 +43,17 @@ class Detector:
     # --- steps
 
     def called(
-        self, loop: LoopState, call: ToolCall, result: ToolResult, now: int, open_steps: tuple[str, ...], cuts: int
+        self, loop: LoopState, call: ToolCall, result: ToolResult, now: int, around: Around, cuts: int
     ) -> LoopState:
         """A tool call has ended. `cuts`: compactions of the run so far."""
         rule = self._rules.of(call.name)
         signatures = self.signatures(loop, call, rule)
         loop = _noticed(loop, cuts)
-        if not memory.counts(loop, call, signatures, open_steps):
+        if not memory.counts(loop, call, signatures, around):
             return memory.finished(loop, call, now, signatures)
-        entry, text = seen_call(call, result, signatures, verbatim=rule is not None and rule.as_ == "paging")
-        beside = memory.side_by_side(loop.suspicion.source, call.step.ns, open_steps)
+        paging, place = rule is not None and rule.as_ == "paging", around.place(call.step.ns)
+        entry, text = seen_call(call, result, signatures, place, verbatim=paging)
+        beside = around.beside(loop.suspicion.source, call.step.ns)
         how = How(
             finished=loop.finished,
             cap=self._rules.cap,
@@ -79,12 +78,16 @@ class Detector:
             loop = memory.hold(loop, entry.call, result.text)
         return loop
 
-    def blocked(self, loop: LoopState, call: ToolCall, period: int, open_steps: tuple[str, ...]) -> LoopState:
+    def blocked(self, loop: LoopState, call: ToolCall, period: int, around: Around) -> LoopState:
         """A tool call was refused: it counts as the repetition that it would have been, so that ignoring it leads to the stop."""
         signatures = self.signatures(loop, call, self._rules.of(call.name))
-        if not memory.counts(loop, call, signatures, open_steps):
+        if not memory.counts(loop, call, signatures, around):
             return memory.blocked(loop, call, signatures, None)
-        entry = memory.would_be(loop, call, signatures, period) if 1 <= period <= len(loop.calls) else None
+        entry = (
+            memory.would_be(loop, signatures, period, around.place(call.step.ns))
+            if 1 <= period <= len(loop.calls)
+            else None
+        )
         loop = memory.blocked(loop, call, signatures, entry)
         if entry is None:
             loop = _changed(loop, finished=loop.finished + 1, blocked=loop.blocked + 1)
@@ -94,7 +97,7 @@ class Detector:
         return _changed(loop, suspicion=_suspicion(after, chance=True))
 
     def answered(
-        self, loop: LoopState, call: ModelCall, response: ModelResponse, open_steps: tuple[str, ...], tokens: int
+        self, loop: LoopState, call: ModelCall, response: ModelResponse, around: Around, tokens: int
     ) -> LoopState:
         """A model has answered, for so many tokens billed."""
         if response.tool_uses:
@@ -102,21 +105,21 @@ class Detector:
             asked = _packed(words_of(response.text)) if hands_on and response.text else ("", "")
             after = suspicion.turned(loop.suspicion, tokens, asked)
             return _changed(memory.asked(loop, response), suspicion=after)
-        beside = memory.side_by_side(loop.suspicion.said_in, call.step.ns, open_steps)
+        beside = around.beside(loop.suspicion.said_in, call.step.ns)
         spoken = memory.spoken(loop, call, response.text, beside=beside)
         after = suspicion.turned(loop.suspicion, tokens)
         if spoken.text_source != loop.text_source:
             question = memory.question(call.history)
-            source = source_of(call.step.ns)
+            source = around.place(call.step.ns)
             after = suspicion.after_answer(
                 after, words_of(response.text), question, source, self._rules.cap, beside=beside
             )
         return _changed(spoken, suspicion=after)
 
-    def chanted(self, loop: LoopState, call: ModelCall) -> LoopState:
+    def chanted(self, loop: LoopState) -> LoopState:
         """An answer said the same over and over: a word is said to the model, and another such answer in a row ends the run."""
         by = self._rules.suspicion.nudge
-        after = suspicion.raised(loop.suspicion, by, self._rules.cap, suspicion.ANSWER, source_of(call.step.ns))
+        after = suspicion.raised(loop.suspicion, by, self._rules.cap, suspicion.ANSWER)
         return _changed(loop, suspicion=after)
 
     def cut(self, loop: LoopState) -> LoopState:
@@ -266,7 +269,7 @@ def _kinds(loop: LoopState, period: int) -> tuple[str, ...]:
 
 
 def _task(state: Suspicion, args: Mapping[str, object]) -> Words:
-    task = words_of_args({name: value for name, value in args.items() if name not in _PASSED_ON})
+    task = words_of_args({name: value for name, value in args.items() if name not in TARGETS})
     if task.all or not state.asked[0]:
         return task
     return Words(all=unpack(state.asked[0]), named=unpack(state.asked[1]))

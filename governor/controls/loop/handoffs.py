@@ -18,7 +18,7 @@ from governor.values import copier
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["circle_of", "edge_of", "foreseen", "handed", "tangled", "target_of"]
+__all__ = ["TARGETS", "circle_of", "edge_of", "foreseen", "handed", "tangled", "target_of"]
 
 _changed, _edge = copier(Suspicion), copier(HandoffEdge)
 
@@ -43,7 +43,8 @@ _HANDOFF = re.compile(
     r"(?:transfer|hand_?off|hand_?over|delegate|route|assign)_(?:back_)?(?:task_)?to_(?P<target>.+)", re.IGNORECASE
 )
 """Tools by which LangGraph's supervisors and swarms pass control on."""
-_TARGETS = ("subagent_type", "agent", "agent_name", "target_agent", "to_agent")
+TARGETS = ("subagent_type", "agent", "agent_name", "target_agent", "to_agent")
+"""Arguments that name the agent, not the task."""
 _DELEGATES = frozenset({"task", "delegate", "handoff", "hand_off", "delegate_task", "delegate_work"})
 """Tools whose argument names the agent: deepagents' `task`, CrewAI's and others' `delegate`."""
 
@@ -55,7 +56,7 @@ def target_of(tool: str, args: Mapping[str, object]) -> str | None:
         return found["target"]
     if tool.lower() not in _DELEGATES:
         return None
-    return next((str(args[name]) for name in _TARGETS if isinstance(args.get(name), str)), None)
+    return next((str(args[name]) for name in TARGETS if isinstance(args.get(name), str)), None)
 
 
 def edge_of(state: Suspicion, source: str, target: str) -> HandoffEdge | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from governor.controls.loop.periods import MAX_PERIOD, advance, extend, halve
-from governor.controls.loop.results import short, source_of
+from governor.controls.loop.results import short
 from governor.controls.loop.signatures import canon_text, digest, mask
 from governor.controls.loop.suspicion import halved
 from governor.loop_state import LoopState
@@ -13,6 +13,7 @@ from governor.values import copier, replace
 
 if TYPE_CHECKING:
     from governor.calls import History, ModelCall, ModelResponse, ToolCall
+    from governor.controls.loop.placing import Around
     from governor.controls.loop.results import CallSignatures
     from governor.loop_state import SeenCall
 
@@ -27,7 +28,6 @@ __all__ = [
     "polled",
     "question",
     "repeats",
-    "side_by_side",
     "softened",
     "spoken",
     "would_be",
@@ -87,9 +87,9 @@ def blocked(loop: LoopState, call: ToolCall, signatures: CallSignatures, entry: 
     return replace(loop, **changes)
 
 
-def would_be(loop: LoopState, call: ToolCall, signatures: CallSignatures, period: int) -> SeenCall:
+def would_be(loop: LoopState, signatures: CallSignatures, period: int, source: str) -> SeenCall:
     """A refused call as the repetition that it would have been."""
-    entry = replace(loop.calls[-period], source=source_of(call.step.ns))
+    entry = replace(loop.calls[-period], source=source)
     if entry.call in signatures:
         return entry
     return replace(
@@ -155,27 +155,15 @@ def asked(loop: LoopState, response: ModelResponse) -> LoopState:
     return _changed(loop, turn=tuple(short(use.id) for use in response.tool_uses[:_TURN]), turn_calls=())
 
 
-def counts(loop: LoopState, call: ToolCall, signatures: CallSignatures, open_steps: tuple[str, ...]) -> bool:
+def counts(loop: LoopState, call: ToolCall, signatures: CallSignatures, around: Around) -> bool:
     """Whether this call is a step of its own: identical calls of one turn, or of branches side by side, are one step."""
     if signatures.exact in loop.turn_calls and short(call.id) in loop.turn:
         return False
     alike = signatures.all
     for seen in reversed(loop.calls):
         if seen.call in alike:
-            return not side_by_side(seen.source, call.step.ns, open_steps)
+            return not around.beside(seen.source, call.step.ns)
     return True
-
-
-def side_by_side(earlier: str, ns: str, open_steps: tuple[str, ...]) -> bool:
-    """Whether the step `earlier` is part of a branch that is still running beside the branch of `ns`.
-
-    Namespaces of nested steps are joined by `|`; where two of them part, the earlier branch is still open or it is over.
-    """
-    if not earlier or earlier == ns:
-        return False
-    theirs, ours = earlier.split("|"), ns.split("|")
-    parted = next((at for at, pair in enumerate(zip(theirs, ours, strict=False)) if pair[0] != pair[1]), None)
-    return parted is not None and "|".join(theirs[: parted + 1]) in open_steps
 
 
 def softened(loop: LoopState, call: ModelCall) -> LoopState:

@@ -30,7 +30,6 @@ __all__ = [
     "call_signatures",
     "seen_call",
     "short",
-    "source_of",
 ]
 
 _seen = maker(SeenCall)
@@ -41,7 +40,6 @@ _LONG = 200
 """From this many characters on, a masked result is content that identifies itself; below it may be a mere acknowledgement."""
 _HEAD = 600
 _NAME = 64
-_SOURCE = 512
 
 _ERROR = re.compile(
     r"\s*[<\[({\"']{0,3}(?:error|exception|traceback|fatal|failed|failure|invalid|denied)\b", re.IGNORECASE
@@ -123,9 +121,12 @@ def call_signatures(call: ToolCall, key: Iterable[str] | None, latest: str) -> C
 
 
 def seen_call(
-    call: ToolCall, result: ToolResult, signatures: CallSignatures, *, verbatim: bool
+    call: ToolCall, result: ToolResult, signatures: CallSignatures, source: str, *, verbatim: bool
 ) -> tuple[SeenCall, str]:
-    """A finished call as signatures, and its masked result. `verbatim` takes that as it is (paging: pages may differ in ids alone)."""
+    """A finished call as signatures, and its masked result.
+
+    `source`: its place (`Around.place`). `verbatim` takes the result as it is (paging: pages may differ in ids alone).
+    """
     text = result.text if verbatim else mask(result.text)
     kind = _kind(text, failed=result.failed)
     signature = signatures.of(kind)
@@ -137,14 +138,8 @@ def seen_call(
         coarse = exact
     else:
         coarse = digest("fruitless", _DIGITS.sub("#", canon_text(_without_echo(text[:1_000], call.args))))
-    source = source_of(call.step.ns)
     seen = _seen(call=signature, outcome=exact, coarse=coarse, name=short(call.name), kind=kind, source=source)
     return seen, text
-
-
-def source_of(ns: str) -> str:
-    """A step's namespace as it is remembered: whole, or not at all when it is too long to keep."""
-    return ns if len(ns) <= _SOURCE else ""
 
 
 def short(name: str) -> str:
