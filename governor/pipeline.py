@@ -7,6 +7,7 @@ freezes the prefix, and only the final request has a price to reserve.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from governor.approving import access, by_a_person, use_approval
@@ -103,6 +104,17 @@ def run_exit(run: RunRef, controls: Controls) -> Flow[None]:
         yield from close_run(run)
 
 
+@dataclass(slots=True)
+class Attempt:
+    """What holds for a model call's next attempt; each attempt may move it."""
+
+    state: RunState
+    now: int
+    chosen: Routed
+    rung: Rung
+    number: int = 0
+
+
 def model_call(call: ModelCall, controls: Controls) -> Flow[ModelResponse]:
     """Loop -> route -> its turn -> compact -> order -> price and reserve -> invoke -> settle -> judge (escalate at most once) -> record.
 
@@ -111,63 +123,71 @@ def model_call(call: ModelCall, controls: Controls) -> Flow[ModelResponse]:
     # what is asked of the provider is yielded here: GeneratorExit, a reader that leaves, would only close a flow inside of this one
     state, admission, now = yield from _begun(call, controls)
     step, door = call.step, Door()
-    chosen, rung, attempt = controls.route.choose(state, call), controls.ladder.rung(state), 0
-    full: Routed | None = None
+    under = Attempt(state=state, now=now, chosen=controls.route.choose(state, call), rung=controls.ladder.rung(state))
     answered: ModelResponse | None = None
     try:
         while True:
-            attempt += 1
-            rung, state, now = yield from in_turn(call, door, rung, state, now, controls)
-            routed = full or (controls.route.lowered(state, call, chosen, rung.lower) if rung.lower else chosen)
-            yield from admit(step, routed.decision)
-            ratio = yield from ask(Calibration(routed.model))
-            viewed = controls.compact.view(state, call, routed, now, ratio=ratio, harder=rung.compact or admission.cut)
-            yield from admit(step, viewed.decision)
-            request = controls.order.arrange(state, call, routed, viewed, note=admission.note, rung=rung)
-
-            reserving = reserve_model(
-                request, routed, controls, now, ratio=ratio, state=state, attempt=attempt, rung=rung
-            )
-            reserved = yield from unless_answered(reserving, answered)
-            if isinstance(reserved, ModelResponse):
-                return reserved
-            if isinstance(reserved, Rung):
-                rung = reserved
-                full = None
-                continue
-            if not isinstance(reserved, tuple):
-                full = (
-                    reserved  # the tier's rate has no room, and a lower one may answer: judged, viewed and priced anew
-                )
-                continue
-            quote, lease = reserved
+            made = yield from unless_answered(_reserved(call, admission, under, door, controls), answered)
+            if isinstance(made, ModelResponse):
+                return made
+            (quote, lease), routed, viewed = made
             meter = Meter(chant=controls.loop.listener())
             try:
                 invoking = InvokeModel(
-                    quote.request, meter, lease.id, controls.budget.lease_ttl_ms, now, step.run, door.slot
+                    quote.request, meter, lease.id, controls.budget.lease_ttl_ms, under.now, step.run, door.slot
                 )
                 response = yield from ask(invoking)
             except BaseException as error:
-                now = yield from broken(reserved, routed, viewed, meter, controls, now)
+                under.now = yield from broken((quote, lease), routed, viewed, meter, controls, under.now)
                 yield from _unless_halted(step, error, controls)
                 if not meter.again:
                     raise
                 continue  # what the client would have retried by itself is another attempt, held and paid for like the first
             usage, ended = controls.budget.usage(quote, response, meter), (yield from ask(NOW))
             yield from settle(
-                step, lease, controls.budget.amounts(quote, usage, ended - now), ended, free=response.cached
+                step, lease, controls.budget.amounts(quote, usage, ended - under.now), ended, free=response.cached
             )
 
-            judged = controls.route.judge(state, quote.request, response)
+            judged = controls.route.judge(under.state, quote.request, response)
             finished = Finished(usage=usage, response=response, judged=judged)
             known = door.state = yield from _remembered(
-                (quote, lease, rung), routed, viewed, finished, meter, controls, now
+                (quote, lease, under.rung), routed, viewed, finished, meter, controls, under.now
             )
             if judged.again is None or known is None:
                 return response
-            state, chosen, now, answered = known, judged.again, ended, response
+            under.state, under.chosen, under.now, answered = known, judged.again, ended, response
     finally:
         yield from leave(door, controls)
+
+
+def _reserved(
+    call: ModelCall, admission: Admission, under: Attempt, door: Door, controls: Controls
+) -> Flow[tuple[tuple[Quote, Lease], Routed, Viewed]]:
+    """Wait for the call's turn, choose, view, order, price and reserve it; again on a lower rung or tier where there is no room."""
+    step, full = call.step, None
+    while True:
+        under.number += 1
+        under.rung, under.state, under.now = yield from in_turn(
+            call, door, under.rung, under.state, under.now, controls
+        )
+        rung, state, now = under.rung, under.state, under.now
+        lowered = controls.route.lowered(state, call, under.chosen, rung.lower) if rung.lower else under.chosen
+        routed = full or lowered
+        yield from admit(step, routed.decision)
+        ratio = yield from ask(Calibration(routed.model))
+        viewed = controls.compact.view(state, call, routed, now, ratio=ratio, harder=rung.compact or admission.cut)
+        yield from admit(step, viewed.decision)
+        request = controls.order.arrange(state, call, routed, viewed, note=admission.note, rung=rung)
+        reserved = yield from reserve_model(
+            request, routed, controls, now, ratio=ratio, state=state, attempt=under.number, rung=rung
+        )
+        if isinstance(reserved, tuple):
+            return reserved, routed, viewed
+        full = None
+        if isinstance(reserved, Rung):
+            under.rung = reserved
+        else:
+            full = reserved  # the tier's rate has no room, and a lower one may answer: judged, viewed and priced anew
 
 
 def _begun(call: ModelCall, controls: Controls) -> Flow[tuple[RunState, Admission, int]]:
