@@ -3,6 +3,7 @@
 import contextlib
 import copy
 import json
+import os
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, cast
@@ -162,11 +163,13 @@ def test_an_error_carries_its_parts() -> None:
 def test_a_file_that_cannot_be_read_is_a_policy_error(tmp_path: Path) -> None:
     utf16 = tmp_path / "utf16.yaml"
     utf16.write_bytes("governor: 1".encode("utf-16"))
+    # Opening a named pipe without a writer would wait for ever; the devices of a machine can be plain files in a container.
+    os.mkfifo(tmp_path / "pipe.yaml")
     cases = [
         (tmp_path / "none.yaml", "there is no such policy file"),
         (tmp_path, "this is a folder"),
         (utf16, "not UTF-8"),
-        (Path("/dev/null"), "not an ordinary file"),
+        (tmp_path / "pipe.yaml", "not an ordinary file"),
         ("a\0b", "cannot be read"),
         ("", "this is a folder"),
         ("basline", "Did you mean `baseline`"),
