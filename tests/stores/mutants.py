@@ -23,6 +23,8 @@ class Mutant:
     module: str
     there: str
     instead: str
+    only: tuple[str, ...] = ()
+    """Rules of the machine that are enough to meet it: among all of them it takes thousands of tries to be met."""
 
     def store(self) -> Store:
         """A memory store whose ledgers are made from the changed sources."""
@@ -71,6 +73,7 @@ MUTANTS = (
         "counters",
         "entry.state in (LeaseState.SETTLED, LeaseState.RELEASED):\n            return\n        pairs",
         "entry.state is LeaseState.SETTLED:\n            return\n        pairs",
+        only=("reserve", "release", "settle"),
     ),
     Mutant("a lost call is given back", "counters", "                    ledger.spent += hold.amount\n", ""),
     Mutant(
@@ -102,6 +105,7 @@ MUTANTS = (
         "counters",
         "        entry.state = LeaseState.SETTLED\n",
         "        if entry.state is not LeaseState.FORFEIT:\n            entry.state = LeaseState.SETTLED\n",
+        only=("reserve", "dispatch", "settle", "time_passes", "everything_ends"),
     ),
     Mutant(
         "a forfeit lease is charged beside its hold",
@@ -126,14 +130,22 @@ MUTANTS = (
         "counters",
         "            sum(each.reserved for each in all_slices),",
         "            ledger.reserved if ledger else 0,",
+        only=("reserve", "time_passes", "settle"),
     ),
-    Mutant("a rate takes back what has drained", "rates", "min(unused, lowest, level)", "min(unused, level)"),
+    Mutant(
+        "a rate takes back what has drained",
+        "rates",
+        "min(unused, lowest, level)",
+        "min(unused, level)",
+        only=("reserve", "settle", "time_passes"),
+    ),
     Mutant("a rate gives nothing back", "rates", "min(unused, lowest, level)", "0"),
     Mutant(
         "a rate forgives what was used beyond the hold",
         "rates",
         "    if unused <= 0:\n",
         "    if unused <= 0:\n        return bucket\n",
+        only=("reserve", "settle"),
     ),
     Mutant("a rate never drains", "rates", "max(0, now_ms - bucket.at_ms) * limit)", "0)"),
     Mutant("a hold forgets its number in the bucket", "counters", "return ledger.bucket.taken", "return 0"),
@@ -142,6 +154,7 @@ MUTANTS = (
         "counters",
         "            if state is not LeaseState.FORFEIT:\n",
         "            if state:\n",
+        only=("reserve", "dispatch", "settle", "time_passes", "everything_ends"),
     ),
     Mutant("halts are ignored", "counters", "if self.halts and (halted", "if not now and (halted"),
     Mutant(
@@ -159,14 +172,26 @@ MUTANTS = (
     ),
     Mutant("the last halted scope is named", "ledgers", "for scope in scopes if", "for scope in scopes[::-1] if"),
     Mutant("a halt is not taken back", "counters", "self.halts.pop(change.subject, None)", "pass"),
-    Mutant("a grant counts twice", "counters", "+= change.amount", "+= 2 * change.amount"),
+    Mutant(
+        "a grant counts twice",
+        "counters",
+        "+= change.amount",
+        "+= 2 * change.amount",
+        only=("reserve", "adjust"),
+    ),
     Mutant(
         "a repeated change is made again",
         "counters",
         "        if change.id in self.adjustments:",
         "        if not change.id:",
     ),
-    Mutant("nothing is taken back by a grant", "counters", "+= change.amount", "+= max(0, change.amount)"),
+    Mutant(
+        "nothing is taken back by a grant",
+        "counters",
+        "+= change.amount",
+        "+= max(0, change.amount)",
+        only=("reserve", "adjust"),
+    ),
     Mutant(
         "grants do not count",
         "ledgers",
@@ -178,8 +203,15 @@ MUTANTS = (
         "counters",
         "ledger.spent, ledger.bucket = 0, EMPTY",
         "ledger.spent, ledger.reserved, ledger.bucket = 0, 0, EMPTY",
+        only=("reserve", "adjust", "settle"),
     ),
-    Mutant("a reset leaves a rate full", "counters", "ledger.spent, ledger.bucket = 0, EMPTY", "ledger.spent = 0"),
+    Mutant(
+        "a reset leaves a rate full",
+        "counters",
+        "ledger.spent, ledger.bucket = 0, EMPTY",
+        "ledger.spent = 0",
+        only=("reserve", "adjust"),
+    ),
     Mutant(
         "what waited too long is charged",
         "counters",
@@ -209,12 +241,14 @@ MUTANTS = (
         "counters",
         "            heappush(self._due, (entry.due_ms, lease))\n        elif",
         "            pass\n        elif",
+        only=("reserve", "extend", "time_passes", "everything_ends"),
     ),
     Mutant(
         "heartbeats are not heeded",
         "counters",
         "        if entry.state is not LeaseState.FORFEIT and entry.due_ms > now_ms:",
         "        if entry.state is LeaseState.SETTLED and entry.due_ms > now_ms:",
+        only=("reserve", "extend", "time_passes", "everything_ends"),
     ),
     Mutant(
         "a refused call holds in part",
@@ -239,19 +273,28 @@ MUTANTS = (
         "counters",
         "entry.state not in _OPEN or entry.due_ms <= now_ms:\n            return False\n        entry.due_ms",
         "now_ms < 0:\n            return False\n        entry.state = LeaseState.DISPATCHED\n        entry.due_ms",
+        only=("reserve", "extend", "time_passes", "everything_ends"),
     ),
-    Mutant("a heartbeat shortens a lease", "counters", "max(entry.due_ms, now_ms + ttl_ms)", "now_ms + ttl_ms"),
+    Mutant(
+        "a heartbeat shortens a lease",
+        "counters",
+        "max(entry.due_ms, now_ms + ttl_ms)",
+        "now_ms + ttl_ms",
+        only=("reserve", "extend", "time_passes", "everything_ends"),
+    ),
     Mutant(
         "what is over is dispatched",
         "counters",
         "entry.state not in _OPEN or entry.due_ms <= now_ms:\n            return False\n        entry.state",
         "now_ms < 0:\n            return False\n        entry.state",
+        only=("reserve", "dispatch", "time_passes", "everything_ends"),
     ),
     Mutant(
         "a dispatched call is still taken for one that waits",
         "counters",
         "        entry.state = LeaseState.DISPATCHED\n        return True",
         "        return True",
+        only=("reserve", "dispatch", "time_passes", "everything_ends"),
     ),
     Mutant(
         "a call that waits is taken for one that began",
@@ -289,17 +332,20 @@ MUTANTS = (
         "counters",
         "            self._reserve(holds, [-amount for amount in taken])\n",
         "",
+        only=("reserve", "settle", "release"),
     ),
     Mutant(
         "what a lease did not use of an escrow is lost to it",
         "counters",
         "            escrow.holds = more(escrow.holds, entry.holds, given)\n            self._reserve(entry.holds, given)\n",
         "            pass\n",
+        only=("reserve", "settle", "release", "time_passes"),
     ),
     Mutant(
         "an escrow keeps what was taken from it",
         "counters",
         "escrow.holds, escrow.due_ms = less(escrow.holds, holds, taken), max",
         "escrow.due_ms = max",
+        only=("reserve", "settle", "release"),
     ),
 )

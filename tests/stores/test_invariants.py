@@ -43,7 +43,7 @@ def test_a_spoilt_store_is_found_out(mutant: Mutant) -> None:
     mutant.store()  # that its place in the sources is still there is no finding of the machine's
     with pytest.raises((AssertionError, KeyError)):
         run_state_machine_as_test(
-            machine(mutant.store),
+            machine(mutant.store, only=mutant.only),
             settings=settings(
                 stateful_step_count=50,
                 max_examples=4_000,
