@@ -53,7 +53,7 @@ def test_a_collector_that_never_answers_does_not_hold_up_the_shell(folder: Path,
 
     assert 2 == json.loads(done.stdout)["totals"]["model_calls"]
     assert 0 == done.returncode
-    assert took < 20  # seconds, of which starting takes some: the SDK's own timeouts would make it thirty more
+    assert took < 30  # seconds, of which starting takes some: the SDK's own timeouts alone are thirty
 
 
 def test_an_otlp_protocol_that_is_not_there_is_refused_before_anything_runs(folder: Path, process: Process) -> None:

@@ -228,9 +228,7 @@ rows = st.recursive(
 )
 
 
-@settings(
-    max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None
-)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None)
 @given(found=st.lists(rows | st.dictionaries(named, rows, min_size=2, max_size=8), max_size=5))
 @example(found=[{"role": [], "messages": [], "content": [], "system": [{"type": []}]}])
 def test_no_json_whatsoever_raises_anything_but_the_documented_error(found: list[Any], tmp_path: Path) -> None:
@@ -247,7 +245,7 @@ def test_no_json_whatsoever_raises_anything_but_the_documented_error(found: list
     assert traces.runs or traces.errors
 
 
-@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(raw=st.binary(max_size=200))
 def test_no_bytes_whatsoever_raise_anything_but_the_documented_error(raw: bytes, tmp_path: Path) -> None:
     path = tmp_path / "fuzz"
