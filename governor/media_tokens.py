@@ -187,15 +187,24 @@ def media_tokens(model: ModelRef, media: Iterable[Media]) -> int:
 
 def _tokens(rule: Rule, each: Media) -> int:
     if each.kind == "image":
-        return rule.picture(each.width or UNSEEN_EDGE, each.height or UNSEEN_EDGE, each.detail)
+        return (
+            rule.picture(each.width, each.height, each.detail)
+            if each.width and each.height
+            else _unseen(rule, each.detail)
+        )
     if each.kind == "pdf":
-        return _pages(each) * (PAGE_TEXT + rule.picture(UNSEEN_EDGE, UNSEEN_EDGE, "high"))
+        return _pages(each) * (PAGE_TEXT + _unseen(rule, "high"))
     if each.kind == "audio":
         return -(-_audio_ms(each) * 32 // 1_000) + 1
     size = each.size
     if each.kind == "video":
         return LONGEST_WINDOW if size is None else max(each.counted, -(-size * VIDEO_TOKENS // LEAST_VIDEO_BYTES))
     return LONGEST_WINDOW if size is None else max(each.counted, size)
+
+
+def _unseen(rule: Rule, detail: Detail) -> int:
+    """A picture of which nothing is known: a large square or a narrow strip, which takes twice the tiles of a square."""
+    return max(rule.picture(UNSEEN_EDGE, UNSEEN_EDGE, detail), rule.picture(UNSEEN_EDGE, 1, detail))
 
 
 def _pages(each: Media) -> int:
