@@ -92,7 +92,7 @@ def _read(block: object, found: _Found, *, outermost: bool = False) -> None:
     fields: Mapping[str, Any] = cast("Mapping[str, Any]", block) if isinstance(block, Mapping) else {}
     kind = _kind(fields)
     if kind is None:
-        rest: object = _without_media(fields, found) if fields else block
+        rest = _without_media(block, found)
         found.tokens += estimate(json.dumps(rest, default=str, ensure_ascii=False))
     elif kind == "document":
         _read_document(fields, found, outermost=outermost)
