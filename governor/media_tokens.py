@@ -30,6 +30,9 @@ UNSEEN_EDGE = 8_000
 """Pixels of either edge of a picture of which nothing is known: the largest that Claude and Nova take, by their documentation."""
 PAGE_TEXT = 3_000
 """Tokens of a PDF page's text: the high end of Claude's documentation, "typically 1,500 to 3,000", assumed of others too."""
+PAGE_EDGE = 2_200
+"""Pixels of either edge of a page's picture: a letter at 200 dots an inch. An assumption; Claude 4.5 and 5.5 were measured to bill no more
+than 1,600 tokens for it."""
 MOST_PAGES = 1_000
 """Pages of a PDF that hides them: Gemini's limit for one document, the largest documented (Claude: 100, with a long window 600)."""
 LEAST_PAGE_BYTES = 64
@@ -56,13 +59,20 @@ class Rule(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Capped:
-    """Patches of 28 pixels or width x height / 750, whichever is more, up to `most` (Claude). Scaling down is left out: it bills less."""
+    """Patches of 28 pixels or width x height / 750, whichever is more, up to `most` (Claude).
+
+    Of the scaling down only that to the longest edge is counted on; that to fewer patches is bound by `most`.
+    """
 
     most: int
+    edge: int
 
     def picture(self, width: int, height: int, detail: Detail) -> int:
         """See the class."""
-        return min(self.most, max(-(-width // 28) * -(-height // 28), -(-width * height // 750)))
+        long, short = max(width, height), min(width, height)
+        if long > self.edge:
+            long, short = self.edge, -(-short * self.edge // long)
+        return min(self.most, max(-(-long // 28) * -(-short // 28), -(-long * short // 750)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +144,7 @@ class Area:
         return -(-edge * stretched // 500)
 
 
-_CLAUDE, _CLAUDE_SINCE_4_7 = Capped(1_600), Capped(4_784)
+_CLAUDE, _CLAUDE_SINCE_4_7 = Capped(1_600, 1_568), Capped(4_784, 2_576)
 _GPT: tuple[tuple[str, Rule], ...] = (
     (r"gpt-4o-mini", Tiles(2_833, 5_667)),
     (r"gpt-4\.1-mini", Patches(1_536, 162)),
@@ -193,7 +203,7 @@ def _tokens(rule: Rule, each: Media) -> int:
             else _unseen(rule, each.detail)
         )
     if each.kind == "pdf":
-        return _pages(each) * (PAGE_TEXT + _unseen(rule, "high"))
+        return _pages(each) * (PAGE_TEXT + _unseen(rule, "high", PAGE_EDGE))
     if each.kind == "audio":
         return -(-_audio_ms(each) * 32 // 1_000) + 1
     size = each.size
@@ -202,9 +212,9 @@ def _tokens(rule: Rule, each: Media) -> int:
     return LONGEST_WINDOW if size is None else max(each.counted, size)
 
 
-def _unseen(rule: Rule, detail: Detail) -> int:
-    """A picture of which nothing is known: a large square or a narrow strip, which takes twice the tiles of a square."""
-    return max(rule.picture(UNSEEN_EDGE, UNSEEN_EDGE, detail), rule.picture(UNSEEN_EDGE, 1, detail))
+def _unseen(rule: Rule, detail: Detail, edge: int = UNSEEN_EDGE) -> int:
+    """A picture of which no more is known than its longest edge: a large square or a narrow strip, which takes twice the tiles."""
+    return max(rule.picture(edge, edge, detail), rule.picture(edge, 1, detail))
 
 
 def _pages(each: Media) -> int:

@@ -84,8 +84,9 @@ def test_clients_send_pictures_that_are_billed_by_their_size(
 ) -> None:
     model = build(box)
     asked: dict[str, Any] = {"type": "text", "text": "What is it?"}
-    for content in ([asked], [asked, in_url(png(640, 480))], [asked, in_url(png(1_500, 300))]):
-        model.invoke([HumanMessage(content)])
+    pictures: list[list[Any]] = [[], [in_url(png(640, 480))], [in_url(png(1_500, 300))]]
+    for each in pictures:
+        model.invoke([HumanMessage([asked, *each])])
 
     plain, wide, flat = (record.usage.input for record in box.meter.records)
     assert RULES[rule].tokens(640, 480, "") == wide - plain
