@@ -15,7 +15,7 @@ from typing import Literal
 
 from governor.values import cheap
 
-__all__ = ["Detail", "Kind", "Media", "audio_ms", "image_size", "office_size", "pdf_pages"]
+__all__ = ["Detail", "Kind", "Media", "audio_ms", "image_size", "movie_ms", "office_size", "pdf_pages"]
 
 Kind = Literal["image", "pdf", "audio", "video", "document"]
 Detail = Literal["", "low", "high", "original"]
@@ -157,6 +157,16 @@ def _ogg_ms(raw: bytes) -> int | None:
     if raw.find(b"OpusHead") >= 0:
         rate = 48_000
     return -(-position * 1_000 // rate) if rate and position > 0 else None
+
+
+def movie_ms(header: bytes) -> int | None:
+    """Length of an MP4 or QuickTime video by its movie header (`mvhd`, from its version on), milliseconds; None where it says none."""
+    form, skip = (">IQ", 20) if header[:1] == b"\1" else (">II", 12)
+    if len(header) < skip + struct.calcsize(form):
+        return None
+    scale, length = struct.unpack_from(form, header, skip)
+    unknown = length in (0, 0xFFFF_FFFF, 0xFFFF_FFFF_FFFF_FFFF)
+    return None if unknown or not scale else -(-length * 1_000 // scale)
 
 
 _BITRATES = {

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from governor.calls import ModelRef
     from governor.media import Detail, Media
 
-__all__ = ["media_tokens"]
+__all__ = ["audio_tokens", "media_tokens"]
 
 UNSEEN_EDGE = 8_000
 """Pixels of either edge of a picture of which nothing is known: the largest that Claude and Nova take, by their documentation."""
@@ -37,14 +37,16 @@ MOST_PAGES = 1_000
 """Pages of a PDF that hides them: Gemini's limit for one document, the largest documented (Claude: 100, with a long window 600)."""
 LEAST_PAGE_BYTES = 64
 """Bytes that a page takes of a file at least: its compressed page object. Bounds the pages of a small file that hides them."""
+AUDIO_TOKENS = 32
+"""Tokens of a second of a recording: Gemini's, the most of all (OpenAI: 10 to 20)."""
 LEAST_AUDIO_BYTES = 500
 """Bytes of a second of recorded speech at least (a narrow-band codec at 4 kbit/s): bounds what does not say its length."""
 MOST_AUDIO_SECONDS = 34_200
 """Seconds of a recording that is elsewhere: 9.5 hours, Gemini's limit for one prompt."""
 LEAST_VIDEO_BYTES = 2_000
 """Bytes of a second of video. An assumption: no vendor documents a bound."""
-VIDEO_TOKENS = 300
-"""Tokens of a second of video: Gemini's default up to 2.x, a frame of 258 and its sound."""
+VIDEO_TOKENS = 320
+"""Tokens of a second of video: a frame of 280, the finest of Gemini 3, and its sound (Gemini 2: 290, Nova: 288)."""
 LONGEST_WINDOW = 1_050_000
 """Tokens of the longest context window that is known: a longer prompt is refused, and bills nothing."""
 
@@ -195,6 +197,15 @@ def media_tokens(model: ModelRef, media: Iterable[Media]) -> int:
     return min(window, sum(_tokens(rule, each) for each in media))
 
 
+def audio_tokens(media: Iterable[Media]) -> int:
+    """Most tokens of these that are sound, which some models bill at a price of its own: recordings, and the sound of videos."""
+    return sum(
+        _heard(each) if each.kind == "audio" else -(-_watched(each) * AUDIO_TOKENS // VIDEO_TOKENS)
+        for each in media
+        if each.kind in ("audio", "video")
+    )
+
+
 def _tokens(rule: Rule, each: Media) -> int:
     if each.kind == "image":
         return (
@@ -205,11 +216,20 @@ def _tokens(rule: Rule, each: Media) -> int:
     if each.kind == "pdf":
         return _pages(each) * (PAGE_TEXT + _unseen(rule, "high", PAGE_EDGE))
     if each.kind == "audio":
-        return -(-_audio_ms(each) * 32 // 1_000) + 1
-    size = each.size
+        return _heard(each)
     if each.kind == "video":
-        return LONGEST_WINDOW if size is None else max(each.counted, -(-size * VIDEO_TOKENS // LEAST_VIDEO_BYTES))
-    return LONGEST_WINDOW if size is None else max(each.counted, size)
+        return _watched(each)
+    return LONGEST_WINDOW if each.size is None else max(each.counted, each.size)
+
+
+def _heard(each: Media) -> int:
+    return -(-_audio_ms(each) * AUDIO_TOKENS // 1_000) + 1
+
+
+def _watched(each: Media) -> int:
+    if each.ms is not None:
+        return -(-each.ms * VIDEO_TOKENS // 1_000) + VIDEO_TOKENS
+    return LONGEST_WINDOW if each.size is None else max(each.counted, -(-each.size * VIDEO_TOKENS // LEAST_VIDEO_BYTES))
 
 
 def _unseen(rule: Rule, detail: Detail, edge: int = UNSEEN_EDGE) -> int:
@@ -224,7 +244,6 @@ def _pages(each: Media) -> int:
 
 
 def _audio_ms(each: Media) -> int:
-    """Every vendor's rate is at most Gemini's 32 tokens a second (OpenAI: 10 to 20)."""
     if each.ms is not None:
         return each.ms
     return MOST_AUDIO_SECONDS * 1_000 if each.size is None else -(-each.size * 1_000 // LEAST_AUDIO_BYTES)

@@ -138,3 +138,15 @@ def docx(text: str) -> bytes:
     with zipfile.ZipFile(kept, "w", zipfile.ZIP_DEFLATED) as packed:
         packed.writestr("word/document.xml", f"<w:document><w:p><w:r><w:t>{text}</w:t></w:r></w:p></w:document>")
     return kept.getvalue()
+
+
+def mp4(ms: int, *, ahead: bool = True, size: int = 40_000, wide: bool = False) -> bytes:
+    """A movie header and pictures that are none. `ahead`: the header stands before them; `wide`: with times of 64 bits."""
+
+    def box(name: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", 8 + len(body)) + name + body
+
+    form = ">B3xQQIQ" if wide else ">B3xIIII"
+    header = box(b"mvhd", struct.pack(form, wide, 0, 0, 1_000, ms) + bytes(80))
+    parts = [box(b"moov", header), box(b"mdat", bytes(size))]
+    return box(b"ftyp", b"isom\0\0\2\0isom") + b"".join(parts if ahead else reversed(parts))

@@ -7,6 +7,7 @@ a block may hold makes reading fail: what cannot be made out counts as the large
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -92,13 +93,13 @@ def _read(block: object, found: _Found, *, outermost: bool = False) -> None:
     fields: Mapping[str, Any] = cast("Mapping[str, Any]", block) if isinstance(block, Mapping) else {}
     kind = _kind(fields)
     if kind is None:
-        rest = _without_media(block, found)
+        rest = _without_media(cast("object", block), found)
         found.tokens += estimate(json.dumps(rest, default=str, ensure_ascii=False))
     elif kind == "document":
         _read_document(fields, found, outermost=outermost)
     else:
         held = list(_held(fields))
-        found.media += [_medium(kind, each, _detail(fields)) for each in held or ([None] if outermost else [])]
+        found.media += [_medium(kind, each, fields) for each in held or ([None] if outermost else [])]
 
 
 def _kind(fields: Mapping[str, Any]) -> Kind | None:
@@ -146,12 +147,19 @@ def _detail(fields: Mapping[str, Any]) -> Detail:
     return cast("Detail", given) if given in ("low", "high", "original") else ""
 
 
-def _medium(kind: Kind, held: Contents | None, detail: Detail = "") -> Media:
+def _medium(kind: Kind, held: Contents | None, fields: Mapping[str, Any]) -> Media:
     if held is None:
-        return reading.elsewhere(kind, detail)
+        return reading.elsewhere(kind, _detail(fields))
     if kind == "image":
-        return reading.picture(held, detail)
-    return reading.audio(held) if kind == "audio" else reading.video(held)
+        return reading.picture(held, _detail(fields))
+    return reading.audio(held) if kind == "audio" else reading.video(held, frames=_frames(fields))
+
+
+def _frames(fields: Mapping[str, Any]) -> int:
+    """Frames of a second that Gemini is asked to look at; 1 unless a block says more."""
+    given: object = fields.get("video_metadata")
+    asked: object = cast("Mapping[str, Any]", given).get("fps") if isinstance(given, Mapping) else None
+    return max(1, math.ceil(asked)) if isinstance(asked, (int, float)) and math.isfinite(asked) else 1
 
 
 _FETCHED = object()

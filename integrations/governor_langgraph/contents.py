@@ -35,9 +35,14 @@ class Contents:
 
     def head(self, count: int) -> bytes:
         """At most the first `count` bytes; fewer where base64 is broken into lines."""
+        return self.part(0, count)
+
+    def part(self, at: int, count: int) -> bytes:
+        """At most `count` bytes from byte `at` on, which is not found where base64 is broken into lines."""
         if isinstance(self.held, bytes):
-            return self.held[self.start : self.start + count]
-        return _decoded(self.held[self.start : self.start + -(-count * 4 // 3)])
+            return self.held[self.start + at : self.start + at + count]
+        first = self.start + at // 3 * 4
+        return _decoded(self.held[first : first + -(-(at % 3 + count) // 3 * 4)])[at % 3 :][:count]
 
     def whole(self) -> bytes:
         """All of it. What is not base64 is left out of it."""

@@ -16,7 +16,7 @@ from governor_langgraph.blocks import read_blocks
 from governor_langgraph.contents import contents_of
 from governor_langgraph.media import BINARY_TOKENS, PAGE_TOKENS
 from governor_langgraph.messages import convert, key_of
-from tests.media_files import LARGEST, PICTURES, docx, jpeg, pdf, png, wav
+from tests.media_files import LARGEST, PICTURES, docx, jpeg, mp4, pdf, png, wav
 
 Form = Callable[[bytes, str, str], dict[str, Any]]
 
@@ -212,6 +212,36 @@ def test_the_length_of_a_recording_is_read(block: dict[str, Any]) -> None:
     assert 61_500 <= found.ms <= 61_510
 
 
+VIDEO_FORMS: Mapping[str, Callable[[bytes], dict[str, Any]]] = {
+    "bedrock": lambda raw: {"video": {"format": "mp4", "source": {"bytes": raw}}},
+    "langchain": lambda raw: {"type": "video", "base64": encoded(raw), "mime_type": "video/mp4"},
+    "gemini": lambda raw: {"type": "media", "mime_type": "video/mp4", "data": encoded(raw)},
+    "anthropic-like": lambda raw: {
+        "type": "video",
+        "source": {"type": "base64", "media_type": "video/mp4", "data": encoded(raw)},
+    },
+    "address": lambda raw: {"type": "video_url", "video_url": {"url": url(raw, "video/mp4")}},
+}
+
+
+@pytest.mark.parametrize("form", VIDEO_FORMS)
+@settings(max_examples=20)
+@given(ms=st.integers(1, 10**7), ahead=st.booleans(), wide=st.booleans(), size=st.integers(0, 90_000))
+def test_the_length_of_a_video_is_read_wherever_its_header_stands(
+    form: str, ms: int, ahead: bool, wide: bool, size: int
+) -> None:
+    (found,) = media_of(VIDEO_FORMS[form](mp4(ms, ahead=ahead, wide=wide, size=size)))
+
+    assert ("video", ms) == (found.kind, found.ms)
+
+
+@pytest.mark.parametrize(("fps", "times"), [(None, 1), (0.5, 1), (2, 2), (2.5, 3), ("x", 1), (float("nan"), 1)])
+def test_frames_that_gemini_is_asked_to_look_at_count_as_more_video(fps: object, times: int) -> None:
+    block = {**VIDEO_FORMS["gemini"](mp4(5_000)), "video_metadata": {"fps": fps}}
+
+    assert [5_000 * times] == [each.ms for each in media_of(block)]
+
+
 def test_an_office_file_is_as_large_as_its_text_is_unpacked() -> None:
     text = "All work and no play. " * 5_000
     (found,) = media_of({"document": {"format": "docx", "source": {"bytes": docx(text)}}})
@@ -319,7 +349,8 @@ def test_the_beginning_of_base64_is_the_beginning_of_what_it_stands_for(
     assert raw == held.whole()
     assert len(raw) <= held.size <= len(raw) * 11 // 10 + 10
     assert raw.startswith(held.head(count))
-    assert wrap or len(held.head(count)) >= min(count, len(raw))
+    assert wrap or raw[:count] == held.head(count)
+    assert wrap or raw[count : count + 9] == held.part(count, 9)
 
 
 def test_reading_a_large_picture_takes_as_long_as_reading_a_small_one() -> None:

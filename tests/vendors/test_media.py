@@ -29,7 +29,7 @@ from governor_langgraph import govern
 from governor_sandbox import Sandbox
 from governor_sandbox.catalogue import Catalogue
 from governor_sandbox.pictures import RULES
-from tests.media_files import PICTURES, docx, gif, pdf, png, wav
+from tests.media_files import PICTURES, docx, gif, mp4, pdf, png, wav
 from tests.vendors.clients import anthropic, bedrock, openai
 
 MODELS: Mapping[str, tuple[Callable[..., BaseChatModel], str]] = {
@@ -230,6 +230,16 @@ def test_no_less_is_held_for_a_recording_than_it_is_billed_at(box: Sandbox, ms: 
     held, billed = settled(box, openai(box, max_tokens=100), asked(block))
 
     assert held <= 4 * billed
+
+
+@pytest.mark.parametrize("ms", [900, 95_000])
+def test_no_less_is_held_for_a_video_than_it_is_billed_at(box: Sandbox, ms: int) -> None:
+    block = {"video": {"format": "mp4", "source": {"bytes": mp4(ms)}}}
+    model = bedrock(box, model="amazon.nova-pro-v1:0", max_tokens=100)
+
+    held, billed = settled(box, model, asked(block))
+
+    assert held <= 1.2 * billed + 400
 
 
 @tool

@@ -26,7 +26,7 @@ from governor.controls.budget.texts import (
 )
 from governor.decisions import Decision
 from governor.ledger import Hold, Unit
-from governor.media_tokens import media_tokens
+from governor.media_tokens import audio_tokens, media_tokens
 from governor.models import facts
 from governor.plans import Quote, ToolQuote
 from governor.policy.matchers import matches_glob
@@ -109,6 +109,8 @@ class BudgetControl:
         clamp, output = self._output(request, routed, bound)
         percent = request.call.price_percents.get(request.tier, 100)
         rates = routed.rates.scaled(percent) if routed.rates else None
+        if rates is not None and rates.audio and shown:
+            rates = rates.hearing(min(media, audio_tokens(shown)))
         hosted = self._hosted.held(request)
         if isinstance(hosted, Decision):
             return hosted
