@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from governor.fees import HostedTool
+    from governor.media import Media
 
 __all__ = [
     "Breakpoint",
@@ -142,6 +143,8 @@ class Message:
     """Holds content that is not text (images, reasoning, provider blocks): it may be kept or dropped whole, never edited."""
     edited: bool = False
     """`text` differs from `source` and has to be written into a copy of it."""
+    media: tuple[Media, ...] = ()
+    """Pictures, documents and recordings of it, whose tokens depend on the model."""
     source: object = None
 
 
@@ -160,6 +163,8 @@ class History:
     """Message key to position. May hold keys beyond this window."""
     spoken: Sequence[int] | None = None
     """Positions of system text and of the user's messages, rising; may go on beyond this window. None where nobody noted them."""
+    media: Sequence[int] | None = None
+    """Positions of messages that hold media, likewise."""
 
     @property
     def tokens(self) -> int:
@@ -199,6 +204,18 @@ class View:
             return history.tokens
         kept = sum(history.messages[i].tokens for i in self.pinned)
         return kept + sum(m.tokens for m in self.inserted) + history.between(self.start, len(history.messages))
+
+    @property
+    def media(self) -> list[Media]:
+        """The media of what is shown. Most histories have none, and then no message is looked at."""
+        history, count = self.history, len(self.history.messages)
+        held = history.media
+        if held is None:
+            held = [position for position, message in enumerate(history.messages) if message.media]
+        if not held:
+            return []
+        shown = [i for i in held if i < count and (i >= self.start or i in self.pinned)]
+        return [each for i in shown for each in history.messages[i].media]
 
     @property
     def cut(self) -> bool:

@@ -72,6 +72,7 @@ class HistoryMemo:
         self._cumulative: list[int] = []
         self._index: dict[str, int] = {}
         self._spoken: list[int] = []
+        self._media: list[int] = []
 
     def extend(
         self,
@@ -110,9 +111,14 @@ class HistoryMemo:
             self._prints.append(print_)
             self._append(shown, rendered)
         messages = tuple(_first(self._messages, len(sources)))
-        return _history(messages=messages, cumulative=self._cumulative, index=self._index, spoken=self._spoken), tuple(
-            elided
+        history = _history(
+            messages=messages,
+            cumulative=self._cumulative,
+            index=self._index,
+            spoken=self._spoken,
+            media=self._media,
         )
+        return history, tuple(elided)
 
     def _common(self, sources: Sequence[object]) -> int:
         """How many leading sources are those of last time, unedited.
@@ -159,6 +165,7 @@ class HistoryMemo:
         self._cumulative = self._cumulative[:count]
         self.rendered = self.rendered[:count]
         self._spoken = [position for position in self._spoken if position < count]
+        self._media = [position for position in self._media if position < count]
         self._index = {message.key: position for position, message in enumerate(self._messages)}
         return reuse
 
@@ -169,6 +176,8 @@ class HistoryMemo:
         self._index[message.key] = len(self._messages)
         if message.role in ("system", "user"):
             self._spoken.append(len(self._messages))
+        if message.media:
+            self._media.append(len(self._messages))
         self._shown.append(shown)
         self._messages.append(message)
         self._cumulative.append((self._cumulative[-1] if self._cumulative else 0) + message.tokens)

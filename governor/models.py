@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from governor.calls import ModelRef
 
-__all__ = ["ModelFacts", "facts"]
+__all__ = ["ModelFacts", "claude_version", "facts"]
 
 Family = Literal["claude", "nova", "gpt", "gemini", "unknown"]
 
@@ -141,13 +141,22 @@ def facts(model: ModelRef) -> ModelFacts:
     return _facts(model.provider, model.model)
 
 
-def _claude(provider: str, name: str) -> ModelFacts:
+def claude_version(name: str) -> tuple[int, int]:
+    """Major and minor version in a Claude model's name; (99, 0) for one that is not known yet."""
+    return _claude_model(name)[1]
+
+
+def _claude_model(name: str) -> tuple[str, tuple[int, int]]:
     match = _CLAUDE.search(name)
-    kind, version = "claude", (99, 0)  # one not known yet: assume the densest tokenizer and the largest minimum
     if match and match["old"]:
-        kind, version = match["old_name"] or "claude", (int(match["old"]), int(match["old_minor"] or 0))
-    elif match:
-        kind, version = match["name"], (int(match["major"]), int(match["minor"] or 0))
+        return match["old_name"] or "claude", (int(match["old"]), int(match["old_minor"] or 0))
+    if match:
+        return match["name"], (int(match["major"]), int(match["minor"] or 0))
+    return "claude", (99, 0)  # one not known yet: assume the densest tokenizer and the largest minimum
+
+
+def _claude(provider: str, name: str) -> ModelFacts:
+    kind, version = _claude_model(name)
     marks = provider in _MARKER_PROVIDERS and version >= ((3, 0) if provider == "anthropic" else (3, 5))
     dense = version >= (4, 7)  # a new tokenizer: 1.5-1.7 times the tokens of o200k, against 1.2-1.3 before
     minimum = max((_CLAUDE_MINIMUM[key] for key in _nearest(kind, version)), default=4096)

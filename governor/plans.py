@@ -81,7 +81,9 @@ class Quote:
     """Worst case of this call, nano-USD, fees included; for its tokens 0 when the model has no price and no money limit asks for one."""
     rates: Rates | None
     estimated: int = 0
-    """The estimator's count of the prompt before calibration, tokens."""
+    """The estimator's count of the prompt before calibration, tokens; without its media."""
+    media: int = 0
+    """Most tokens that the prompt's pictures, documents and recordings are billed at; nothing calibrates it."""
     weighings: tuple[Weighing | None, ...] = ()
     """What the tokens of each hold weigh, in step with `holds`; empty when none weighs anything but 1."""
     fees: int = 0

@@ -75,6 +75,10 @@ class Rates:
     above: tuple[tuple[int, Rates], ...] = ()
     """Long-context prices: (threshold, rates), rising. A prompt of more tokens than the threshold pays these rates for *all* its
     tokens, output included: the cliff that every provider with such a tier uses (genai-prices, `TieredPrices`)."""
+    audio: int = 0
+    """Recordings in the prompt, where they are priced apart and dearer than its text; 0: as text."""
+    heard: int = 0
+    """Tokens of recordings that the prompt of one call has at most (`hearing`)."""
     served: tuple[tuple[str, Rates], ...] = ()
     """(class of service, its rates), for those that the price list names: what an answer of that class costs, whatever was asked for."""
 
@@ -87,7 +91,10 @@ class Rates:
         return rates
 
     def cost(self, usage: Usage) -> int:
-        """Nano-USD of one call's tokens, rounded up once, in total: at most 1 nano-USD above the exact price. Without `usage.fees`."""
+        """Nano-USD of one call's tokens, rounded up once, in total: at most 1 nano-USD above the exact price. Without `usage.fees`.
+
+        Where a client does not report how many tokens of the prompt were recordings, it is as many as were held for.
+        """
         rates = next((rates for name, rates in self.served if name == usage.tier), self) if usage.tier else self
         rates = rates.at(usage.prompt)
         parts = (
@@ -96,8 +103,25 @@ class Rates:
             + usage.cache_write_5m * rates.cache_write_5m
             + usage.cache_write_1h * rates.cache_write_1h
             + usage.output * rates.output
+            + min(usage.audio or rates.heard, usage.prompt) * rates.dearer_audio
         )
         return _ceil(parts, PER) + rates.request
+
+    @property
+    def dearer_audio(self) -> int:
+        """What a token of a recording costs more than one of text."""
+        return max(0, self.audio - self.input)
+
+    def hearing(self, tokens: int) -> Rates:
+        """These rates for a call whose prompt has recordings of at most so many tokens: the same where recordings cost what text does."""
+        if not tokens or not self.audio:
+            return self
+        return replace(
+            self,
+            heard=tokens,
+            above=tuple((threshold, rates.hearing(tokens)) for threshold, rates in self.above),
+            served=tuple((name, rates.hearing(tokens)) for name, rates in self.served),
+        )
 
     def scaled(self, percent: int) -> Rates:
         """These rates at `percent` of the price, each rounded up: a class of service that costs more or less than the listed one."""
@@ -110,6 +134,7 @@ class Rates:
             cache_write_5m=_ceil(self.cache_write_5m * percent, 100),
             cache_write_1h=_ceil(self.cache_write_1h * percent, 100),
             request=_ceil(self.request * percent, 100),
+            audio=_ceil(self.audio * percent, 100),
             above=tuple((threshold, rates.scaled(percent)) for threshold, rates in self.above),
             served=(*self.served, (ORDINARY, self)),
         )
@@ -124,7 +149,9 @@ class Rates:
 
         Every prompt token counts at its dearest class, in the dearest tier that a prompt of at most this size may fall into.
         """
-        parts = prompt_tokens * self.dearest_input(ttl=ttl) + output_tokens * self.output
+        parts = (
+            prompt_tokens * self.dearest_input(ttl=ttl) + output_tokens * self.output + self.heard * self.dearer_audio
+        )
         worst = _ceil(parts, PER) + self.request
         for threshold, rates in self.above:
             if prompt_tokens > threshold:
@@ -137,6 +164,7 @@ class Rates:
         Below 0 when the prompt alone does not fit; None when it fits and output is free.
         """
         left = (nano_usd - self.request) * PER - prompt_tokens * self.dearest_input(ttl=ttl)
+        left -= self.heard * self.dearer_audio
         fits = left // self.output if self.output else (None if left >= 0 else -1)
         for threshold, rates in self.above:
             if prompt_tokens > threshold:
@@ -187,6 +215,7 @@ def _overridden(price: PriceOverride, listed: Rates | None) -> Rates:
         cache_read=int(read),
         cache_write_5m=int(write),
         cache_write_1h=int(write_1h),
+        audio=listed.audio if listed else 0,
     )
 
 
@@ -251,6 +280,7 @@ def _classes(price: ModelPrice, start: int | None) -> Rates:
         cache_write_5m=write,
         cache_write_1h=write if write_1h is None else write_1h,
         request=_ceil(_nano(price.requests_kcount, start) or 0, 1_000),
+        audio=_nano(price.input_audio_mtok, start) or 0,
     )
 
 
@@ -290,6 +320,7 @@ def _by_class(left: Rates, right: Rates) -> Rates:
         cache_write_5m=max(left.cache_write_5m, right.cache_write_5m),
         cache_write_1h=max(left.cache_write_1h, right.cache_write_1h),
         request=max(left.request, right.request),
+        audio=max(left.audio, right.audio),
     )
 
 

@@ -129,7 +129,8 @@ def record_model(
     """Emit the facts of a model call, and teach the estimator what the provider counted."""
     request = quote.request
     if usage.prompt and not usage.estimated and not response.cached:
-        yield from ask(Learn(request.model, quote.estimated, usage.prompt))
+        if not quote.media:  # a prompt with pictures says nothing about the density of text
+            yield from ask(Learn(request.model, quote.estimated, usage.prompt))
         if request.call.streaming:  # the one kind of call whose answer may have to be counted, should it break off
             written = estimate_answer(response.text, response.tool_uses)
             yield from ask(Learn(request.model, written, usage.output - usage.reasoning, output=True))

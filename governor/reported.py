@@ -49,6 +49,7 @@ def usage_in(reported: Mapping[str, Any], provider: str = "") -> Usage:
         cache_write_1h=write_1h,
         output=answered + unaccounted,
         reasoning=min(reasoning, answered + unaccounted),
+        audio=min(inside.get("audio", 0), given),
         tier=next((tier for tier in TIERS if tier in inside or tier in outside), ""),
     )
 

@@ -23,6 +23,8 @@ class Usage:
     cache_write_1h: int = 0
     output: int = 0
     reasoning: int = 0
+    audio: int = 0
+    """Tokens of the prompt that were recordings, as far as the answer says so: they are part of the others, and may cost more."""
     fees: int = 0
     tier: str = ""
     """Class of service that answered, where the answer says so and it has a price of its own: `flex`, `priority`."""
@@ -48,6 +50,7 @@ class Usage:
             cache_write_1h=self.cache_write_1h + other.cache_write_1h,
             output=self.output + other.output,
             reasoning=self.reasoning + other.reasoning,
+            audio=self.audio + other.audio,
             fees=self.fees + other.fees,
             tier=self.tier if self.tier == other.tier else "",
             estimated=self.estimated or other.estimated,

@@ -20,17 +20,18 @@ from langchain_core.messages import (
 from governor.calls import Message, ToolUse
 from governor.tokens import estimate_message
 from governor.values import maker
-from governor_langgraph.blocks import block_tokens
+from governor_langgraph.blocks import Read, read_blocks
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from governor.calls import Role, View
 
-__all__ = ["convert", "render", "shown", "text_of", "tool_uses_of"]
+__all__ = ["convert", "key_of", "render", "shown", "text_of", "tool_uses_of"]
 
 _message, _tool_use = maker(Message), maker(ToolUse)
 
+_TEXT_ALONE = Read(0, ())
 CALL_TYPES = frozenset({"tool_use", "tool_call", "tool_call_chunk", "function_call", "toolUse", "input_json_delta"})
 """Blocks that repeat what `tool_calls` already says."""
 CHAT_ROLES: Mapping[str, Role] = {"system": "system", "developer": "system", "assistant": "assistant", "tool": "tool"}
@@ -42,24 +43,34 @@ def convert(source: object) -> Message:
     content: str | list[Any] = message.content
     text, role = text_of(message), _role(message)
     uses = tool_uses_of(message) if role == "assistant" else ()
-    others: list[Any] = []
-    blocks = 1 + len(uses)
+    others, blocks, said = _beside(message), 1 + len(uses), text
     if not isinstance(content, str):
-        others, blocks = [block for block in content if not _says_nothing_new(block)], max(1, len(content))
+        others += [block for block in content if not _says_nothing_new(block)]
+        blocks = max(1, len(content))
+    elif others and role == "tool":
+        said = ""
+    read = read_blocks(others) if others else _TEXT_ALONE
     tool = message if role == "tool" and isinstance(message, ToolMessage) else None
     return _message(
         key=message.id or _digest(message, text, uses),
         role=role,
         text=text,
-        tokens=estimate_message(text, uses) + sum(map(block_tokens, others)),
+        tokens=estimate_message(said, uses) + read.tokens,
         blocks=blocks,
         tool_uses=uses,
         answers=tool.tool_call_id if tool else None,
         name=tool.name if tool else None,
         failed=tool is not None and tool.status == "error",
         opaque=bool(others),
+        media=read.media,
         source=message,
     )
+
+
+def key_of(source: object) -> str:
+    """The key that `convert` gives a message, without reading what it holds."""
+    message: BaseMessage = cast("Any", source)
+    return message.id or _digest(message, text_of(message), tool_uses_of(message))
 
 
 def render(message: Message) -> BaseMessage:
@@ -119,6 +130,18 @@ def _says_nothing_new(block: object) -> bool:
         return True
     kind = cast("Mapping[str, Any]", block).get("type") if isinstance(block, dict) else None
     return kind in CALL_TYPES or kind == "text"
+
+
+def _beside(message: BaseMessage) -> list[Any]:
+    """What OpenAI's client sends besides the content of a message: an answer that was spoken, and a screenshot in place of a result."""
+    beside = message.additional_kwargs
+    if not beside:
+        return []
+    if beside.get("audio") and isinstance(message, AIMessage):
+        return [{"type": "input_audio", "input_audio": beside["audio"]}]
+    if beside.get("type") == "computer_call_output" and isinstance(message.content, str):
+        return [{"type": "input_image", "image_url": message.content}]
+    return []
 
 
 def _digest(message: BaseMessage, text: str, uses: tuple[ToolUse, ...]) -> str:

@@ -18,7 +18,7 @@ from governor.usage import Usage
 from governor.values import cheap, maker
 from governor_langgraph.attempts import Attempts, single_attempt
 from governor_langgraph.context import current_span, model_taken, second_line
-from governor_langgraph.messages import convert, render, shown, text_of, tool_uses_of
+from governor_langgraph.messages import convert, key_of, render, shown, text_of, tool_uses_of
 from governor_langgraph.offer import offer_of
 from governor_langgraph.stops import GovernorStop, stop
 from governor_langgraph.toolspec import carry_over, without_tool_use
@@ -193,7 +193,7 @@ def _history(
 
 def _lane(step: GovernedStep, messages: Sequence[BaseMessage], *, recall: bool) -> str:
     first = next((message for message in messages if message.type != "system"), None)
-    key = (first.id or convert(first).key) if first is not None else ""
+    key = key_of(first) if first is not None else ""
     return f"{step.ref.path}#{key}" + ("" if recall else "#whole")
 
 

@@ -14,7 +14,9 @@ from importlib import resources
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from governor_sandbox.pictures import RULES
 
 CacheRule = Literal["claude", "nova", "automatic", "none"]
 Ttl = Literal["5m", "1h"]
@@ -60,6 +62,8 @@ class Model:
     max_output: int
     regional_percent: int = 100
     tier_percent: Mapping[str, int] = field(default_factory=dict[str, int])
+    images: str = "claude"
+    """Name of the rule by which pictures are counted (`pictures.RULES`)."""
 
 
 class ModelRow(BaseModel):
@@ -83,6 +87,14 @@ class ModelRow(BaseModel):
     max_output: int = 8_192
     regional_percent: int = 100
     tier_percent: dict[str, int] = Field(default={})
+    images: str | None = None
+
+    @field_validator("images")
+    @classmethod
+    def _is_a_rule(cls, value: str | None) -> str | None:
+        if value is not None and value not in RULES:
+            raise ValueError(f"no rule for images is called {value!r}; one of {', '.join(RULES)}")
+        return value
 
     @model_validator(mode="after")
     def _has_a_price(self) -> ModelRow:
@@ -113,6 +125,7 @@ class ModelRow(BaseModel):
             max_output=self.max_output,
             regional_percent=self.regional_percent,
             tier_percent=self.tier_percent,
+            images=self.images or ("gpt-4o" if self.provider == "openai" else "claude"),
         )
 
     def over(self, base: Model, model_id: str) -> Model:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 from governor_sandbox.catalogue import Model
 from governor_sandbox.tokens import count
@@ -21,8 +19,6 @@ Ttl = Literal["5m", "1h"]
 
 MESSAGE_OVERHEAD = 4
 """Tokens a message costs beyond its content: role and separators."""
-IMAGE_TOKENS = 1500
-"""Flat price of an image or a binary document; real ones depend on pixels and pages, which the sandbox does not decode."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,36 +176,6 @@ class PromptBuilder:
     def build(self, seam: str = "") -> Prompt:
         """The finished prompt."""
         return Prompt(blocks=tuple(self.blocks), seam=seam)
-
-
-def document_text(source: Any, format_name: str = "") -> str | None:
-    """The text of a document, which is what it is billed by; None for a binary one.
-
-    Args:
-        source: Where its contents are, in Anthropic's words or Bedrock's.
-        format_name: Bedrock's name of its format.
-    """
-    if not isinstance(source, Mapping):
-        return None
-    fields = cast("Mapping[str, Any]", source)
-    if isinstance(fields.get("content"), (list, tuple)):
-        parts = cast("list[object]", fields["content"])
-        return "\n".join(
-            str(cast("Mapping[str, Any]", part).get("text", "")) for part in parts if isinstance(part, Mapping)
-        )
-    if isinstance(fields.get("text"), str):
-        return fields["text"]
-    if fields.get("type") == "text":
-        return str(fields.get("data", ""))
-    if format_name not in _TEXT_FORMATS or not isinstance(fields.get("bytes"), str):
-        return None
-    try:
-        return base64.b64decode(fields["bytes"]).decode("utf-8", "replace")
-    except (binascii.Error, ValueError):
-        return None
-
-
-_TEXT_FORMATS = frozenset({"txt", "md", "csv", "html"})
 
 
 def compact_json(value: object) -> str:

@@ -1,9 +1,16 @@
 """The bounds on a prompt hold for what the provider counts, of which the estimate is only a part."""
 
-import pytest
+from dataclasses import replace
 
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from governor.calls import Message
 from governor.controls.compact import Compact
 from governor.decisions import Verdict
+from governor.media import Media
+from governor.media_tokens import media_tokens
 from governor.models import facts
 from governor.runs import RunState
 from governor.tokens import REQUEST_FRAMING, TOOLS_PREAMBLE
@@ -59,3 +66,70 @@ def test_the_window_forces_a_cut_by_what_the_provider_may_count_but_refuses_no_p
 
     assert (True, Verdict.MODIFY) == (cut.view.cut, cut.decision.verdict)
     assert (False, Verdict.ALLOW) == (whole.view.cut, whole.decision.verdict)
+
+
+PICTURES = st.builds(
+    Media,
+    kind=st.sampled_from(["image", "pdf", "audio"]),
+    counted=st.integers(1, 1_600),
+    width=st.none() | st.integers(1, 3_000),
+    height=st.integers(1, 3_000),
+    pages=st.integers(1, 3),
+    ms=st.integers(1, 200_000),
+)
+
+
+def with_media(message: Message, media: list[Media]) -> Message:
+    counted = sum(each.counted for each in media)
+    return replace(message, media=tuple(media), tokens=message.tokens + counted, opaque=True)
+
+
+@given(
+    shown=st.lists(st.lists(PICTURES, max_size=3), min_size=1, max_size=20),
+    ratio=st.sampled_from([900, 1_000, 1_700]),
+    cuts=st.booleans(),
+)
+def test_the_policys_bound_holds_for_the_most_that_pictures_may_count(
+    shown: list[list[Media]], ratio: int, cuts: bool
+) -> None:
+    """Whatever the messages count for them: what is sent fits at the bound, and what does not fit at it is refused."""
+    compact = Compact(compacting(max_input_tokens="9k") if cuts else policy(context={"max_input_tokens": "9k"}))
+    messages = turns(len(shown), 200)
+    messages[3::2] = [with_media(message, media) for message, media in zip(messages[3::2], shown, strict=True)]
+
+    viewed = compact.view(RunState(), model_call(messages), routed(), 1, ratio=ratio)
+
+    media = viewed.view.media
+    text = viewed.view.tokens - sum(each.counted for each in media) + REQUEST_FRAMING
+    most = text * ratio / 1_000 + media_tokens(SONNET, media)
+    assert viewed.decision.refuses or most <= 9_000
+    if not cuts:
+        assert most > 9_000 - 2 or not viewed.decision.refuses
+
+
+def test_a_cut_that_leaves_out_the_pictures_may_keep_as_much_text_as_without_them() -> None:
+    pages = Media(kind="pdf", counted=1_600, pages=40)
+    plain = turns(30, 300)
+    pictured = [*plain[:3], with_media(plain[3], [pages]), *plain[4:]]
+    compact = Compact(compacting(max_input_tokens="9k"))
+
+    without, left = (
+        compact.view(RunState(), model_call(each), routed(), 1, ratio=1_300).view for each in (plain, pictured)
+    )
+
+    assert without.cut
+    assert (without.start, []) == (left.start, left.media)
+
+
+def test_a_message_with_pictures_is_shown_whole_or_not_at_all() -> None:
+    """A cap on tool results shortens text; what holds a picture is carried as it is."""
+    compact = Compact(policy(context={"tool_results": {"cap": "200"}}))
+    result = turns(1, 4_000)[3]
+    pictured = with_media(result, [Media(kind="image", counted=100, width=10, height=10)])
+
+    shortened, handle = compact.show(result)
+    kept, none = compact.show(pictured)
+
+    assert handle is not None
+    assert shortened.edited
+    assert (pictured, None) == (kept, none)

@@ -74,6 +74,45 @@ def rates(draw: st.DrawFn, tiers: int = 2) -> Rates:
     return replace(draw(flat), above=tuple((start, draw(flat)) for start in starts))
 
 
+HEARD = [ModelRef(provider="openai", model="gpt-audio"), ModelRef(provider="google_genai", model="gemini-2.5-flash")]
+
+
+@pytest.mark.parametrize("model", HEARD, ids=str)
+@given(usage=usages, audio=st.integers(1, 10**6), more=st.integers(0, 10**5))
+def test_recordings_cost_their_own_price_and_are_held_at_it(
+    model: ModelRef, usage: Usage, audio: int, more: int
+) -> None:
+    plain = book().rates(model)
+    assert plain is not None
+    spoken = Usage(input=usage.input + audio, output=usage.output, audio=audio)
+    listed = genai_prices.Usage(
+        input_tokens=spoken.prompt, output_tokens=spoken.output, input_audio_tokens=spoken.audio
+    )
+    exact = genai_prices.calc_price(
+        listed, model.model, provider_id=model.provider.partition("_")[0], genai_request_timestamp=ON
+    )
+
+    held = plain.hearing(audio + more)
+
+    assert 0 <= held.cost(spoken) - exact.total_price * NANO < 1
+    assert held.cost(spoken) <= held.worst(spoken.prompt, spoken.output)
+    assert held.cost(spoken) <= held.cost(replace(spoken, audio=0)), (
+        "a client that does not say it: as many as were held"
+    )
+
+
+@given(rates=rates(), usage=usages, money=st.integers(0, 10**16), heard=st.integers(1, 10**6))
+def test_what_recordings_cost_more_is_not_left_for_the_answer(
+    rates: Rates, usage: Usage, money: int, heard: int
+) -> None:
+    held = replace(rates, audio=rates.input + 10**9).hearing(heard)
+
+    fits = held.affordable_output(money, usage.prompt)
+
+    if fits is not None and fits >= 0:
+        assert held.worst(usage.prompt, fits) <= money
+
+
 def book(**tiers: Mapping[str, object]) -> PriceBook:
     return PriceBook(Policy.model_validate({"governor": 1, "name": "p", "tiers": tiers}), on=ON)
 

@@ -11,12 +11,18 @@ from langchain_core.messages import HumanMessage
 from langchain_core.utils.function_calling import convert_to_openai_tool
 
 from governor.tokens import estimate, estimate_tool
-from governor_langgraph.blocks import BINARY_TOKENS, PAGE_TOKENS, block_tokens
+from governor_langgraph.blocks import read_blocks
+from governor_langgraph.media import BINARY_TOKENS, PAGE_TOKENS
 from governor_langgraph.messages import convert
 from governor_langgraph.recall import recall_tool
 
 TEXT = "The parcel of order 4711 was left with a neighbour on Tuesday. " * 400
 ENCODED = base64.b64encode(TEXT.encode()).decode()
+
+
+def block_tokens(block: object) -> int:
+    return read_blocks([block]).tokens
+
 
 TEXT_DOCUMENTS = [
     pytest.param(

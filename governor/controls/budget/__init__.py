@@ -26,6 +26,7 @@ from governor.controls.budget.texts import (
 )
 from governor.decisions import Decision
 from governor.ledger import Hold, Unit
+from governor.media_tokens import audio_tokens, media_tokens
 from governor.models import facts
 from governor.plans import Quote, ToolQuote
 from governor.policy.matchers import matches_glob
@@ -100,10 +101,16 @@ class BudgetControl:
         A Decision when a budget needs a scope that the run does not name, or a price that nobody knows.
         """
         estimated = _estimated(request)
-        bound = -(-estimated * ratio // 1_000)
+        shown, media = request.view.media, 0
+        if shown:
+            estimated -= sum([each.counted for each in shown])
+            media = media_tokens(request.model, shown)
+        bound = -(-estimated * ratio // 1_000) + media
         clamp, output = self._output(request, routed, bound)
         percent = request.call.price_percents.get(request.tier, 100)
         rates = routed.rates.scaled(percent) if routed.rates else None
+        if rates is not None and rates.audio and shown:
+            rates = rates.hearing(min(media, audio_tokens(shown)))
         hosted = self._hosted.held(request)
         if isinstance(hosted, Decision):
             return hosted
@@ -121,6 +128,7 @@ class BudgetControl:
             cost=cost,
             rates=rates,
             estimated=estimated,
+            media=media,
             weighings=blank.weighings,
             fees=hosted.fees,
         )

@@ -38,7 +38,8 @@ def arrived(quote: Quote, meter: Meter, ratios: tuple[int, int]) -> Usage:
     if meter.usage is not None:
         return replace(meter.usage, output=max(counted, meter.usage.output), estimated=True)
     sent = max(1, quote.estimated - REQUEST_FRAMING + USUAL_FRAMING)
-    prompt = min(quote.request.input_tokens, -(-sent * of_prompt * times // (1_000 * per)))
+    text = -(-sent * of_prompt * times // (1_000 * per))
+    prompt = min(quote.request.input_tokens, text + quote.media)
     return replace(Usage(output=counted, estimated=True), **{_dearest_class(quote, meter): prompt})
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 from governor.calls import View
 from governor.controls.compact.ledger import build
-from governor.controls.compact.plan import Limit, fitting, plan_cut, tightest, too_long
+from governor.controls.compact.plan import Limit, beyond, fitting, plan_cut, tightest, too_long
 from governor.controls.compact.rent import FIRST_CUT, cache_lifetime_ms, tariff
 from governor.controls.compact.show import RECALL_TOOL, handle_of, page, shorten
 from governor.controls.compact.span import NO_CUT, Standing, cut_view, has_open_call, newest_cut
@@ -64,6 +64,7 @@ class _Now:
     tokens: int
     """Tokens of that view with the tools."""
     limit: Limit | None
+    ratio: int = 1_000
     harder: bool = False
 
     @property
@@ -140,7 +141,8 @@ class Compact:
             view=view,
             tools=tools,
             tokens=view.tokens + tools,
-            limit=self._limit(call, routed, ratio),
+            limit=self._limit(call, routed, view, ratio),
+            ratio=ratio,
             harder=harder,
         )
         return self._stay(moment, 0) if self._off else self._choose(moment)
@@ -148,8 +150,9 @@ class Compact:
     def _choose(self, now: _Now) -> Viewed:
         history = now.call.history
         if now.forced and now.limit is not None:
-            room = now.limit.force - now.tools
-            plan = fitting(history, now.standing, keep=self._keep, ledger=self._ledger, room=room)
+            plan = fitting(
+                history, now.standing, keep=self._keep, ledger=self._ledger, room=lambda plan: self._room(now, plan)
+            )
             return self._cut(now, plan, now.limit.rule, self._price(now, plan)) if plan else self._stay(now, 0)
         if now.harder:
             short = plan_cut(history, now.standing, keep=self._keep // 2, ledger=self._ledger)
@@ -204,8 +207,9 @@ class Compact:
         messages = history.messages
         pinned = {*plan.head, *plan.kept}
         room = self._ledger
-        if now.limit is not None:
-            room = min(room, now.limit.refuse - now.tools - (plan.tokens - self._ledger))
+        limit = self._limit_after(now, plan)
+        if limit is not None:
+            room = min(room, limit.refuse - now.tools - (plan.tokens - self._ledger))
         if room < _SHORTEST_LEDGER:
             return self._stay(now, 0)
         text, tokens = build(
@@ -226,7 +230,7 @@ class Compact:
             return self._stay(now, 0)
         lane = replace(now.lane, calls=now.lane.calls + 1, rent=0, cuts=(*now.lane.cuts, cut)[-_CUTS_KEPT:])
         decision = self._reported(now, view, cause, price)
-        refused = too_long(now.limit, view.tokens + now.tools, observed=self._observed, off=False)
+        refused = too_long(limit, view.tokens + now.tools, observed=self._observed, off=False)
         return self._viewed(now, view, lane, refused or decision)
 
     def _reported(self, now: _Now, view: View, cause: str, price: int) -> Decision:
@@ -251,12 +255,23 @@ class Compact:
         shown = View(history=now.call.history) if self._observed else view
         return _shown(view=shown, lane=lane, decision=decision)
 
-    def _limit(self, call: ModelCall, routed: Routed, ratio: int) -> Limit | None:
-        """The tighter of the policy's bound and the model's window, if either is known."""
+    def _limit(self, call: ModelCall, routed: Routed, view: View, ratio: int) -> Limit | None:
+        """The tighter of the policy's bound and the model's window, if either is known, for a prompt with the media of `view`."""
         window = self._window(routed)
         answer = routed.max_output_tokens or call.max_output_tokens or 4_096
         framing = REQUEST_FRAMING + (TOOLS_PREAMBLE if call.tools else 0)
-        return tightest(*self._bound, window, answer, ratio=ratio, framing=framing)
+        media = beyond(view, routed.model, ratio)
+        return tightest(*self._bound, window, answer, ratio=ratio, framing=framing, media=media)
+
+    def _limit_after(self, now: _Now, plan: Plan) -> Limit | None:
+        """The limit of what a cut leaves, which may be fewer pictures."""
+        left = View(history=now.call.history, pinned=(*plan.head, *plan.kept), start=plan.start)
+        return self._limit(now.call, now.routed, left, now.ratio)
+
+    def _room(self, now: _Now, plan: Plan) -> int:
+        """Tokens that messages may have before the next cut is forced."""
+        limit = self._limit_after(now, plan)
+        return (limit.force if limit else 0) - now.tools
 
     def _window(self, routed: Routed) -> int | None:
         """Tokens the model reads, or None when nobody knows, and where nothing may be cut: the provider then refuses, free of charge."""

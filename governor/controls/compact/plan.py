@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING
 
 from governor.controls.compact.span import pinned_at, tail_start, whole_pairs
 from governor.decisions import Decision, Reason, Verdict
+from governor.media_tokens import media_tokens
 from governor.values import cheap, maker
 
 if TYPE_CHECKING:
-    from governor.calls import History
+    from collections.abc import Callable
+
+    from governor.calls import History, ModelRef, View
     from governor.controls.compact.span import Standing
 
-__all__ = ["Limit", "Plan", "fitting", "plan_cut", "tightest", "too_long"]
+__all__ = ["Limit", "Plan", "beyond", "fitting", "plan_cut", "tightest", "too_long"]
 
 _WINDOW_PERCENT = 85
 """Share of the model's window, less the answer, at which a cut is forced: governor's notes are still to come."""
@@ -61,8 +64,23 @@ class Limit:
 _limit = maker(Limit)
 
 
+def beyond(view: View, model: ModelRef, ratio: int) -> int:
+    """Estimated tokens by which the bound of the pictures, documents and recordings in `view` is beyond what their messages count."""
+    shown = view.media
+    if not shown:
+        return 0
+    return -(-media_tokens(model, shown) * 1_000 // ratio) - sum(each.counted for each in shown)
+
+
 def tightest(
-    maximum: int | None, written: str, window: int | None, answer: int, *, ratio: int, framing: int
+    maximum: int | None,
+    written: str,
+    window: int | None,
+    answer: int,
+    *,
+    ratio: int,
+    framing: int,
+    media: int = 0,
 ) -> Limit | None:
     """The tighter of the policy's bound and the model's window, if either is known.
 
@@ -76,16 +94,17 @@ def tightest(
         answer: Tokens that the answer may have; at most half of the window is kept free for it.
         ratio: Real tokens per 1,000 estimated ones, an upper bound.
         framing: Estimated tokens around messages and tools.
+        media: Estimated tokens beyond what the messages count (`beyond`): an upper bound too, and suspicion where the window is concerned.
     """
     forces: list[int] = []
     most = sent = None
     if maximum is not None:
-        most = maximum * 1_000 // ratio - framing
+        most = maximum * 1_000 // ratio - framing - media
         forces.append(most)
     if window is not None:
         sent = window - framing
         room = (window - min(answer, window // 2)) * _WINDOW_PERCENT // 100
-        forces.append(room * 1_000 // ratio - framing)
+        forces.append(room * 1_000 // ratio - framing - media)
     if maximum is not None and most is not None and (sent is None or most <= sent):
         return _limit(
             rule="context.max_input_tokens",
@@ -94,7 +113,7 @@ def tightest(
             force=min(forces),
             refuse=most,
             ratio=ratio,
-            framing=framing,
+            framing=framing + media,
         )
     if window is None or sent is None:
         return None
@@ -128,15 +147,17 @@ def plan_cut(history: History, standing: Standing, *, keep: int, ledger: int, ex
     return Plan(start=start, head=head, kept=kept, prefix=tokens[0], tokens=sum(tokens) + ledger + tail)
 
 
-def fitting(history: History, standing: Standing, *, keep: int, ledger: int, room: int) -> Plan | None:
-    """The cut with the longest tail, of a few lengths up to `keep`, that leaves a quarter of `room` to grow in; else the shortest.
+def fitting(
+    history: History, standing: Standing, *, keep: int, ledger: int, room: Callable[[Plan], int]
+) -> Plan | None:
+    """The cut with the longest tail, of a few lengths up to `keep`, that leaves a quarter of its `room` to grow in; else the shortest.
 
     Without that quarter the next message would force the next cut, and every call would rewrite the prefix.
     """
     plan: Plan | None = None
     for share in (1, 2, 4, 8, keep + 1):
         plan = plan_cut(history, standing, keep=keep // share, ledger=ledger) or plan
-        if plan is not None and plan.tokens <= room * 3 // 4:
+        if plan is not None and plan.tokens <= room(plan) * 3 // 4:
             break
     return plan
 

@@ -9,18 +9,17 @@ from pydantic import ValidationError
 
 from governor_sandbox.anthropic import rules
 from governor_sandbox.anthropic.shapes import Content, Count, Media, Messages, Text, Thinking, ToolResult, ToolUse, Turn
-from governor_sandbox.catalogue import Catalogue
+from governor_sandbox.attached import Attached, bytes_of, document
+from governor_sandbox.catalogue import Catalogue, Model
 from governor_sandbox.dialect import Target, deepest, limit_of
 from governor_sandbox.errors import Rejection
 from governor_sandbox.prompt import (
-    IMAGE_TOKENS,
     Conversation,
     Message,
     PromptBuilder,
     Request,
     ToolCall,
     compact_json,
-    document_text,
 )
 from governor_sandbox.prompt import ToolResult as Result
 
@@ -41,7 +40,7 @@ def parse(target: Target, body: Mapping[str, Any], catalogue: Catalogue) -> Requ
         raise Rejection("not_found", f"model: {asked.model}")
     rules.check_conversation(asked)
     rules.check_tools(asked)
-    builder = _blocks(asked)
+    builder = _blocks(asked, spec)
     rules.check_cache_points(builder, spec)
     prompt = builder.build(compact_json([asked.tool_choice, asked.thinking]))
     rules.check_limits(asked, spec, prompt.tokens)
@@ -66,7 +65,7 @@ def _explain(error: ValidationError) -> str:
     return f"{'.'.join(map(str, path))}: {message}"
 
 
-def _blocks(asked: Count) -> PromptBuilder:
+def _blocks(asked: Count, spec: Model) -> PromptBuilder:
     builder = PromptBuilder()
     for tool in asked.tools:
         builder.add("tools", "tool", compact_json(tool.model_dump(exclude={"cache_control"}, exclude_none=True)))
@@ -79,7 +78,7 @@ def _blocks(asked: Count) -> PromptBuilder:
     for turn in rules.merged(asked.messages):
         first = len(builder.blocks)
         for content in rules.blocks_of(turn):
-            _add(builder, turn.role, content)
+            _add(builder, turn.role, content, spec)
         builder.charge_message(first)
     if asked.cache_control:
         builder.mark(asked.cache_control.ttl)
@@ -95,7 +94,7 @@ def _system(asked: Count) -> tuple[Text, ...]:
     return asked.system
 
 
-def _add(builder: PromptBuilder, role: str, block: Content) -> None:
+def _add(builder: PromptBuilder, role: str, block: Content, spec: Model) -> None:
     if isinstance(block, Text):
         builder.add("messages", role, block.text)
     elif isinstance(block, ToolUse):
@@ -104,16 +103,15 @@ def _add(builder: PromptBuilder, role: str, block: Content) -> None:
         media = [part for part in block.content if isinstance(part, Media)]
         digest = compact_json([part.model_dump(exclude={"cache_control"}) for part in media]) if media else ""
         tag = f"{role}/result/{block.tool_use_id}/{bool(block.is_error)}/{digest}"
-        texts = [text for part in media if (text := _document_text(part)) is not None]
-        overhead = (len(media) - len(texts)) * IMAGE_TOKENS
-        builder.add("messages", tag, "\n".join([_result_text(block), *texts]), overhead=overhead)
+        billed = [_attached(part).billed(spec) for part in media]
+        text = "\n".join([_result_text(block), *(text for text, _ in billed if text)])
+        builder.add("messages", tag, text, overhead=sum(tokens for _, tokens in billed))
     elif isinstance(block, Thinking):
         builder.add("messages", f"{role}/thinking", block.thinking)
     elif isinstance(block, Media):
         identity = compact_json(block.model_dump(exclude={"cache_control"}))
-        text = _document_text(block)
-        overhead = IMAGE_TOKENS if text is None else 0
-        builder.add("messages", f"{role}/{identity}", text or "", overhead=overhead)
+        text, tokens = _attached(block).billed(spec)
+        builder.add("messages", f"{role}/{identity}", text, overhead=tokens)
     else:
         builder.add("messages", f"{role}/redacted", block.data)
     control = getattr(block, "cache_control", None)
@@ -121,8 +119,12 @@ def _add(builder: PromptBuilder, role: str, block: Content) -> None:
         builder.mark(control.ttl)
 
 
-def _document_text(media: Media) -> str | None:
-    return document_text(media.source) if media.type == "document" else None
+def _attached(media: Media) -> Attached:
+    if media.type == "document":
+        return document(media.source)
+    if media.type == "search_result":
+        return Attached(kind="document", text=compact_json([media.title, media.content]))
+    return Attached(kind="image", raw=bytes_of(media.source))
 
 
 def _result_text(block: ToolResult) -> str:

@@ -1,6 +1,6 @@
 """The request shapes of ``/v1/messages``; unknown keys are refused.
 
-Images, documents and server-tool blocks are accepted as they are: billed, never looked into.
+Images and documents are accepted as they are, and looked into for their bill alone (`attached.py`).
 """
 
 from __future__ import annotations

@@ -7,20 +7,19 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from governor_sandbox.attached import Attached, bytes_of, document
 from governor_sandbox.bedrock import rules
-from governor_sandbox.bedrock.shapes import Content, Converse, ToolResult, Turn
+from governor_sandbox.bedrock.shapes import Content, Converse, ToolResult, ToolResultContent, Turn
 from governor_sandbox.catalogue import Catalogue, Model, is_foundation_model_id
 from governor_sandbox.dialect import Target, deepest, limit_of
 from governor_sandbox.errors import Rejection
 from governor_sandbox.prompt import (
-    IMAGE_TOKENS,
     Conversation,
     Message,
     PromptBuilder,
     Request,
     ToolCall,
     compact_json,
-    document_text,
 )
 from governor_sandbox.prompt import ToolResult as Result
 
@@ -38,7 +37,7 @@ def parse(target: Target, body: Mapping[str, Any], catalogue: Catalogue) -> Requ
     converse = _converse(target, body, model_id, spec)
     rules.check_conversation(converse)
     rules.check_tools(converse)
-    builder = _blocks(converse)
+    builder = _blocks(converse, spec)
     in_tools = any(tool.cachePoint for tool in converse.toolConfig.tools) if converse.toolConfig else False
     rules.check_cache_points(builder, spec, in_tools)
     prompt = builder.build(_seam(converse))
@@ -87,14 +86,13 @@ def _seam(converse: Converse) -> str:
     return compact_json([choice, thinking])
 
 
-def _blocks(converse: Converse) -> PromptBuilder:
+def _blocks(converse: Converse, spec: Model) -> PromptBuilder:
     builder = PromptBuilder()
     for tool in converse.toolConfig.tools if converse.toolConfig else ():
         if tool.cachePoint:
             builder.mark(tool.cachePoint.ttl)
         else:
-            spec = tool.model_dump(exclude_none=True, by_alias=True)
-            builder.add("tools", "tool", compact_json(spec))
+            builder.add("tools", "tool", compact_json(tool.model_dump(exclude_none=True, by_alias=True)))
     for block in converse.system:
         if block.cachePoint:
             builder.mark(block.cachePoint.ttl)
@@ -103,12 +101,12 @@ def _blocks(converse: Converse) -> PromptBuilder:
     for turn in converse.messages:
         first = len(builder.blocks)
         for content in turn.content:
-            _add(builder, turn.role, content)
+            _add(builder, turn.role, content, spec)
         builder.charge_message(first)
     return builder
 
 
-def _add(builder: PromptBuilder, role: str, block: Content) -> None:
+def _add(builder: PromptBuilder, role: str, block: Content, spec: Model) -> None:
     if block.cachePoint:
         builder.mark(block.cachePoint.ttl)
     elif block.text is not None:
@@ -118,32 +116,36 @@ def _add(builder: PromptBuilder, role: str, block: Content) -> None:
         builder.add("messages", f"{role}/use/{use.toolUseId}", f"{use.name}{compact_json(use.input)}")
     elif block.toolResult:
         result = block.toolResult
-        images = sum(
-            item.image is not None or item.video is not None or _is_binary(item.document) for item in result.content
-        )
-        tag = f"{role}/result/{result.toolUseId}/{result.status}/{_digest(result, images)}"
-        builder.add("messages", tag, _result_text(result), overhead=images * IMAGE_TOKENS)
+        billed = [each.billed(spec) for item in result.content if (each := _attached(item, spec))]
+        tokens = sum(tokens for _, tokens in billed)
+        tag = f"{role}/result/{result.toolUseId}/{result.status}/{_digest(result, tokens)}"
+        text = "\n".join([_result_text(result), *(text for text, _ in billed if text)])
+        builder.add("messages", tag, text, overhead=tokens)
     elif block.reasoningContent and block.reasoningContent.reasoningText:
         builder.add("messages", f"{role}/reasoning", block.reasoningContent.reasoningText.text)
-    elif block.document and not _is_binary(block.document):
-        builder.add("messages", f"{role}/{block.model_dump_json(exclude_none=True)}", _text_of(block.document) or "")
-    elif block.image or block.video or block.audio or block.document:
-        builder.add("messages", f"{role}/{block.model_dump_json(exclude_none=True)}", "", overhead=IMAGE_TOKENS)
+    elif attached := _attached(block, spec):
+        text, tokens = attached.billed(spec)
+        builder.add("messages", f"{role}/{block.model_dump_json(exclude_none=True)}", text, overhead=tokens)
     else:
         builder.add("messages", f"{role}/other", block.model_dump_json(exclude_none=True))
 
 
-def _text_of(document: Mapping[str, Any]) -> str | None:
-    return document_text(document.get("source"), str(document.get("format", "")))
+def _attached(block: Content | ToolResultContent, spec: Model) -> Attached | None:
+    """Without citations Claude is given the text of a PDF alone (the vendor's page on PDF support)."""
+    if block.document is not None:
+        citations: dict[str, Any] = block.document.get("citations") or {}
+        cited = bool(citations.get("enabled")) or spec.images == "nova"
+        return document(block.document.get("source"), format_name=str(block.document.get("format", "")), seen=cited)
+    for kind in ("image", "video", "audio"):
+        held: dict[str, Any] | None = getattr(block, kind, None)
+        if held is not None:
+            return Attached(kind=kind, raw=bytes_of(held.get("source")))
+    return None
 
 
-def _is_binary(document: Mapping[str, Any] | None) -> bool:
-    return document is not None and _text_of(document) is None
-
-
-def _digest(result: ToolResult, images: int) -> str:
+def _digest(result: ToolResult, tokens: int) -> str:
     """Distinguishes results that differ only in their pictures."""
-    return result.model_dump_json(exclude_none=True) if images else ""
+    return result.model_dump_json(exclude_none=True) if tokens else ""
 
 
 def _result_text(result: ToolResult) -> str:
@@ -151,11 +153,9 @@ def _result_text(result: ToolResult) -> str:
     for item in result.content:
         if item.text is not None:
             parts.append(item.text)
-        elif item.document:
-            parts.append(_text_of(item.document) or "")
         elif item.searchResult:
             parts.append(compact_json(item.searchResult))
-        elif item.image is None and item.video is None:
+        elif item.image is None and item.video is None and item.document is None:
             parts.append(compact_json(item.json_))
     return "\n".join(parts)
 

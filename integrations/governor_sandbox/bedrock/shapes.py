@@ -1,6 +1,6 @@
 """The request shapes of Converse, as in botocore's service model; unknown keys are refused.
 
-Multimedia and guardrail blocks are accepted as opaque objects: they are billed, never looked into.
+Multimedia and guardrail blocks are accepted as opaque objects, and looked into for their bill alone (`attached.py`).
 """
 
 from __future__ import annotations

@@ -8,14 +8,14 @@ from typing import Any, cast
 
 from pydantic import ValidationError
 
-from governor_sandbox.catalogue import Catalogue
+from governor_sandbox.attached import Attached, bytes_of
+from governor_sandbox.catalogue import Catalogue, Model
 from governor_sandbox.dialect import Target, deepest, limit_of
 from governor_sandbox.errors import Rejection
 from governor_sandbox.openai import rules
-from governor_sandbox.openai.shapes import Call, ChatCompletion
+from governor_sandbox.openai.shapes import Call, ChatCompletion, Part
 from governor_sandbox.openai.shapes import Message as Wire
 from governor_sandbox.prompt import (
-    IMAGE_TOKENS,
     Conversation,
     Message,
     PromptBuilder,
@@ -42,7 +42,7 @@ def parse(target: Target, body: Mapping[str, Any], catalogue: Catalogue) -> Requ
         raise Rejection("not_found", message, code="model_not_found")
     rules.check_options(asked)
     rules.check_conversation(asked.messages)
-    prompt = _blocks(asked).build()
+    prompt = _blocks(asked, spec).build()
     rules.check_limits(asked, spec, prompt.tokens)
     stop = (asked.stop,) if isinstance(asked.stop, str) else asked.stop or ()
     return Request(
@@ -73,17 +73,18 @@ def _explained(error: ValidationError) -> Rejection:
     return Rejection("invalid", f"Invalid value for '{path}': {message}", param=path, code="invalid_value")
 
 
-def _blocks(asked: ChatCompletion) -> PromptBuilder:
+def _blocks(asked: ChatCompletion, spec: Model) -> PromptBuilder:
     builder = PromptBuilder()
     for tool in asked.tools or ():
         builder.add("tools", "tool", compact_json(tool.function.model_dump(exclude_none=True)))
     for message in asked.messages:
         first = len(builder.blocks)
-        images = _images(message)
-        tag = (
-            f"{message.role}/{message.name or ''}/{message.tool_call_id or ''}/{compact_json(images) if images else ''}"
-        )
-        builder.add("messages", tag, _text(message), overhead=len(images) * IMAGE_TOKENS)
+        parts = _media(message)
+        billed = [_attached(part).billed(spec) for part in parts]
+        identity = compact_json([part.model_dump(exclude_none=True) for part in parts]) if parts else ""
+        tag = f"{message.role}/{message.name or ''}/{message.tool_call_id or ''}/{identity}"
+        text = "\n".join([_text(message), *(text for text, _ in billed if text)])
+        builder.add("messages", tag, text, overhead=sum(tokens for _, tokens in billed))
         for call in message.tool_calls or ():
             builder.add("messages", f"call/{call.id}", f"{call.function.name}{call.function.arguments}")
         builder.charge_message(first)
@@ -92,14 +93,28 @@ def _blocks(asked: ChatCompletion) -> PromptBuilder:
 
 def _text(message: Wire) -> str:
     if isinstance(message.content, tuple):
-        return "\n".join(part.text or part.refusal or "" for part in message.content)
+        spoken = [part for part in message.content if part.type in ("text", "refusal")]
+        return "\n".join(part.text or part.refusal or "" for part in spoken)
     return message.content or ""
 
 
-def _images(message: Wire) -> list[Any]:
+def _media(message: Wire) -> list[Part]:
     if not isinstance(message.content, tuple):
         return []
-    return [part.model_dump(exclude_none=True) for part in message.content if part.type not in ("text", "refusal")]
+    return [part for part in message.content if part.type not in ("text", "refusal")]
+
+
+def _attached(part: Part) -> Attached:
+    if part.type == "image_url":
+        image = part.image_url or {}
+        given = str(image.get("url", ""))
+        raw = bytes_of(given) if given.startswith("data:") else None
+        return Attached(kind="image", raw=raw, detail=str(image.get("detail", "")))
+    if part.type == "input_audio":
+        return Attached(kind="audio", raw=bytes_of((part.input_audio or {}).get("data")))
+    raw, header = bytes_of((part.file or {}).get("file_data")), str((part.file or {}).get("file_data", ""))[:40]
+    text = raw.decode("utf-8", "replace") if raw is not None and header.startswith("data:text/") else None
+    return Attached(kind="document", raw=raw, text=text)
 
 
 def _conversation(asked: ChatCompletion) -> Conversation:

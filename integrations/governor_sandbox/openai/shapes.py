@@ -1,6 +1,6 @@
 """The request shapes of ``/v1/chat/completions``; unknown keys are refused.
 
-Images, audio and files are accepted as they are: billed, never looked into.
+Images, audio and files are accepted as they are, and looked into for their bill alone (`attached.py`).
 """
 
 from __future__ import annotations
