@@ -104,13 +104,14 @@ def pdf_pages(raw: bytes) -> int | None:
         return None
     parts, room = [raw], _MOST_INFLATED
     for match in _OBJECTS.finditer(raw):
+        ended = raw.find(b"endstream", match.end())
         inflate = zlib.decompressobj()
         try:
-            parts.append(inflate.decompress(memoryview(raw)[match.end() :], room))
+            parts.append(inflate.decompress(raw[match.end() : ended if ended >= 0 else len(raw)], room))
         except zlib.error:
             return None
         room -= len(parts[-1])
-        if room <= 0:
+        if room <= 0 or not inflate.eof:
             return None
     objects = sum(len(_PAGE.findall(part)) for part in parts)
     said = max((int(number) for part in parts for number in _COUNT.findall(part)), default=0)

@@ -1,6 +1,7 @@
 """Sizes of pictures, documents and recordings, and the most that each model bills for them."""
 
 import struct
+import time
 import zlib
 from collections.abc import Callable
 
@@ -65,6 +66,33 @@ def test_pages_in_a_compressed_group_of_objects_are_counted() -> None:
     raw = b"%PDF-1.7\n1 0 obj << /Type /ObjStm /N 7 >>\nstream\n" + group + b"\nendstream endobj"
 
     assert 7 == pdf_pages(raw)
+
+
+def test_a_group_that_is_cut_off_hides_pages() -> None:
+    group = zlib.compress(bytes(range(256)) * 9 + b"<< /Type /Page >> " * 7)
+    raw = (
+        b"%PDF-1.7\n1 0 obj << /Type /ObjStm /N 7 >>\nstream\n" + group[:-30] + b"\nendstream endobj << /Type /Page >>"
+    )
+
+    assert pdf_pages(raw) is None
+
+
+def test_a_large_file_of_many_groups_is_read_once() -> None:
+    """Not once for each group: that would be hundreds of copies of the whole."""
+    group = (
+        b"1 0 obj << /Type /ObjStm /N 1 >>\nstream\n" + zlib.compress(b"<< /Type /Page >>") + b"\nendstream endobj\n"
+    )
+
+    def fastest(groups: int) -> float:
+        raw = b"%PDF-1.7\n" + group * groups + bytes(8_000_000)
+        times: list[float] = []
+        for _ in range(3):
+            begun = time.perf_counter()
+            assert groups == pdf_pages(raw)
+            times.append(time.perf_counter() - begun)
+        return min(times)
+
+    assert fastest(400) < 10 * fastest(1)
 
 
 def test_an_encrypted_file_does_not_say_how_many_pages_it_has() -> None:
