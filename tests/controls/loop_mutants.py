@@ -238,11 +238,13 @@ MUTANTS = (
     Mutant(
         "every earlier branch is beside",
         "placing",
-        '"|".join(part[0] for part in theirs[: parted + 1]) in self.open_steps',
+        "common + part in self.open_steps",
         "True",
     ),
-    Mutant("a branch that has ended is beside nothing", "placing", "fan is not None and theirs", "False and theirs"),
-    Mutant("any superstep is the one that runs", "placing", "theirs[parted][2] == str(fan[1])", "True"),
+    Mutant(
+        "a branch that has ended is beside nothing", "placing", "(fan is not None and superstep", "(False and superstep"
+    ),
+    Mutant("any superstep is the one that runs", "placing", "superstep == str(fan[1])", "True"),
     Mutant("every request carries a note", "memory", "_BETWEEN_NUDGES = 5", "_BETWEEN_NUDGES = 0"),
     Mutant("a subagent's task is a person's word", "memory", "if call.step.depth or not messages", "if not messages"),
     Mutant("no word of a person counts", "memory", "if said in loop.users:", "if said:"),
@@ -293,7 +295,7 @@ MUTANTS = (
     ),
     Mutant("handing on is always idle", "handoffs", "    if edge.news != state.news:\n        return 0\n", ""),
     Mutant("the filter forgets at once", "novelty", "_FILL = 512", "_FILL = 1"),
-    Mutant("a line is known by its shape", "novelty", "if known & exact != exact:", "if known & shape != shape:"),
+    Mutant("a line is known by its shape", "novelty", "if not _holds(known, exact):", "if not _holds(known, like):"),
     Mutant("progress takes nothing back", "progress", "    if rises:\n", "    if False:\n"),
     Mutant("any change is progress", "progress", "    if rises:\n", "    if True:\n"),
     Mutant("a value that comes back says nothing", "progress", "raised(noted, REPEATED, cap)", "raised(noted, 0, cap)"),

@@ -39,6 +39,8 @@ class Detector:
     def __init__(self, rules: Rules) -> None:
         """Use these rules."""
         self._rules = rules
+        self._signed: tuple[ToolCall, str, CallSignatures] | None = None
+        """The latest call whose signatures were asked for: they are needed before it is made, after it, and again when a store is busy."""
 
     # --- steps
 
@@ -103,8 +105,7 @@ class Detector:
         if response.tool_uses:
             hands_on = any(target_of(use.name, use.args or {}) is not None for use in response.tool_uses)
             asked = _packed(words_of(response.text)) if hands_on and response.text else ("", "")
-            after = suspicion.turned(loop.suspicion, tokens, asked)
-            return _changed(memory.asked(loop, response), suspicion=after)
+            return memory.asked(loop, response, suspicion.turned(loop.suspicion, tokens, asked))
         beside = around.beside(loop.suspicion.said_in, call.step.ns)
         spoken = memory.spoken(loop, call, response.text, beside=beside)
         after = suspicion.turned(loop.suspicion, tokens)
@@ -134,7 +135,12 @@ class Detector:
 
     def signatures(self, loop: LoopState, call: ToolCall, rule: LoopTool | None) -> CallSignatures:
         """The signatures of a call, as the policy wants them."""
-        return call_signatures(call, rule.key if rule else None, memory.mark(loop))
+        latest, signed = memory.mark(loop), self._signed
+        if signed is not None and signed[0] is call and signed[1] == latest:
+            return signed[2]
+        signatures = call_signatures(call, rule.key if rule else None, latest)
+        self._signed = (call, latest, signatures)
+        return signatures
 
     def standing(self, loop: LoopState) -> Finding | None:
         """What stands at the end of the latest step, the gravest first; None when nothing does."""

@@ -6,7 +6,6 @@ a filter that has taken its fill becomes the old one and is forgotten after anot
 
 from __future__ import annotations
 
-import re
 import zlib
 from dataclasses import dataclass
 
@@ -16,13 +15,14 @@ from governor.values import cheap
 __all__ = ["SKETCH", "News", "learn"]
 
 _BITS = 16_384
-"""Bits of one generation; with two hashes and at most `_FILL` lines in two forms, fewer than 1 line in 60 is taken for known."""
+"""Bits of one generation, a power of two. With two hashes and at most `_FILL` lines in two forms, fewer than 1 line in 60 is taken
+for known."""
 _FILL = 512
 SKETCH = 16
 """Lines of one result that are looked at: those with the smallest hashes, so that the same lines are chosen wherever they stand."""
-_DIGITS = re.compile(r"[0-9]+")
-_PARTS_OF_JSON = re.compile(r"[\n,]")
-_SENTENCES = re.compile(r"\n|(?<=[.;]) ")
+_NUMBER = b"\xff"
+_NUMBERS = bytes(_NUMBER[0] if byte in b"0123456789" else byte for byte in range(256))
+"""Digits become the byte that no text holds in UTF-8: bytes are translated at a tenth of what substituting a pattern costs."""
 
 
 @cheap
@@ -48,43 +48,66 @@ def learn(memory: KnownLines, text: str) -> tuple[KnownLines, News]:
     chosen = _sketch(text)
     if not chosen:
         return memory, News(lines=0, new=0, new_words=0)
-    young, old = int(memory.young or "0", 16), int(memory.old or "0", 16)
-    known, new, new_words, bits = young | old, 0, 0, 0
-    for mark, line in chosen:
-        exact = _bits(mark)
-        shape = (
-            exact
-            if (plain := _DIGITS.sub("#", line)) == line
-            else _bits(zlib.crc32(plain.encode("utf-8", "surrogatepass")))
-        )
-        bits |= exact | shape
-        if known & exact != exact:
+    young, old, count = _bits_of(memory.young), memory.old, memory.count
+    known = _united(young, _bits_of(old)) if old else bytes(young)
+    new = new_words = 0
+    places: list[tuple[int, int, int, int]] = []
+    for mark, shape in chosen:
+        exact = like = _places(mark)
+        if shape != mark:
+            like = _places(shape)
+            places.append(like)
+        places.append(exact)
+        if not _holds(known, exact):
             new += 1
-            new_words += known & shape != shape
-    count = memory.count + new
-    young |= bits
+            new_words += not _holds(known, like)
+    count += new
     if count > _FILL:
-        young, old, count = bits, young, len(chosen)
-    changed = KnownLines(young=f"{young:x}", old=f"{old:x}" if old else "", count=count)
+        young, old, count = bytearray(_BITS // 8), memory.young, len(chosen)
+    for at, bit, other_at, other_bit in places:
+        young[at] |= bit
+        young[other_at] |= other_bit
+    changed = KnownLines(young=young.hex().lstrip("0"), old=old, count=count)
     return changed, News(lines=len(chosen), new=new, new_words=new_words)
 
 
-def _sketch(text: str) -> list[tuple[int, str]]:
-    seen: dict[int, str] = {}
-    for part in _parts(text):
-        line = part.strip().lower()
-        if line:
-            seen[zlib.crc32(line.encode("utf-8", "surrogatepass"))] = line
-    return sorted(seen.items())[:SKETCH]
+def _sketch(text: str) -> list[tuple[int, int]]:
+    """The lines that are looked at: the hash of each, and the hash of its shape, in which every number is the same."""
+    lines = "\n".join(filter(None, map(str.strip, _parts(text.lower())))).encode("utf-8", "surrogatepass").split(b"\n")
+    if lines == [b""]:
+        return []
+    marked = dict(zip(map(zlib.crc32, lines), lines, strict=True))
+    marks = sorted(marked)[:SKETCH]
+    shapes = b"\n".join([marked[mark] for mark in marks]).translate(_NUMBERS)
+    while _NUMBER * 2 in shapes:
+        shapes = shapes.replace(_NUMBER * 2, _NUMBER)
+    shaped = shapes.replace(_NUMBER, b"#").split(b"\n")
+    return list(zip(marks, map(zlib.crc32, shaped), strict=True))
 
 
 def _parts(text: str) -> list[str]:
     """Lines; of JSON its items; of a text in one piece its sentences."""
     if text[:1] in ("{", "["):
-        return _PARTS_OF_JSON.split(text)
+        return text.replace(",", "\n").split("\n")
     lines = text.split("\n")
-    return lines if len(lines) > 2 else _SENTENCES.split(text)
+    return lines if len(lines) > 2 else text.replace(". ", ".\n").replace("; ", ";\n").split("\n")
 
 
-def _bits(mark: int) -> int:
-    return (1 << (mark % _BITS)) | (1 << ((mark * 0x9E3779B1 >> 13) % _BITS))
+def _bits_of(number: str) -> bytearray:
+    """A filter's bytes, the highest first: bit n is in the byte that is n // 8 from the end."""
+    return bytearray.fromhex(number.zfill(_BITS // 4))
+
+
+def _united(young: bytearray, old: bytearray) -> bytes:
+    return (int.from_bytes(young, "big") | int.from_bytes(old, "big")).to_bytes(len(young), "big")
+
+
+def _places(mark: int) -> tuple[int, int, int, int]:
+    """The two bits of a hash: where each one's byte is, and which it is in there."""
+    one, other = mark & (_BITS - 1), (mark * 0x9E3779B1 >> 13) & (_BITS - 1)
+    return ~(one >> 3), 1 << (one & 7), ~(other >> 3), 1 << (other & 7)
+
+
+def _holds(bits: bytes, places: tuple[int, int, int, int]) -> bool:
+    at, bit, other_at, other_bit = places
+    return bool(bits[at] & bit and bits[other_at] & other_bit)

@@ -13,7 +13,7 @@ from governor.controls.loop.novelty import SKETCH, learn
 from governor.controls.loop.results import ACK, CONTENT, EMPTY, ERROR, PENDING, TRANSIENT
 from governor.controls.loop.words import Words, contained, pack, similar, unpack, words_of_args
 from governor.loop_state import HandoffEdge, KnownOutcome, Suspicion
-from governor.values import cheap, copier
+from governor.values import cheap, copier, maker
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,7 +34,7 @@ __all__ = [
     "turned",
 ]
 
-_changed, _edge = copier(Suspicion), copier(HandoffEdge)
+_changed, _edge, _outcome = copier(Suspicion), copier(HandoffEdge), maker(KnownOutcome)
 
 CAP = 100
 """How far suspicion may pass the highest threshold: so much new information, and no more, ends it."""
@@ -125,12 +125,16 @@ def raised(state: Suspicion, by: int, cap: int, tool: str = "", source: str = ""
 
 def after_tool(state: Suspicion, seen: SeenCall, text: str, args: Mapping[str, object], how: How) -> Suspicion:
     """Suspicion after a finished call. `text` is its masked result."""
-    known = next((each for each in state.outcomes if each.outcome == seen.outcome), None)
+    known = None
+    for each in state.outcomes:
+        if each.outcome == seen.outcome:
+            known = each
+            break
     if known is not None:
         by = 0 if known.at < state.cut_at else _of_known(seen.kind, known, state.epoch)
     else:
         by, state = _of_new_outcome(state, seen, text, args, effect=how.effect)
-    state = _remembered(state, seen, how.finished)
+    state = _remembered(state, seen, known, how.finished)
     if by > 0:
         by = 0 if how.beside or (by == _POLLED and state.level >= _POLLED_UP_TO) else by * how.percent // 100
     return raised(state, by, how.cap, seen.name, seen.source, turn=how.turn)
@@ -154,18 +158,12 @@ def _of_new_outcome(
     return by, state
 
 
-def _remembered(state: Suspicion, seen: SeenCall, finished: int) -> Suspicion:
-    times = 1
-    others: list[KnownOutcome] = []
-    for each in state.outcomes:
-        if each.outcome == seen.outcome:
-            times += each.times
-        else:
-            others.append(each)
+def _remembered(state: Suspicion, seen: SeenCall, known: KnownOutcome | None, finished: int) -> Suspicion:
+    others, times = state.outcomes, 1
+    if known is not None:
+        others, times = tuple([each for each in others if each is not known]), known.times + 1
     weight = {PENDING: _POLLED, TRANSIENT: _TRANSIENT}.get(seen.kind, REPEATED)
-    latest = KnownOutcome(
-        call=seen.call, outcome=seen.outcome, epoch=state.epoch, at=finished, weight=weight, times=times
-    )
+    latest = _outcome(call=seen.call, outcome=seen.outcome, epoch=state.epoch, at=finished, weight=weight, times=times)
     return _changed(state, outcomes=(*others[-(_OUTCOMES - 1) :], latest))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from governor.calls import (
@@ -22,6 +21,7 @@ from governor.controls.loop.chant import chants
 from governor.decisions import Verdict
 from governor.policy.schema import Policy
 from governor.runs import RunState
+from governor.values import replace
 from tests.bench.loops.anchors import HARD, NUDGE, Detector
 from tests.bench.loops.corpus import Step
 
@@ -75,7 +75,8 @@ class Ours(Detector):
             opened = (*self._state.open_steps, self._ns(step))
             self._state = replace(self._state, open_steps=opened)
         else:
-            self._state = replace(self._state, open_steps=())
+            if self._state.open_steps:
+                self._state = replace(self._state, open_steps=())
             level = self._model(step, step.text, (use,))
         if level == HARD:
             return HARD
@@ -101,7 +102,8 @@ class Ours(Detector):
         if admission.decision.refuses:
             self.refused = admission.decision.verdict
             return HARD
-        self._state = replace(self._state, loop=replace(self._state.loop, note=None))
+        if self._state.loop.note is not None:
+            self._state = replace(self._state, loop=replace(self._state.loop, note=None))
         response = ModelResponse(text=text, tool_uses=uses)
         self._state = self._control.observe_model(self._state, call, response, self._now)
         self._add("assistant", text)
