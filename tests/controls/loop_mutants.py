@@ -274,7 +274,9 @@ MUTANTS = (
         "{CONTENT: self.masked, ACK: self.marked}",
         "{CONTENT: self.masked, ACK: self.masked}",
     ),
-    Mutant("every argument counts", "signatures", "return _plain(name) in VOLATILE_ARGUMENTS", "return False"),
+    Mutant(
+        "every argument counts", "signatures", "else _plain(name)) in VOLATILE_ARGUMENTS", "else _plain(name)) == ''"
+    ),
     Mutant("no text is masked", "signatures", "    if not parts or removed * 2 > len(shown):\n", "    if True:\n"),
     Mutant(
         "few new words name nothing",

@@ -17,6 +17,7 @@ __all__ = ["SKETCH", "News", "learn"]
 _BITS = 16_384
 """Bits of one generation, a power of two. With two hashes and at most `_FILL` lines in two forms, fewer than 1 line in 60 is taken
 for known."""
+_LAST = _BITS - 1
 _FILL = 512
 SKETCH = 16
 """Lines of one result that are looked at: those with the smallest hashes, so that the same lines are chosen wherever they stand."""
@@ -48,31 +49,31 @@ def learn(memory: KnownLines, text: str) -> tuple[KnownLines, News]:
     chosen = _sketch(text)
     if not chosen:
         return memory, News(lines=0, new=0, new_words=0)
-    young, old, count = _bits_of(memory.young), memory.old, memory.count
-    known = _united(young, _bits_of(old)) if old else bytes(young)
-    new = new_words = 0
-    places: list[tuple[int, int, int, int]] = []
-    for mark, shape in chosen:
-        exact = like = _places(mark)
-        if shape != mark:
-            like = _places(shape)
-            places.append(like)
-        places.append(exact)
-        if not _holds(known, exact):
-            new += 1
-            new_words += not _holds(known, like)
+    young, earlier, old, count = _bits_of(memory.young), _bits_of(memory.old), memory.old, memory.count
+    ones = [mark & _LAST for mark in chosen]
+    others = [mark * 0x9E3779B1 >> 13 & _LAST for mark in chosen]
+    known = [
+        (young[~(one >> 3)] | earlier[~(one >> 3)]) >> (one & 7)
+        & (young[~(other >> 3)] | earlier[~(other >> 3)]) >> (other & 7)
+        & 1
+        for one, other in zip(ones, others, strict=True)
+    ]
+    lines = len(chosen) // 2
+    fresh = [
+        known[at + lines] for at in range(lines) if not known[at]
+    ]  # of each line that is new, whether its shape is known
+    new = len(fresh)
     count += new
     if count > _FILL:
-        young, old, count = bytearray(_BITS // 8), memory.young, len(chosen)
-    for at, bit, other_at, other_bit in places:
-        young[at] |= bit
-        young[other_at] |= other_bit
+        young, old, count = bytearray(_BITS // 8), memory.young, lines
+    for bit in {*ones, *others}:
+        young[~(bit >> 3)] |= 1 << (bit & 7)
     changed = KnownLines(young=young.hex().lstrip("0"), old=old, count=count)
-    return changed, News(lines=len(chosen), new=new, new_words=new_words)
+    return changed, News(lines=lines, new=new, new_words=fresh.count(0))
 
 
-def _sketch(text: str) -> list[tuple[int, int]]:
-    """The lines that are looked at: the hash of each, and the hash of its shape, in which every number is the same."""
+def _sketch(text: str) -> list[int]:
+    """The lines that are looked at: the hashes of all of them, then those of their shapes, in which every number is the same."""
     lines = "\n".join(filter(None, map(str.strip, _parts(text.lower())))).encode("utf-8", "surrogatepass").split(b"\n")
     if lines == [b""]:
         return []
@@ -81,8 +82,7 @@ def _sketch(text: str) -> list[tuple[int, int]]:
     shapes = b"\n".join([marked[mark] for mark in marks]).translate(_NUMBERS)
     while _NUMBER * 2 in shapes:
         shapes = shapes.replace(_NUMBER * 2, _NUMBER)
-    shaped = shapes.replace(_NUMBER, b"#").split(b"\n")
-    return list(zip(marks, map(zlib.crc32, shaped), strict=True))
+    return [*marks, *map(zlib.crc32, shapes.replace(_NUMBER, b"#").split(b"\n"))]
 
 
 def _parts(text: str) -> list[str]:
@@ -96,18 +96,3 @@ def _parts(text: str) -> list[str]:
 def _bits_of(number: str) -> bytearray:
     """A filter's bytes, the highest first: bit n is in the byte that is n // 8 from the end."""
     return bytearray.fromhex(number.zfill(_BITS // 4))
-
-
-def _united(young: bytearray, old: bytearray) -> bytes:
-    return (int.from_bytes(young, "big") | int.from_bytes(old, "big")).to_bytes(len(young), "big")
-
-
-def _places(mark: int) -> tuple[int, int, int, int]:
-    """The two bits of a hash: where each one's byte is, and which it is in there."""
-    one, other = mark & (_BITS - 1), (mark * 0x9E3779B1 >> 13) & (_BITS - 1)
-    return ~(one >> 3), 1 << (one & 7), ~(other >> 3), 1 << (other & 7)
-
-
-def _holds(bits: bytes, places: tuple[int, int, int, int]) -> bool:
-    at, bit, other_at, other_bit = places
-    return bool(bits[at] & bit and bits[other_at] & other_bit)

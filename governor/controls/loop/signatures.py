@@ -104,8 +104,10 @@ def _canon(value: object, depth: int) -> Any:
     if isinstance(
         value, (dict, Mapping)
     ):  # the plain class first: asking an abstract one takes longer than all the rest
-        items = ((str(name), item) for name, item in cast("Mapping[object, object]", value).items())
-        return {name: _canon(item, depth + 1) for name, item in items if item is not None and not _volatile(name)}
+        items = cast("Mapping[object, object]", value).items()
+        return {
+            key: _canon(item, depth + 1) for name, item in items if item is not None and not _volatile(key := str(name))
+        }
     if isinstance(value, (list, tuple)):
         return [_canon(item, depth + 1) for item in cast("list[object]", value)]
     return repr(value)
@@ -136,7 +138,7 @@ def canon_text(text: str) -> str:
 
 
 def _volatile(name: str) -> bool:
-    return _plain(name) in VOLATILE_ARGUMENTS
+    return (name if name.isalpha() and name.islower() else _plain(name)) in VOLATILE_ARGUMENTS
 
 
 def _plain(name: str) -> str:

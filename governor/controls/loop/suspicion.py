@@ -151,11 +151,18 @@ def _of_new_outcome(
         by, state = _of_same_content(state, seen, words_of_args(args))
     else:
         lines, news = learn(state.lines, text)
-        by, state = _of_news(_changed(state, lines=lines), seen, news)
-    if seen.kind != PENDING:
-        others = tuple(each for each in state.results if each != seen.coarse)
-        state = _changed(state, results=(*others[-(_RESULTS - 1) :], seen.coarse))
-    return by, state
+        return _of_news(_changed(state, lines=lines, results=_told(state, seen)), seen, news)
+    return by, _changed(state, results=_told(state, seen))
+
+
+def _told(state: Suspicion, seen: SeenCall) -> tuple[str, ...]:
+    """The results so far and this one, unless it only says that there is none yet."""
+    results = state.results
+    if seen.kind == PENDING:
+        return results
+    if seen.coarse in results:
+        results = tuple([each for each in results if each != seen.coarse])
+    return (*results[-(_RESULTS - 1) :], seen.coarse)
 
 
 def _remembered(state: Suspicion, seen: SeenCall, known: KnownOutcome | None, finished: int) -> Suspicion:
@@ -216,7 +223,7 @@ def _of_ack(state: Suspicion, seen: SeenCall, words: Words, *, silent: bool, eff
 def _of_news(state: Suspicion, seen: SeenCall, news: News) -> tuple[int, Suspicion]:
     if not news.lines:
         return 0, state
-    asked_before = any(each.call == seen.call for each in state.outcomes)
+    asked_before = seen.call in [each.call for each in state.outcomes]
     if not news.new and not (asked_before and news.lines == SKETCH):
         after = state.epoch > state.checked
         by = _VERIFIED if after else _STALE if news.lines > 2 else _STALE_LITTLE
