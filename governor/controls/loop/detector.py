@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from governor.controls.loop import memory, suspicion
 from governor.controls.loop.handoffs import TARGETS, circle_of, edge_of, foreseen, handed, tangled, target_of
-from governor.controls.loop.periods import Cycle, strongest, would_repeat
+from governor.controls.loop.periods import Cycle, second_round, strongest, would_repeat
 from governor.controls.loop.results import CONTENT, CallSignatures, call_signatures, seen_call, short
 from governor.controls.loop.suspicion import How
 from governor.controls.loop.wording import Finding, cycle_name, named
@@ -75,6 +75,8 @@ class Detector:
         if learned:
             after = suspicion.forgiven(after, loop.blocked)
         loop = memory.finished(loop, call, now, signatures, entry, learned=learned)
+        if target is None and after.level - before.level >= suspicion.REPEATED and _second_round(loop, after.level):
+            after = suspicion.raised(after, suspicion.ROUND, self._rules.cap)
         loop = _changed(loop, suspicion=_suspicion(after, chance=False) if after.chance else after)
         if memory.repeats(loop) or after.level:
             loop = memory.hold(loop, entry.call, result.text)
@@ -272,6 +274,12 @@ class Detector:
 
 def _kinds(loop: LoopState, period: int) -> tuple[str, ...]:
     return tuple(seen.kind for seen in loop.calls[-period:])
+
+
+def _second_round(loop: LoopState, level: int) -> bool:
+    """Whether the latest call ends the second round of a cycle, each call of which was a mere repetition: waiting weighs less."""
+    period = second_round(loop.runs)
+    return period is not None and level >= period * suspicion.REPEATED
 
 
 def _task(state: Suspicion, args: Mapping[str, object]) -> Words:

@@ -59,9 +59,8 @@ def learn(memory: KnownLines, text: str) -> tuple[KnownLines, News]:
         for one, other in zip(ones, others, strict=True)
     ]
     lines = len(chosen) // 2
-    fresh = [
-        known[at + lines] for at in range(lines) if not known[at]
-    ]  # of each line that is new, whether its shape is known
+    # of each line that is new, whether its shape is known
+    fresh = [known[at + lines] for at in range(lines) if not known[at]]
     new = len(fresh)
     count += new
     if count > _FILL:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CAP",
     "REPEATED",
+    "ROUND",
     "SAYS_SOMETHING",
     "How",
     "after_answer",
@@ -41,6 +42,9 @@ CAP = 100
 
 REPEATED = 100
 """The same call with the same result, nothing done in between."""
+ROUND = 120
+"""A cycle of calls gone through for the second time, every result the same and nothing done in between: what that says beside its steps.
+So it is refused as its third round begins; below it nothing of the kind can be told from an action that is checked twice."""
 _VERIFIED = 30
 """The same after an effect, or a look that shows only known lines after one: verification, as long as it stays one of several steps."""
 _DONE_OVER = 60
