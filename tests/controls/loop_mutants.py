@@ -110,6 +110,8 @@ MUTANTS = (
         "_OUTCOMES, _RESULTS, _LATEST, _SUSPECTS = 2, 2, 1, 4",
     ),
     _amount("every little news is news", "_FEW_NEW = 0.1", "_FEW_NEW = 0.0"),
+    _amount("a second round is nothing of its own", "ROUND = 120", "ROUND = 0"),
+    _amount("a second round is refused as it ends", "ROUND = 120", "ROUND = 320"),
     # rules
     Mutant("effects open no epoch", "suspicion", "epoch = state.epoch + effect", "epoch = state.epoch"),
     Mutant(
@@ -172,6 +174,12 @@ MUTANTS = (
     Mutant("a user's word leaves the cycle", "periods", "min(run // 2, period)", "run"),
     Mutant("a cycle is refused one call late", "periods", "run = runs[period - 1] + 1", "run = runs[period - 1]"),
     Mutant("any call continues a cycle", "periods", " and continues(period):", ":"),
+    Mutant(
+        "every round is a second one", "periods", "runs[period - 1] == period else", "runs[period - 1] >= period else"
+    ),
+    Mutant(
+        "effects and waits between rounds are not heeded", "detector", " and level >= period * suspicion.REPEATED", ""
+    ),
     # thresholds
     Mutant(
         "the nudge comes at two",
@@ -238,11 +246,13 @@ MUTANTS = (
     Mutant(
         "every earlier branch is beside",
         "placing",
-        '"|".join(part[0] for part in theirs[: parted + 1]) in self.open_steps',
+        "common + part in self.open_steps",
         "True",
     ),
-    Mutant("a branch that has ended is beside nothing", "placing", "fan is not None and theirs", "False and theirs"),
-    Mutant("any superstep is the one that runs", "placing", "theirs[parted][2] == str(fan[1])", "True"),
+    Mutant(
+        "a branch that has ended is beside nothing", "placing", "(fan is not None and superstep", "(False and superstep"
+    ),
+    Mutant("any superstep is the one that runs", "placing", "superstep == str(fan[1])", "True"),
     Mutant("every request carries a note", "memory", "_BETWEEN_NUDGES = 5", "_BETWEEN_NUDGES = 0"),
     Mutant("a subagent's task is a person's word", "memory", "if call.step.depth or not messages", "if not messages"),
     Mutant("no word of a person counts", "memory", "if said in loop.users:", "if said:"),
@@ -272,7 +282,9 @@ MUTANTS = (
         "{CONTENT: self.masked, ACK: self.marked}",
         "{CONTENT: self.masked, ACK: self.masked}",
     ),
-    Mutant("every argument counts", "signatures", "return _plain(name) in VOLATILE_ARGUMENTS", "return False"),
+    Mutant(
+        "every argument counts", "signatures", "else _plain(name)) in VOLATILE_ARGUMENTS", "else _plain(name)) == ''"
+    ),
     Mutant("no text is masked", "signatures", "    if not parts or removed * 2 > len(shown):\n", "    if True:\n"),
     Mutant(
         "few new words name nothing",
@@ -293,7 +305,7 @@ MUTANTS = (
     ),
     Mutant("handing on is always idle", "handoffs", "    if edge.news != state.news:\n        return 0\n", ""),
     Mutant("the filter forgets at once", "novelty", "_FILL = 512", "_FILL = 1"),
-    Mutant("a line is known by its shape", "novelty", "if known & exact != exact:", "if known & shape != shape:"),
+    Mutant("a line is known by its shape", "novelty", "if not known[at]]", "if not known[at + lines]]"),
     Mutant("progress takes nothing back", "progress", "    if rises:\n", "    if False:\n"),
     Mutant("any change is progress", "progress", "    if rises:\n", "    if True:\n"),
     Mutant("a value that comes back says nothing", "progress", "raised(noted, REPEATED, cap)", "raised(noted, 0, cap)"),

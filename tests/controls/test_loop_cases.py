@@ -44,6 +44,28 @@ def test_a_repetition_counts_one_and_no_more_than_one_beyond_the_stop() -> None:
     assert [0, 100, 200, 300, 400, 500, 600, 700, 800, 800, 800] == levels(*[read("a")] * 11)
 
 
+def test_a_second_round_of_a_cycle_counts_once_beside_its_steps() -> None:
+    a, b, c = map(read, "abc")
+
+    assert [0, 0, 100, 320, 420, 520, 620] == levels(*[a, b] * 3, a)
+    assert [0, 0, 0, 100, 200, 420, 520] == levels(*[a, b, c] * 2, a)
+
+
+def test_a_look_beside_a_poll_is_no_second_round() -> None:
+    poll: Step = ("status", {}, '{"state": "running"}')
+
+    assert [0, 0, 8, 108, 116, 216] == levels(*[poll, read("a")] * 3)
+
+
+def test_a_cycle_of_a_few_calls_is_nudged_before_it_is_refused_as_its_third_round_begins() -> None:
+    for period in (2, 3, 4):
+        run, steps = Run(loop()), [read(name) for name in "abcd"[:period]]
+        said = [run.turn(name or "", dict(args), text) for name, args, text in [*steps * 2, steps[0]]]
+
+        assert [False] * (2 * period) + [True] == [each == DENY for each in said]
+        assert [2 * period - (period == 4)] == [at for _, at in run.state.loop.nudged]
+
+
 def test_news_takes_one_and_a_half_back() -> None:
     assert [0, 100, 200, 300, 150] == levels(*[read("a")] * 4, ("read", {"path": "b"}, page(Random(1))))
 

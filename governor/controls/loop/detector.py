@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from governor.controls.loop import memory, suspicion
 from governor.controls.loop.handoffs import TARGETS, circle_of, edge_of, foreseen, handed, tangled, target_of
-from governor.controls.loop.periods import Cycle, strongest, would_repeat
+from governor.controls.loop.periods import Cycle, second_round, strongest, would_repeat
 from governor.controls.loop.results import CONTENT, CallSignatures, call_signatures, seen_call, short
 from governor.controls.loop.suspicion import How
 from governor.controls.loop.wording import Finding, cycle_name, named
@@ -39,6 +39,8 @@ class Detector:
     def __init__(self, rules: Rules) -> None:
         """Use these rules."""
         self._rules = rules
+        self._signed: tuple[ToolCall, str, CallSignatures] | None = None
+        """The latest call whose signatures were asked for: they are needed before it is made, after it, and again when a store is busy."""
 
     # --- steps
 
@@ -73,6 +75,8 @@ class Detector:
         if learned:
             after = suspicion.forgiven(after, loop.blocked)
         loop = memory.finished(loop, call, now, signatures, entry, learned=learned)
+        if target is None and after.level - before.level >= suspicion.REPEATED and _second_round(loop, after.level):
+            after = suspicion.raised(after, suspicion.ROUND, self._rules.cap)
         loop = _changed(loop, suspicion=_suspicion(after, chance=False) if after.chance else after)
         if memory.repeats(loop) or after.level:
             loop = memory.hold(loop, entry.call, result.text)
@@ -103,8 +107,7 @@ class Detector:
         if response.tool_uses:
             hands_on = any(target_of(use.name, use.args or {}) is not None for use in response.tool_uses)
             asked = _packed(words_of(response.text)) if hands_on and response.text else ("", "")
-            after = suspicion.turned(loop.suspicion, tokens, asked)
-            return _changed(memory.asked(loop, response), suspicion=after)
+            return memory.asked(loop, response, suspicion.turned(loop.suspicion, tokens, asked))
         beside = around.beside(loop.suspicion.said_in, call.step.ns)
         spoken = memory.spoken(loop, call, response.text, beside=beside)
         after = suspicion.turned(loop.suspicion, tokens)
@@ -134,7 +137,12 @@ class Detector:
 
     def signatures(self, loop: LoopState, call: ToolCall, rule: LoopTool | None) -> CallSignatures:
         """The signatures of a call, as the policy wants them."""
-        return call_signatures(call, rule.key if rule else None, memory.mark(loop))
+        latest, signed = memory.mark(loop), self._signed
+        if signed is not None and signed[0] is call and signed[1] == latest:
+            return signed[2]
+        signatures = call_signatures(call, rule.key if rule else None, latest)
+        self._signed = (call, latest, signatures)
+        return signatures
 
     def standing(self, loop: LoopState) -> Finding | None:
         """What stands at the end of the latest step, the gravest first; None when nothing does."""
@@ -266,6 +274,12 @@ class Detector:
 
 def _kinds(loop: LoopState, period: int) -> tuple[str, ...]:
     return tuple(seen.kind for seen in loop.calls[-period:])
+
+
+def _second_round(loop: LoopState, level: int) -> bool:
+    """Whether the latest call ends the second round of a cycle, each call of which was a mere repetition: waiting weighs less."""
+    period = second_round(loop.runs)
+    return period is not None and level >= period * suspicion.REPEATED
 
 
 def _task(state: Suspicion, args: Mapping[str, object]) -> Words:

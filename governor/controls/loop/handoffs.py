@@ -7,6 +7,7 @@ is a task without anything new in it: no word that was not used on this edge bef
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from governor.controls.loop.suspicion import raised
@@ -51,12 +52,17 @@ _DELEGATES = frozenset({"task", "delegate", "handoff", "hand_off", "delegate_tas
 
 def target_of(tool: str, args: Mapping[str, object]) -> str | None:
     """The agent that this tool call passes control or work to; None when it does neither."""
-    found = _HANDOFF.fullmatch(tool)
-    if found is not None:
-        return found["target"]
-    if tool.lower() not in _DELEGATES:
-        return None
+    target, delegates = _passes_on(tool)
+    if not delegates:
+        return target
     return next((str(args[name]) for name in TARGETS if isinstance(args.get(name), str)), None)
+
+
+@lru_cache(maxsize=256)
+def _passes_on(tool: str) -> tuple[str | None, bool]:
+    """The agent that a tool's name names, and whether its arguments do. Remembered: it is asked of every call, and tools are few."""
+    found = _HANDOFF.fullmatch(tool)
+    return (found["target"], False) if found is not None else (None, tool.lower() in _DELEGATES)
 
 
 def edge_of(state: Suspicion, source: str, target: str) -> HandoffEdge | None:

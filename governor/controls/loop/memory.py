@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from governor.calls import History, ModelCall, ModelResponse, ToolCall
     from governor.controls.loop.placing import Around
     from governor.controls.loop.results import CallSignatures
-    from governor.loop_state import SeenCall
+    from governor.loop_state import SeenCall, Suspicion
 
 __all__ = [
     "asked",
@@ -70,13 +70,17 @@ def finished(
     What was `learned` anew clears the count of ignored blocks. One replacement for all of it: copying is what an observation costs.
     """
     name = short(call.name)
-    others = tuple(pair for pair in loop.used if pair[0] != name) if loop.used else ()
+    others = loop.used[:-1] if loop.used and loop.used[-1][0] == name else _without(loop.used, name)
     used = (*others[-(_USED - 1) :], (name, now))
     answered = _answered(loop, call, signatures) if signatures is not None else {}
     appended = _appended(loop, entry) if entry is not None else {}
     if learned:
         appended["blocked"] = 0
     return _changed(loop, finished=loop.finished + 1, used=used, **answered, **appended)
+
+
+def _without(used: tuple[tuple[str, int], ...], name: str) -> tuple[tuple[str, int], ...]:
+    return tuple([pair for pair in used if pair[0] != name])
 
 
 def blocked(loop: LoopState, call: ToolCall, signatures: CallSignatures, entry: SeenCall | None) -> LoopState:
@@ -126,7 +130,8 @@ def repeats(loop: LoopState) -> bool:
 def hold(loop: LoopState, call: str, text: str) -> LoopState:
     """Keep the start of a result, to be shown again when its call is blocked."""
     short = (
-        text.translate(_CONTROL_CHARACTERS)[:_HELD_BYTES]
+        text[: 4 * _HELD_BYTES]
+        .translate(_CONTROL_CHARACTERS)[:_HELD_BYTES]
         .encode("utf-8", "replace")[:_HELD_BYTES]
         .decode("utf-8", "ignore")
     )
@@ -150,9 +155,10 @@ def nudge(loop: LoopState, cycle: str, note: str) -> LoopState:
     return replace(loop, note=note, nudged=(*others[-(_NUDGED - 1) :], (cycle, loop.finished)))
 
 
-def asked(loop: LoopState, response: ModelResponse) -> LoopState:
+def asked(loop: LoopState, response: ModelResponse, suspicion: Suspicion) -> LoopState:
     """A new turn: these tool calls were asked for together."""
-    return _changed(loop, turn=tuple(short(use.id) for use in response.tool_uses[:_TURN]), turn_calls=())
+    turn = tuple([short(use.id) for use in response.tool_uses[:_TURN]])
+    return _changed(loop, turn=turn, turn_calls=(), suspicion=suspicion)
 
 
 def counts(loop: LoopState, call: ToolCall, signatures: CallSignatures, around: Around) -> bool:

@@ -15,7 +15,7 @@ from governor.values import cheap
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-__all__ = ["MAX_PERIOD", "NO_RUNS", "Cycle", "advance", "extend", "halve", "strongest", "would_repeat"]
+__all__ = ["MAX_PERIOD", "NO_RUNS", "Cycle", "advance", "extend", "halve", "second_round", "strongest", "would_repeat"]
 
 T = TypeVar("T")
 
@@ -65,6 +65,14 @@ def strongest(runs: Sequence[int]) -> Cycle | None:
         if run >= period and (best is None or 1 + run // period > best.reps):
             best = Cycle(period=period, reps=1 + run // period)
     return best
+
+
+def second_round(runs: Sequence[int]) -> int | None:
+    """The period, of two at least, whose second round the latest item ends; None when it ends none."""
+    if not runs or runs[0]:
+        return None
+    period = next((period for period, run in enumerate(runs, start=1) if run >= period), None)
+    return period if period is not None and runs[period - 1] == period else None
 
 
 def would_repeat(

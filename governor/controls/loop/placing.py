@@ -51,11 +51,11 @@ class Around:
         """
         if not earlier:
             return False
-        theirs, ours = [part.partition(_AT) for part in earlier.split("|")], ns.split("|")
-        parted = next((at for at, (one, other) in enumerate(zip(theirs, ours, strict=False)) if one[0] != other), None)
-        if parted is None:
-            return False
-        if "|".join(part[0] for part in theirs[: parted + 1]) in self.open_steps:
-            return True
-        fan = self.fans.get("|".join(ours[:parted]))
-        return fan is not None and theirs[parted][2] == str(fan[1])
+        common = ""
+        for theirs, ours in zip(earlier.split("|"), ns.split("|"), strict=False):
+            part, _, superstep = theirs.partition(_AT)
+            if part != ours:
+                fan = self.fans.get(common[:-1])
+                return common + part in self.open_steps or (fan is not None and superstep == str(fan[1]))
+            common += part + "|"
+        return False

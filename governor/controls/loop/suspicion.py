@@ -13,7 +13,7 @@ from governor.controls.loop.novelty import SKETCH, learn
 from governor.controls.loop.results import ACK, CONTENT, EMPTY, ERROR, PENDING, TRANSIENT
 from governor.controls.loop.words import Words, contained, pack, similar, unpack, words_of_args
 from governor.loop_state import HandoffEdge, KnownOutcome, Suspicion
-from governor.values import cheap, copier
+from governor.values import cheap, copier, maker
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CAP",
     "REPEATED",
+    "ROUND",
     "SAYS_SOMETHING",
     "How",
     "after_answer",
@@ -34,13 +35,16 @@ __all__ = [
     "turned",
 ]
 
-_changed, _edge = copier(Suspicion), copier(HandoffEdge)
+_changed, _edge, _outcome = copier(Suspicion), copier(HandoffEdge), maker(KnownOutcome)
 
 CAP = 100
 """How far suspicion may pass the highest threshold: so much new information, and no more, ends it."""
 
 REPEATED = 100
 """The same call with the same result, nothing done in between."""
+ROUND = 120
+"""A cycle of calls gone through for the second time, every result the same and nothing done in between: what that says beside its steps.
+So it is refused as its third round begins; below it nothing of the kind can be told from an action that is checked twice."""
 _VERIFIED = 30
 """The same after an effect, or a look that shows only known lines after one: verification, as long as it stays one of several steps."""
 _DONE_OVER = 60
@@ -125,12 +129,16 @@ def raised(state: Suspicion, by: int, cap: int, tool: str = "", source: str = ""
 
 def after_tool(state: Suspicion, seen: SeenCall, text: str, args: Mapping[str, object], how: How) -> Suspicion:
     """Suspicion after a finished call. `text` is its masked result."""
-    known = next((each for each in state.outcomes if each.outcome == seen.outcome), None)
+    known = None
+    for each in state.outcomes:
+        if each.outcome == seen.outcome:
+            known = each
+            break
     if known is not None:
         by = 0 if known.at < state.cut_at else _of_known(seen.kind, known, state.epoch)
     else:
         by, state = _of_new_outcome(state, seen, text, args, effect=how.effect)
-    state = _remembered(state, seen, how.finished)
+    state = _remembered(state, seen, known, how.finished)
     if by > 0:
         by = 0 if how.beside or (by == _POLLED and state.level >= _POLLED_UP_TO) else by * how.percent // 100
     return raised(state, by, how.cap, seen.name, seen.source, turn=how.turn)
@@ -147,25 +155,26 @@ def _of_new_outcome(
         by, state = _of_same_content(state, seen, words_of_args(args))
     else:
         lines, news = learn(state.lines, text)
-        by, state = _of_news(_changed(state, lines=lines), seen, news)
-    if seen.kind != PENDING:
-        others = tuple(each for each in state.results if each != seen.coarse)
-        state = _changed(state, results=(*others[-(_RESULTS - 1) :], seen.coarse))
-    return by, state
+        return _of_news(_changed(state, lines=lines, results=_told(state, seen)), seen, news)
+    return by, _changed(state, results=_told(state, seen))
 
 
-def _remembered(state: Suspicion, seen: SeenCall, finished: int) -> Suspicion:
-    times = 1
-    others: list[KnownOutcome] = []
-    for each in state.outcomes:
-        if each.outcome == seen.outcome:
-            times += each.times
-        else:
-            others.append(each)
+def _told(state: Suspicion, seen: SeenCall) -> tuple[str, ...]:
+    """The results so far and this one, unless it only says that there is none yet."""
+    results = state.results
+    if seen.kind == PENDING:
+        return results
+    if seen.coarse in results:
+        results = tuple([each for each in results if each != seen.coarse])
+    return (*results[-(_RESULTS - 1) :], seen.coarse)
+
+
+def _remembered(state: Suspicion, seen: SeenCall, known: KnownOutcome | None, finished: int) -> Suspicion:
+    others, times = state.outcomes, 1
+    if known is not None:
+        others, times = tuple([each for each in others if each is not known]), known.times + 1
     weight = {PENDING: _POLLED, TRANSIENT: _TRANSIENT}.get(seen.kind, REPEATED)
-    latest = KnownOutcome(
-        call=seen.call, outcome=seen.outcome, epoch=state.epoch, at=finished, weight=weight, times=times
-    )
+    latest = _outcome(call=seen.call, outcome=seen.outcome, epoch=state.epoch, at=finished, weight=weight, times=times)
     return _changed(state, outcomes=(*others[-(_OUTCOMES - 1) :], latest))
 
 
@@ -218,7 +227,7 @@ def _of_ack(state: Suspicion, seen: SeenCall, words: Words, *, silent: bool, eff
 def _of_news(state: Suspicion, seen: SeenCall, news: News) -> tuple[int, Suspicion]:
     if not news.lines:
         return 0, state
-    asked_before = any(each.call == seen.call for each in state.outcomes)
+    asked_before = seen.call in [each.call for each in state.outcomes]
     if not news.new and not (asked_before and news.lines == SKETCH):
         after = state.epoch > state.checked
         by = _VERIFIED if after else _STALE if news.lines > 2 else _STALE_LITTLE

@@ -35,6 +35,7 @@ they this those to up us was we were what when where which who will with would y
 it's that's there's don't doesn't didn't can't won't isn't
 """
 _FUNCTION_WORDS = frozenset(_FUNCTION_WORD_LIST.split())
+_PLAIN, _CAPITAL, _NUMBER = 0, 1, 2
 _SENTENCE_ENDS = frozenset(".!?:;-*#\n")
 
 
@@ -57,15 +58,11 @@ def words_of(text: str) -> Words:
     named: set[str] = set()
     shown = text[:_MAX_CHARACTERS]
     for match in _WORD.finditer(shown):
-        word = match.group()
-        lowered = word.lower()
-        if lowered in _FUNCTION_WORDS or (len(word) == 1 and not word.isdigit()):
+        mark, names = _mark(match.group())
+        if not mark:
             continue
-        mark = _mark(lowered)
         found.add(mark)
-        if (word[0].isupper() and _inside_sentence(shown, match.start())) or (
-            not word.isalpha() and _DIGIT.search(word)
-        ):
+        if names == _NUMBER or (names == _CAPITAL and _inside_sentence(shown, match.start())):
             named.add(mark)
         if len(found) >= _MAX_WORDS:
             break
@@ -90,15 +87,22 @@ def _flat(values: Iterable[object], depth: int) -> Iterable[str]:
 
 
 @lru_cache(maxsize=8_192)
-def _mark(word: str) -> str:
-    """A word's fingerprint; remembered, since agents say the same few words all day."""
-    if word.endswith("'s"):
-        word = word[:-2]
+def _mark(word: str) -> tuple[str, int]:
+    """A word's fingerprint, empty for words that say nothing, and whether it may name something.
+
+    Remembered, since agents say the same few words all day.
+    """
+    shown = word.lower()
+    if shown in _FUNCTION_WORDS or (len(word) == 1 and not word.isdigit()):
+        return "", _PLAIN
+    names = _NUMBER if _DIGIT.search(word) else _CAPITAL if word[0].isupper() else _PLAIN
+    if shown.endswith("'s"):
+        shown = shown[:-2]
     for ending in _ENDINGS:
-        if word.endswith(ending) and len(word) - len(ending) >= 3:
-            word = word[: -len(ending)]
+        if shown.endswith(ending) and len(shown) - len(ending) >= 3:
+            shown = shown[: -len(ending)]
             break
-    return f"{zlib.crc32(word.encode('utf-8', 'surrogatepass')) & 0xFFFF:04x}"
+    return f"{zlib.crc32(shown.encode('utf-8', 'surrogatepass')) & 0xFFFF:04x}", names
 
 
 def _inside_sentence(text: str, at: int) -> bool:
@@ -114,8 +118,9 @@ def pack(words: Iterable[str], most: int) -> str:
     return "".join(sorted(words)[:most])
 
 
+@lru_cache(maxsize=1_024)
 def unpack(packed: str) -> frozenset[str]:
-    """The inverse of `pack`."""
+    """The inverse of `pack`; remembered, since a state's texts are compared with each new one."""
     return frozenset(packed[at : at + _WIDTH] for at in range(0, len(packed), _WIDTH))
 
 

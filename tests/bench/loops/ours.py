@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from governor.calls import (
@@ -22,6 +21,7 @@ from governor.controls.loop.chant import chants
 from governor.decisions import Verdict
 from governor.policy.schema import Policy
 from governor.runs import RunState
+from governor.values import replace
 from tests.bench.loops.anchors import HARD, NUDGE, Detector
 from tests.bench.loops.corpus import Step
 
@@ -69,17 +69,19 @@ class Ours(Detector):
 
     def _called(self, step: Step, name: str, text: str) -> int:
         """A model call that asks for a tool, unless it is a branch beside others, and the call itself."""
-        use = ToolUse(id=f"c{step.i}", name=name, args=dict(step.args or {}))
+        at, args = self._step(step), dict(step.args or {})
+        use = ToolUse(id=f"c{step.i}", name=name, args=args)
         level, branch = 0, step.par is not None
         if branch:
-            opened = (*self._state.open_steps, self._ns(step))
+            opened = (*self._state.open_steps, at.ns)
             self._state = replace(self._state, open_steps=opened)
         else:
-            self._state = replace(self._state, open_steps=())
-            level = self._model(step, step.text, (use,))
+            if self._state.open_steps:
+                self._state = replace(self._state, open_steps=())
+            level = self._model(step, at, (use,))
         if level == HARD:
             return HARD
-        call = ToolCall(step=self._step(step), name=name, args=dict(step.args or {}), id=use.id)
+        call = ToolCall(step=at, name=name, args=args, id=use.id)
         admission = self._control.admit_tool(self._state, call, self._now)
         if admission.decision.refuses:
             self.refused = admission.decision.verdict
@@ -90,21 +92,22 @@ class Ours(Detector):
         return max(level, NUDGE if self._state.loop.note else 0)
 
     def _said(self, step: Step) -> int:
-        level = self._model(step, step.text, ())
+        level = self._model(step, self._step(step), ())
         return max(level, NUDGE if self._state.loop.note else 0)
 
-    def _model(self, step: Step, text: str, uses: tuple[ToolUse, ...]) -> int:
+    def _model(self, step: Step, at: StepRef, uses: tuple[ToolUse, ...]) -> int:
         # The lists go on growing; the control keeps none of them.
         history = History(messages=self._messages, cumulative=self._cumulative, index={})
-        call = ModelCall(step=self._step(step), ordinal=step.i, history=history, model=_MODEL)
+        call = ModelCall(step=at, ordinal=step.i, history=history, model=_MODEL)
         admission = self._control.admit_model(self._state, call, self._now)
         if admission.decision.refuses:
             self.refused = admission.decision.verdict
             return HARD
-        self._state = replace(self._state, loop=replace(self._state.loop, note=None))
-        response = ModelResponse(text=text, tool_uses=uses)
+        if self._state.loop.note is not None:
+            self._state = replace(self._state, loop=replace(self._state.loop, note=None))
+        response = ModelResponse(text=step.text, tool_uses=uses)
         self._state = self._control.observe_model(self._state, call, response, self._now)
-        self._add("assistant", text)
+        self._add("assistant", step.text)
         return 0
 
     def _step(self, step: Step) -> StepRef:
@@ -112,12 +115,9 @@ class Ours(Detector):
             run=_RUN,
             node=step.agent,
             path=step.agent,
-            ns=self._ns(step),
+            ns=step.ns or f"{step.agent}:{step.i}",
             depth=int(step.ns is not None),
         )
-
-    def _ns(self, step: Step) -> str:
-        return step.ns or f"{step.agent}:{step.i}"
 
     def _add(self, role: Any, text: str) -> None:
         self._turn += 1
