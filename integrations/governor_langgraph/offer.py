@@ -6,6 +6,7 @@ decisions about the call; whether they are the same as last time is one comparis
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
@@ -100,7 +101,7 @@ def _worked_out(step: GovernedStep, model: BaseChatModel, given: Mapping[str, An
     return Offer(
         added=added,
         recall=can_answer(step, tools),
-        tools=specs,
+        tools=tuple(specs[position] for position in order),
         hosted=vendor_of(model).hosted(model, given),
         order=None if order == tuple(range(len(tools))) else order,
         carried=governor.can_carry(model, {**given, "tools": tools} if tools else given),
@@ -123,7 +124,8 @@ def _percents(step: GovernedStep, model: BaseChatModel, given: Mapping[str, Any]
 
 def _spec(item: Any) -> ToolSpec:
     text = json.dumps(item, default=str, ensure_ascii=False) if isinstance(item, dict) else str(item)
-    return ToolSpec(name=tool_name(item), tokens=estimate_tool(text), source=cast("object", item))
+    digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=6).hexdigest()
+    return ToolSpec(name=tool_name(item), tokens=estimate_tool(text), digest=digest, source=cast("object", item))
 
 
 class _NotPlain(Exception):
