@@ -253,6 +253,8 @@ class ModelCall:
     """The model that user code holds; the tier may replace it."""
     tools: tuple[ToolSpec, ...] = ()
     """In the order in which they are sent."""
+    choice: str = ""
+    """What the model must do about them, and how it may think, as user code wrote it; empty when it wrote nothing."""
     hosted: tuple[HostedTool, ...] = ()
     """Tools that the provider runs itself, with their fees."""
     max_output_tokens: int | None = None

@@ -63,6 +63,8 @@ class Sent:
     """Digest of these."""
     tools: str = ""
     """Digest of the tools, as they were sent."""
+    choice: str = ""
+    """What the model had to do about them."""
     whole: int = 0
     """Tokens that the prompt would have had if nothing of the history had been left out, by the provider's count."""
     notes: int = 0

@@ -42,6 +42,8 @@ class Offer:
     tools: tuple[ToolSpec, ...]
     hosted: tuple[HostedTool, ...]
     """Those of them that the provider runs itself."""
+    choice: str
+    """What the model must do about them and how it may think, as bound; empty for nothing."""
     order: tuple[int, ...] | None
     """Positions of the tools as they are sent; None as they are."""
     carried: bool
@@ -103,6 +105,7 @@ def _worked_out(step: GovernedStep, model: BaseChatModel, given: Mapping[str, An
         recall=can_answer(step, tools),
         tools=tuple(specs[position] for position in order),
         hosted=vendor_of(model).hosted(model, given),
+        choice=_choice(given),
         order=None if order == tuple(range(len(tools))) else order,
         carried=governor.can_carry(model, {**given, "tools": tools} if tools else given),
         price_percents=_percents(step, model, given),
@@ -120,6 +123,14 @@ def _percents(step: GovernedStep, model: BaseChatModel, given: Mapping[str, Any]
             continue  # it says so itself, with its remedy, when the tier is chosen
         percents[name] = theirs.price_percent({**tier.args, **(given if theirs is vendor else {})})
     return {tier: percent for tier, percent in percents.items() if percent != 100}
+
+
+def _choice(given: Mapping[str, Any]) -> str:
+    config = cast("Mapping[str, Any]", given.get("toolConfig") or {})
+    said = {name: given[name] for name in ("tool_choice", "thinking") if given.get(name)}
+    if config.get("toolChoice"):
+        said["tool_choice"] = config["toolChoice"]
+    return repr(said) if said else ""
 
 
 def _spec(item: Any) -> ToolSpec:

@@ -42,9 +42,10 @@ class Line:
         tools: tuple[ToolSpec, ...] = OFFERED,
         gap_ms: int = 1_000,
         note: str | None = None,
+        choice: str = "",
     ) -> Compared:
         self.now += gap_ms
-        call = model_call(self.history(messages), model, tools=tools)
+        call = model_call(self.history(messages), model, tools=tools, choice=choice)
         state = RunState(lanes={LANE: self.lane})
         viewed = self.compact.view(state, call, routed(model), self.now)
         request = self.order.arrange(state, call, routed(model), viewed, note=note)

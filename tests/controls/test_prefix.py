@@ -8,14 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from governor.calls import Message, ModelRequest, ToolSpec
+from governor.calls import Message, ModelRef, ModelRequest, ToolSpec
 from governor.controls.prefix.differing import difference
 from governor.decisions import Decision
 from governor.policy.schema import Policy
 from governor.prefix import shown_in
 from tests.controls.histories import (
+    GPT,
     LOCAL,
     NOVA,
+    SONNET,
     answer,
     asks,
     compacting,
@@ -127,6 +129,20 @@ def test_equal_tools_in_another_list_move_nothing() -> None:
     line.answered(LONG[:4])
 
     assert None is cause(line.answered(LONG[:6], tools=tuple(map(replace, OFFERED))))
+
+
+@pytest.mark.parametrize(("model", "expected"), [(SONNET, "choice"), (GPT, None)])
+def test_another_choice_of_tools_moves_the_messages_where_prompts_are_cached_by_markers(
+    model: ModelRef, expected: str | None
+) -> None:
+    line = Line()
+    line.answered(LONG[:4], model)
+
+    compared = line.answered(LONG[:6], model, choice="{'type': 'any'}")
+
+    assert expected == cause(compared)
+    if compared.move is not None:
+        assert LONG[0].tokens + sum(each.tokens for each in OFFERED) == compared.move.kept
 
 
 def test_another_model_has_a_cache_of_its_own_and_a_long_pause_empties_it() -> None:

@@ -126,10 +126,10 @@ class Prefix:
             systems=systems,
             before=before if _belongs(before, lane) else None,
         )
-        tools = _digest(pair)
+        tools, choice = _digest(pair), _choice(request)
         cold = self._cold(pair, known, now)
         cut = viewed.decision.reason is not None and viewed.decision.reason.code == "context.cut"
-        move = _move(pair, tools, cold, cut=cut and not viewed.decision.observed)
+        move = _move(pair, tools, cold, cut=cut and not viewed.decision.observed) or _rechosen(pair, choice, known)
         prompt = _prompt(pair, usage, move, cold)
         if move is not None:
             move = _with_loss(move, prompt, lane, known)
@@ -139,6 +139,7 @@ class Prefix:
             systems=systems,
             system=pair.system,
             tools=tools,
+            choice=choice,
             whole=prompt.whole - prompt.notes,
             notes=prompt.notes,
         )
@@ -189,6 +190,23 @@ def _move(pair: _Pair, tools: str, cold: Cause | None, *, cut: bool) -> Move | N
     if same:
         return Move(cause="expired", kept=_tokens_to(pair, sent.messages)) if cold == "expired" else None
     return _message_moved(pair, sent, cut=cut)
+
+
+def _choice(request: ModelRequest) -> str:
+    """What the model must do about its tools: a run's last answer is asked for in words, where the provider can be told so."""
+    own = request.call.choice
+    return (
+        "none" if request.final and not own and request.call.tools and "bedrock" not in request.model.provider else own
+    )
+
+
+def _rechosen(pair: _Pair, choice: str, known: ModelFacts) -> Move | None:
+    """Providers with markers cache the messages for one choice of tools and one way of thinking; tools and system text for any."""
+    sent = pair.lane.sent
+    if sent is None or sent.choice == choice or known.cache != "explicit":
+        return None
+    detail = "governor asks for a last answer in words" if pair.request.final and choice == "none" else ""
+    return Move(cause="choice", position=pair.systems, kept=_tokens_to(pair, pair.systems), detail=detail)
 
 
 def _message_moved(pair: _Pair, sent: Sent, *, cut: bool) -> Move:

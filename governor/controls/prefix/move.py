@@ -15,12 +15,15 @@ if TYPE_CHECKING:
 
 __all__ = ["Cause", "Move", "told"]
 
-Cause = Literal["tools", "key_order", "system", "edited", "removed", "inserted", "cut", "model", "expired", "unknown"]
+Cause = Literal[
+    "tools", "key_order", "choice", "system", "edited", "removed", "inserted", "cut", "model", "expired", "unknown"
+]
 """Why the cache could not read on: `edited`, `removed` and `inserted` are the application's doing, `key_order` is a tool described by
 the same words in another order, `expired` no change of bytes at all. `unknown`: this process did not see the request before."""
 
 _SENTENCES: Mapping[Cause, str] = {
     "tools": "the tools changed",
+    "choice": "what the model must do about its tools changed, or how it may think",
     "system": "the system text changed",
     "edited": "the application edited message {position}",
     "removed": "the application removed message {position}, or what stood before it",
@@ -33,6 +36,7 @@ _SENTENCES: Mapping[Cause, str] = {
 }
 _REMEDIES: Mapping[Cause, str] = {
     "tools": "Offer the same tools in every call of a run, in the same order (`context.order: auto` sorts them).",
+    "choice": "Ask for the same in every call of a run; where it has to change, the messages are paid in full once.",
     "system": "Put what changes from call to call into the last message: whatever follows it has to be paid in full.",
     "edited": "Append a message instead of changing one that was sent.",
     "removed": "Leave the history whole and let `context.compact` shorten it where that pays.",
