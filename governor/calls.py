@@ -116,6 +116,8 @@ class ToolSpec:
     name: str
     tokens: int
     """Estimated tokens of its serialised description."""
+    digest: str = ""
+    """Of the same; empty where nobody worked it out."""
     source: object = None
 
 
@@ -165,11 +167,22 @@ class History:
     """Positions of system text and of the user's messages, rising; may go on beyond this window. None where nobody noted them."""
     media: Sequence[int] | None = None
     """Positions of messages that hold media, likewise."""
+    rolled: Sequence[int] | None = None
+    """`rolled[i]` = digest of messages 0..i (`prefix`); may go on beyond this window. None where nobody noted them."""
+    replaced: tuple[int, Message] | None = None
+    """Where the list last differed from what it was, and the message that had been there."""
+    excess: Sequence[int] | None = None
+    """`excess[i]` = tokens that shortening took off messages 0..i; may go on beyond this window. None where nobody noted them."""
 
     @property
     def tokens(self) -> int:
         """Tokens of the whole history."""
         return self.cumulative[len(self.messages) - 1] if self.messages else 0
+
+    @property
+    def uncapped(self) -> int:
+        """Tokens that the whole history would have had if no result had been shortened."""
+        return self.tokens + (self.excess[len(self.messages) - 1] if self.excess and self.messages else 0)
 
     def between(self, start: int, stop: int) -> int:
         """Tokens of messages start..stop-1."""
@@ -256,6 +269,9 @@ class ModelCall:
     model: ModelRef
     """The model that user code holds; the tier may replace it."""
     tools: tuple[ToolSpec, ...] = ()
+    """In the order in which they are sent."""
+    choice: str = ""
+    """What the model must do about them, and how it may think, as user code wrote it; empty when it wrote nothing."""
     hosted: tuple[HostedTool, ...] = ()
     """Tools that the provider runs itself, with their fees."""
     max_output_tokens: int | None = None

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from governor.decisions import Decision
+    from governor.prefix import Remembered
     from governor.runs import RunState
     from governor.slots import Slot
 
@@ -39,6 +40,7 @@ __all__ = [
     "Measured",
     "Now",
     "Release",
+    "Remember",
     "Reserve",
     "Settle",
     "TakeSlot",
@@ -235,6 +237,16 @@ class HaltedMeanwhile(Exception):
         """With the halt."""
         super().__init__(f"{halted.scope} was halted")
         self.halted = halted
+
+
+@cheap
+@dataclass(frozen=True, slots=True)
+class Remember(Effect["Remembered | None"]):
+    """Have this process remember a lane's latest request, and answer the one before, if it still knows that."""
+
+    run: RunRef
+    lane: str
+    request: Remembered
 
 
 @cheap

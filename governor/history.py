@@ -7,11 +7,13 @@ runs at C speed.
 
 from __future__ import annotations
 
+from array import array
 from dataclasses import dataclass
 from operator import itemgetter
 from typing import TYPE_CHECKING, TypeVar
 
 from governor.calls import History
+from governor.prefix import digest_of, rolled_on
 from governor.values import cheap, maker, replace
 
 if TYPE_CHECKING:
@@ -38,6 +40,7 @@ class _Seen:
     print: object
     shown: Message
     rendered: object
+    excess: int
 
 
 class HistoryMemo:
@@ -73,6 +76,9 @@ class HistoryMemo:
         self._index: dict[str, int] = {}
         self._spoken: list[int] = []
         self._media: list[int] = []
+        self._rolled = array("Q")
+        self._excess = array("Q")
+        self._replaced: tuple[int, Message] | None = None
 
     def extend(
         self,
@@ -99,16 +105,18 @@ class HistoryMemo:
             print_ = self._fingerprint(source) if self._fingerprint else fields["content"]
             seen = reuse.get(id(source)) if reuse else None
             if seen is not None and seen.print == print_:
-                shown, rendered = seen.shown, seen.rendered
+                shown, rendered, excess = seen.shown, seen.rendered, seen.excess
             else:
                 converted = convert(source)
                 shown, handle = show(converted)
+                excess = max(0, converted.tokens - shown.tokens)
                 if handle is not None:
                     elided.append((handle, converted.text))
                 rendered = self._render(shown) if self._render else None
             self._sources.append(source)
             self._fields.append(fields)
             self._prints.append(print_)
+            self._excess.append(excess + (self._excess[-1] if self._excess else 0))
             self._append(shown, rendered)
         messages = tuple(_first(self._messages, len(sources)))
         history = _history(
@@ -117,6 +125,9 @@ class HistoryMemo:
             index=self._index,
             spoken=self._spoken,
             media=self._media,
+            rolled=self._rolled,
+            replaced=self._replaced,
+            excess=self._excess,
         )
         return history, tuple(elided)
 
@@ -153,10 +164,18 @@ class HistoryMemo:
 
     def _rewind(self, count: int) -> dict[int, _Seen]:
         """Keep the first `count` messages, in new lists; answers what was known of the others, by identity of their sources."""
+        before = [0, *self._excess]
+        excess = [after - before[position] for position, after in enumerate(self._excess)]
         others = zip(
-            self._sources[count:], self._prints[count:], self._shown[count:], self.rendered[count:], strict=True
+            self._sources[count:],
+            self._prints[count:],
+            self._shown[count:],
+            self.rendered[count:],
+            excess[count:],
+            strict=True,
         )
-        reuse = {id(source): _Seen(source, print_, shown, rendered) for source, print_, shown, rendered in others}
+        self._replaced = (count, self._messages[count])
+        reuse = {id(each[0]): _Seen(*each) for each in others}
         self._sources = self._sources[:count]
         self._fields = self._fields[:count]
         self._prints = self._prints[:count]
@@ -166,6 +185,8 @@ class HistoryMemo:
         self.rendered = self.rendered[:count]
         self._spoken = [position for position in self._spoken if position < count]
         self._media = [position for position in self._media if position < count]
+        self._rolled = self._rolled[:count]
+        self._excess = self._excess[:count]
         self._index = {message.key: position for position, message in enumerate(self._messages)}
         return reuse
 
@@ -180,6 +201,7 @@ class HistoryMemo:
             self._media.append(len(self._messages))
         self._shown.append(shown)
         self._messages.append(message)
+        self._rolled.append(rolled_on(self._rolled[-1] if self._rolled else 0, digest_of(message)))
         self._cumulative.append((self._cumulative[-1] if self._cumulative else 0) + message.tokens)
         self.rendered.append(rendered)
 

@@ -220,7 +220,7 @@ def _remembered(
 ) -> Flow[RunState | None]:
     """Record a finished call and what it makes of the run's state; None when the store is lost."""
     quote, step = reserved[0], reserved[0].request.call.step
-    yield from record_model(quote, routed, viewed, finished.usage, finished.response, finished.judged)
+    finished = yield from record_model(quote, routed, viewed, finished, controls, now)
     chanted = controls.loop.chanted(meter.chant, finished.response)
     if chanted is not None:
         yield from ask(Decided(step, chanted))

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from governor.effects import Decided, Flow, Learn, Measured, ask
-from governor.runs import Lane, RunState
+from governor.effects import Decided, Flow, Learn, Measured, Remember, ask
+from governor.runs import Lane, PromptSums, RunState
 from governor.tokens import estimate_answer
 from governor.usage import NO_USAGE, Usage
 from governor.values import cheap, copier, replace
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from governor.calls import ModelResponse, ToolCall, ToolResult
     from governor.controls import Controls
+    from governor.controls.prefix import Compared
     from governor.effects import Value
     from governor.ledger import Lease
     from governor.plans import Judgement, Quote, Routed, Rung, ToolQuote, Viewed
@@ -35,7 +36,7 @@ __all__ = [
     "record_tool",
 ]
 
-_changed, _left = copier(RunState), copier(Lane)
+_changed, _left, _added = copier(RunState), copier(Lane), copier(PromptSums)
 
 
 LANES = 64
@@ -67,6 +68,8 @@ class Finished:
     judged: Judgement
     chanted: bool = False
     """Whether the answer said the same over and over."""
+    compared: Compared | None = None
+    """Its prompt beside the one before it; None for an answer that no provider gave."""
 
 
 def after_model(
@@ -77,13 +80,14 @@ def after_model(
     It answers the state; None comes of a store that is lost.
     """
     quote, lease, rung = reserved
-    request, usage, response = quote.request, finished.usage, finished.response
+    request, usage, response, compared = quote.request, finished.usage, finished.response, finished.compared
     lane = _left(
         viewed.lane,
         last_at_ms=now,
         model=str(request.model),
         prefix_tokens=usage.prompt,
         previous_last=request.call.history.messages[-1].key if request.call.history.messages else None,
+        sent=compared.sent if compared else viewed.lane.sent,
     )
 
     def apply(state: RunState) -> tuple[RunState, RunState | None]:
@@ -95,10 +99,30 @@ def after_model(
         lanes[request.call.lane] = lane
         if len(lanes) > LANES:
             del lanes[next(iter(lanes))]
-        state = _changed(state, lanes=lanes)
+        prompts = state.prompts if compared is None else _summed(state.prompts, compared)
+        state = _changed(state, lanes=lanes, prompts=prompts)
         return state, state
 
     return apply
+
+
+def _summed(sums: PromptSums, compared: Compared) -> PromptSums:
+    move, more = compared.move, compared.sums
+    moves = sums.moves
+    if move is not None:
+        moves = {**moves, move.cause: moves.get(move.cause, 0) + 1}
+    if more is None:
+        return sums if move is None else _added(sums, moves=moves)
+    return _added(
+        sums,
+        tokens=sums.tokens + more.tokens,
+        ideal=sums.ideal + more.ideal,
+        read=sums.read + more.read,
+        cost=sums.cost + more.cost,
+        cached=sums.cached + more.cached,
+        uncached=sums.uncached + more.uncached,
+        moves=moves,
+    )
 
 
 def after_tool(
@@ -124,10 +148,13 @@ def after_failed_tool(
 
 
 def record_model(
-    quote: Quote, routed: Routed, viewed: Viewed, usage: Usage, response: ModelResponse, judged: Judgement
-) -> Flow[None]:
-    """Emit the facts of a model call, and teach the estimator what the provider counted."""
-    request = quote.request
+    quote: Quote, routed: Routed, viewed: Viewed, finished: Finished, controls: Controls, now: int
+) -> Flow[Finished]:
+    """Emit the facts of a model call that was sent at `now`, and teach the estimator what the provider counted.
+
+    Answers what came of the call, with its prompt beside the one before it in its lane.
+    """
+    request, usage, response, judged = quote.request, finished.usage, finished.response, finished.judged
     if usage.prompt and not usage.estimated and not response.cached:
         if not quote.media:  # a prompt with pictures says nothing about the density of text
             yield from ask(Learn(request.model, quote.estimated, usage.prompt))
@@ -136,7 +163,21 @@ def record_model(
             yield from ask(Learn(request.model, written, usage.output - usage.reasoning, output=True))
     if judged.decision.reason is not None:
         yield from ask(Decided(request.call.step, judged.decision))
-    yield from ask(Measured(partial(_answered, quote, routed, viewed, usage, response)))
+    if not response.cached:
+        finished = replace(finished, compared=(yield from _compared(quote, viewed, usage, controls, now)))
+    yield from ask(Measured(partial(_answered, quote, routed, viewed, finished)))
+    return finished
+
+
+def _compared(quote: Quote, viewed: Viewed, usage: Usage, controls: Controls, now: int) -> Flow[Compared]:
+    """Hold an answered prompt beside the one before it; where it does not extend that one, the trace says why."""
+    request = quote.request
+    call, remembered = request.call, controls.prefix.remember(request)
+    before = yield from ask(Remember(call.step.run, call.lane, remembered))
+    compared = controls.prefix.compare(request, viewed, usage, quote.rates, now, remembered=remembered, before=before)
+    if compared.move is not None:
+        yield from ask(Decided(call.step, controls.prefix.told(compared.move)))
+    return compared
 
 
 def record_failed_model(
@@ -149,10 +190,18 @@ def record_failed_model(
     yield from ask(Measured(partial(_failed, quote, routed, viewed, seen, billed=billed)))
 
 
-def _answered(quote: Quote, routed: Routed, viewed: Viewed, usage: Usage, response: ModelResponse) -> dict[str, Value]:
+def _answered(quote: Quote, routed: Routed, viewed: Viewed, finished: Finished) -> dict[str, Value]:
+    usage, response = finished.usage, finished.response
     cost = quote.rates.cost(usage) if quote.rates and not response.cached else 0
     attributes = _facts(quote, routed, viewed, usage, cost + usage.fees)
     attributes["governor.cached_response"] = response.cached
+    sums = finished.compared.sums if finished.compared else None
+    if sums is not None:
+        attributes["governor.cache.ideal_tokens"] = sums.ideal
+        attributes["governor.cache.read_of_ideal_tokens"] = sums.read
+        attributes["governor.context.cost_nano_usd"] = sums.cost
+        attributes["governor.context.cached_nano_usd"] = sums.cached
+        attributes["governor.context.uncached_nano_usd"] = sums.uncached
     attributes["gen_ai.response.model"] = response.model or quote.request.model.model
     attributes["gen_ai.response.finish_reasons"] = (response.finish,)
     return attributes
@@ -177,7 +226,7 @@ def _facts(quote: Quote, routed: Routed, viewed: Viewed, usage: Usage, cost: int
     attributes: dict[str, Value] = {
         "governor.tier": request.tier or "",
         "governor.route.reason": routed.decision.reason.code if routed.decision.reason else "",
-        "governor.context.tokens_before": request.call.history.tokens,
+        "governor.context.tokens_before": request.call.history.uncapped,
         "governor.context.tokens_after": viewed.view.tokens,
         "governor.budget.reserved_nano_usd": quote.cost,
         "governor.cost_nano_usd": cost,

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from governor.decisions import Reason
-from governor.ledger import shown
+from governor.ledger import Unit, shown
 
 if TYPE_CHECKING:
     from governor.calls import RunRef
     from governor.ledger import Balance
-    from governor.runs import RunState, Stopped
+    from governor.runs import PromptSums, RunState, Stopped
 
 __all__ = ["GovernorReport", "reason_of"]
 
@@ -50,7 +50,23 @@ class GovernorReport:
             f"  {state.steps} steps; asked for {state.model_calls} model calls and {state.tool_calls} tool calls"
         )
         lines += [f"  budget {each.budget} ({each.scope}): {_spent(each)}" for each in self.budgets]
+        lines += [f"  {line}" for line in _prompts(state.prompts)]
         return "\n".join(lines)
+
+
+def _prompts(sums: PromptSums) -> list[str]:
+    """The prompts beside an ideal cache, and beside the whole history with and without one."""
+    lines: list[str] = []
+    if sums.ideal:
+        moved = ", ".join(f"{cause} {count}" for cause, count in sums.moves.items())
+        lines.append(
+            f"cache: read {sums.read:,} of the {sums.ideal:,} tokens that an ideal one would have read ({sums.read / sums.ideal:.1%})"
+            + (f"; prefix moved: {moved}" if moved else "")
+        )
+    if sums.uncached:
+        whole = f"{shown(sums.cached, Unit.NANO_USD)} with plain caching, {shown(sums.uncached, Unit.NANO_USD)} without"
+        lines.append(f"prompts: {shown(sums.cost, Unit.NANO_USD)}; the whole history: {whole}")
+    return lines
 
 
 def _spent(balance: Balance) -> str:

@@ -19,9 +19,11 @@ __all__ = [
     "EscrowPart",
     "LadderState",
     "Lane",
+    "PromptSums",
     "Question",
     "RouteState",
     "RunState",
+    "Sent",
     "Stopped",
     "continued",
     "dump_state",
@@ -48,6 +50,50 @@ class Cut:
 
 @cheap
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Sent:
+    """A request that was answered, as far as the lane's next one is compared with it."""
+
+    messages: int
+    """Messages shown, without governor's notes."""
+    digest: str
+    """Of all of them, hexadecimal (`prefix`)."""
+    systems: int = 0
+    """Leading system messages among them."""
+    system: str = ""
+    """Digest of these."""
+    tools: str = ""
+    """Digest of the tools, as they were sent."""
+    choice: str = ""
+    """What the model had to do about them."""
+    whole: int = 0
+    """Tokens that the prompt would have had if nothing of the history had been left out, by the provider's count."""
+    notes: int = 0
+    """Of the lane's `prefix_tokens`, those of governor's notes: the next request does not have them."""
+
+
+@cheap
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromptSums:
+    """What became of a run's prompts: what the provider's cache could have read and did, and what they cost. Tokens and nano-USD."""
+
+    tokens: int = 0
+    """All tokens of the prompts, as the provider counted them."""
+    ideal: int = 0
+    """Of them, those that an ideal cache would have read: what each prompt began with as the one before it did."""
+    read: int = 0
+    """Of these, those that were read from the cache."""
+    cost: int = 0
+    """What the prompts cost."""
+    cached: int = 0
+    """What they would have cost with the whole history and a cache that reads all it can."""
+    uncached: int = 0
+    """What they would have cost with the whole history and without a cache."""
+    moves: Mapping[str, int] = field(default_factory=dict[str, int])
+    """Why a prefix was not what it had been, to how often."""
+
+
+@cheap
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Lane:
     """The compaction and cache view of one node of one run."""
 
@@ -61,6 +107,8 @@ class Lane:
     model: str | None = None
     """The model that the lane's cache is warm on."""
     prefix_tokens: int = 0
+    sent: Sent | None = None
+    """The latest request of this lane that was answered."""
 
 
 @cheap
@@ -177,6 +225,7 @@ class RunState:
     """Namespace of a branch that has begun and not ended to its slice."""
     parts: Mapping[str, EscrowPart] = field(default_factory=dict[str, EscrowPart])
     """Namespace of a graph whose superstep has such branches to what the next of them gets."""
+    prompts: PromptSums = field(default_factory=PromptSums)
     model_calls: int = 0
     tool_calls: int = 0
     tools_used: tuple[str, ...] = ()

@@ -28,6 +28,7 @@ from governor.effects import (
     Measured,
     Now,
     Release,
+    Remember,
     Reserve,
     Settle,
     TakeSlot,
@@ -38,6 +39,7 @@ from governor.ids import Ids
 from governor.losing import Losses
 from governor.pacing import Lineup
 from governor.prices import PriceBook
+from governor.remembering import Memory
 from governor.slots import Slots
 from governor.stores.memory import MemoryStore
 from governor.stores.opening import address_of, open_store
@@ -97,7 +99,7 @@ class Runtime:
         self.clock = clock
         self.new_id = new_id or Ids()
         self.sleep, self.sleep_async = sleep, sleep_async
-        self.lineup, self.slots = Lineup(), Slots()
+        self.lineup, self.slots, self.memory = Lineup(), Slots(), Memory()
         self.losses = Losses(policy.policy, self.telemetry)
         self.calibrations = Calibrations()
 
@@ -106,7 +108,7 @@ class Runtime:
         other = Runtime(
             policy, store=self.store, telemetry=self.telemetry.under(policy), clock=self.clock, new_id=self.new_id
         )
-        other.slots = self.slots
+        other.slots, other.memory = self.slots, self.memory
         other.losses = self.losses.under(policy.policy, other.telemetry)
         return other
 
@@ -204,6 +206,9 @@ _HERE: Mapping[type[Effect[Any]], Callable[[Runtime, Any, Span], Any]] = {
     ),
     Decided: lambda runtime, effect, span: runtime.telemetry.decided(span, effect.step, effect.decision),
     Measured: lambda runtime, effect, span: runtime.telemetry.measured(span, effect.attributes),
+    Remember: lambda runtime, effect, span: runtime.memory.swap(
+        effect.run.thread or effect.run.id, effect.lane, effect.request
+    ),
     Change: storing.change,
     Reserve: storing.reserve,
     Extend: storing.extend,

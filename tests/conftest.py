@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests import prefix_net
 from tests.redis_server import RedisServer, private
 
 _PROVIDER_PREFIXES = (
@@ -80,6 +81,21 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.section("figures")
         for each in sorted(figures):
             terminalreporter.write_line(each)
+
+
+@pytest.fixture(autouse=True)
+def _prefix_net(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fail a test in which a governed prompt moved its cached prefix and nothing in the trace says why."""
+    prefix_net.hang()
+    prefix_net.current = net = prefix_net.Net()
+    yield
+    prefix_net.current = None
+    found = net.unexplained()
+    if found and request.node.get_closest_marker("moves_prefix") is None:
+        told = "\n".join(map(str, found[:5]))
+        pytest.fail(
+            f"{len(found)} prompts moved their cached prefix without a reason in the trace:\n{told}", pytrace=False
+        )
 
 
 @pytest.fixture(scope="session")

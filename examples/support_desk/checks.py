@@ -9,11 +9,14 @@ from examples.support_desk.burst import Burst
 from examples.support_desk.false_alarm import LOOKS, FalseAlarm
 from examples.support_desk.stuck import Stuck
 from examples.support_desk.ways import Way
+from governor_sandbox import Meter
 
 __all__ = ["Check", "check"]
 
 GOAL = 0.25
 """The governed bill may be at most this share of the others': 75% below."""
+CACHED = 0.98
+"""Share of what an ideal prompt cache would have read that the governed desk has to read at least."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +34,7 @@ def check(
     return (
         *(_cheaper(governed, other) for other in (bare, stock)),
         *(_same_outcome(governed, other) for other in (bare, stock)),
+        _hits(governed),
         *(_ended(one) for one in stuck),
         Check(
             holds=alarm.code == "loop.block" and alarm.looks == LOOKS and "1.84" in alarm.answer,
@@ -51,6 +55,16 @@ def _cheaper(governed: Way, other: Way) -> Check:
     share = governed.nano_usd / other.nano_usd if other.nano_usd else 1.0
     return Check(
         holds=share <= GOAL, text=f"the governed bill is {1 - share:.1%} below {other.name} (goal: {1 - GOAL:.0%})"
+    )
+
+
+def _hits(governed: Way) -> Check:
+    bill = Meter().bill(governed.records)
+    read, ideal = bill.read_of_ideal_tokens, bill.ideal_tokens
+    share = read / ideal if ideal else 1.0
+    return Check(
+        holds=share >= CACHED,
+        text=f"the prompt cache gave {share:.1%} of what an ideal one would have ({read:,} of {ideal:,} tokens; goal: {CACHED:.0%})",
     )
 
 

@@ -13,6 +13,7 @@ from governor.controls.ladder import Ladder
 from governor.controls.limits import Limits
 from governor.controls.loop import Loop
 from governor.controls.order import Order
+from governor.controls.prefix import Prefix
 from governor.controls.route import Route
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ class Controls:
     route: Route
     compact: Compact
     order: Order
+    prefix: Prefix
     budget: BudgetControl
     ladder: Ladder
     shares: Shares
@@ -52,6 +54,7 @@ class Controls:
             route=Route(policy, prices),
             compact=Compact(policy),
             order=Order(policy),
+            prefix=Prefix(policy),
             budget=BudgetControl(policy, prices, error_at),
             ladder=Ladder(policy),
             shares=Shares(policy),

@@ -24,8 +24,11 @@ NOT_YET_ENFORCED: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "routing.quality": (_given, "quality is not measured"),
     "context.compact.strategy": (lambda strategy: strategy in ("mask", "summarise"), "`ledger` is used instead"),
     "tools.rules.*.when.cel": (_given, "calls that the expression would decide are denied"),
-    "trace.content": (lambda word: word != "none", "no text is recorded"),
-    "trace.redact": (_given, "no text is recorded, so there is none to remove from"),
+    "trace.content": (
+        lambda word: word != "none",
+        "of all texts only what differs where a cached prefix moved is recorded, with `full`",
+    ),
+    "trace.redact": (_given, "no text is recorded with `redacted`, so there is none to remove from"),
     "exceptions": (_given, "the rules they name stay in force"),
 }
 """Path pattern (`*` is any list position) -> (is this value one of the unenforced ones?, what happens instead)."""

@@ -161,6 +161,7 @@ def prepare(
         history=history,
         model=vendor.model_ref(model),
         tools=offer.tools,
+        choice=offer.choice,
         hosted=offer.hosted,
         max_output_tokens=vendor.max_output(model, kwargs),
         streaming=streaming,

@@ -6,6 +6,7 @@ decisions about the call; whether they are the same as last time is one comparis
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
@@ -41,6 +42,8 @@ class Offer:
     tools: tuple[ToolSpec, ...]
     hosted: tuple[HostedTool, ...]
     """Those of them that the provider runs itself."""
+    choice: str
+    """What the model must do about them and how it may think, as bound; empty for nothing."""
     order: tuple[int, ...] | None
     """Positions of the tools as they are sent; None as they are."""
     carried: bool
@@ -100,8 +103,9 @@ def _worked_out(step: GovernedStep, model: BaseChatModel, given: Mapping[str, An
     return Offer(
         added=added,
         recall=can_answer(step, tools),
-        tools=specs,
+        tools=tuple(specs[position] for position in order),
         hosted=vendor_of(model).hosted(model, given),
+        choice=_choice(given),
         order=None if order == tuple(range(len(tools))) else order,
         carried=governor.can_carry(model, {**given, "tools": tools} if tools else given),
         price_percents=_percents(step, model, given),
@@ -121,9 +125,18 @@ def _percents(step: GovernedStep, model: BaseChatModel, given: Mapping[str, Any]
     return {tier: percent for tier, percent in percents.items() if percent != 100}
 
 
+def _choice(given: Mapping[str, Any]) -> str:
+    config = cast("Mapping[str, Any]", given.get("toolConfig") or {})
+    said = {name: given[name] for name in ("tool_choice", "thinking") if given.get(name)}
+    if config.get("toolChoice"):
+        said["tool_choice"] = config["toolChoice"]
+    return repr(said) if said else ""
+
+
 def _spec(item: Any) -> ToolSpec:
     text = json.dumps(item, default=str, ensure_ascii=False) if isinstance(item, dict) else str(item)
-    return ToolSpec(name=tool_name(item), tokens=estimate_tool(text), source=cast("object", item))
+    digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=6).hexdigest()
+    return ToolSpec(name=tool_name(item), tokens=estimate_tool(text), digest=digest, source=cast("object", item))
 
 
 class _NotPlain(Exception):

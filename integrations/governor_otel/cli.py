@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -15,7 +16,7 @@ from rich.table import Table
 from rich.tree import Tree
 
 from governor.cli.output import JsonOption, emit, errors, print_table
-from governor_otel.reading import Node, RunSummary, Totals, read_run, read_runs
+from governor_otel.reading import MOVED, Node, RunSummary, Totals, read_run, read_runs
 
 __all__ = ["runs", "show", "usd"]
 
@@ -108,6 +109,43 @@ def show(
         f"{totals.model_calls:,} model calls, {totals.tool_calls:,} tool calls; tokens in {totals.input_tokens:,} "
         f"({totals.cache_read_tokens:,} from cache), out {totals.output_tokens:,}; [bold]{usd(totals.cost_nano_usd)}[/bold]"
     )
+    for line in _prompts(totals, [move for node in nodes for move in node.moves]):
+        _stdout.print(line)
+
+
+def _prompts(totals: Totals, moves: Sequence[Mapping[str, Any]]) -> Sequence[str]:
+    """What became of the prompts: the cache beside an ideal one, why prefixes moved, and the money beside the whole history."""
+    lines: list[str] = []
+    if totals.ideal_tokens:
+        share = totals.read_of_ideal_tokens / totals.ideal_tokens
+        others = totals.cache_read_tokens - totals.read_of_ideal_tokens
+        lines.append(
+            f"cache: {totals.read_of_ideal_tokens:,} of the {totals.ideal_tokens:,} tokens read that an ideal cache would have read "
+            f"({share:.1%})" + (f", and {others:,} of other prompts' prefixes" if others else "")
+        )
+    if moves:
+        counts = Counter(str(move["governor.reason.code"]).partition(".")[2] for move in moves)
+        lost = sum(int(move.get("governor.evidence.lost_tokens", 0)) for move in moves)
+        told = ", ".join(f"{cause} {count}" for cause, count in counts.most_common())
+        lines.append(f"prefix moved {len(moves)} times: {told}; {lost:,} cached tokens could not be read")
+    if totals.context_uncached_nano_usd:
+        cost, cached, uncached = (
+            totals.context_cost_nano_usd,
+            totals.context_cached_nano_usd,
+            totals.context_uncached_nano_usd,
+        )
+        lines.append(
+            f"prompts: {usd(cost)}; the whole history {_against(cost, cached)} with plain caching, "
+            f"{_against(cost, uncached)} without a cache"
+        )
+    return lines
+
+
+def _against(cost: int, other: int) -> str:
+    """What something else would have cost, and by how much what was done is cheaper or dearer."""
+    if not other:
+        return usd(other)
+    return f"{usd(other)} ({cost / other - 1:+.1%})"
 
 
 def _as_json(node: Node) -> Mapping[str, Any]:
@@ -117,7 +155,7 @@ def _as_json(node: Node) -> Mapping[str, Any]:
 def _grow(tree: Tree, node: Node) -> None:
     for decision in node.decisions:
         verdict = str(decision.get("governor.verdict", ""))
-        if verdict not in _QUIET_VERDICTS:
+        if verdict not in _QUIET_VERDICTS or str(decision.get("governor.reason.code", "")).startswith(MOVED):
             style = _STYLE.get(verdict.removeprefix("would_"), "dim")
             text = escape(str(decision.get("governor.reason", decision.get("governor.reason.code", ""))))
             tree.add(f"[{style}]{verdict}[/] {escape(str(decision.get('governor.control', '')))}: {text}")

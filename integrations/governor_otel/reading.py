@@ -12,8 +12,10 @@ from typing import Any
 from governor.errors import ConfigurationError
 from governor_otel.recorder import default_path, open_recording
 
-__all__ = ["Node", "RunSummary", "Totals", "read_run", "read_runs"]
+__all__ = ["MOVED", "Node", "RunSummary", "Totals", "read_run", "read_runs"]
 
+MOVED = "prefix."
+"""What the codes of reasons begin with that say why a cached prefix moved."""
 _COLUMNS = "span_id, parent_id, name, start_ns, end_ns, status, attributes, events"
 
 
@@ -29,6 +31,16 @@ class Totals:
     cache_read_tokens: int = 0
     cache_write_tokens: int = 0
     output_tokens: int = 0
+    ideal_tokens: int = 0
+    """Of the prompts, what an ideal cache would have read: what each began with as the one before it in its lane did."""
+    read_of_ideal_tokens: int = 0
+    """Of these, what was read from the cache."""
+    context_cost_nano_usd: int = 0
+    """What the prompts cost, of calls whose usage was reported."""
+    context_cached_nano_usd: int = 0
+    """What they would have cost with the whole history and a cache that reads all it can."""
+    context_uncached_nano_usd: int = 0
+    """What they would have cost with the whole history and without a cache."""
 
     def __add__(self, other: Totals) -> Totals:
         """Field by field."""
@@ -55,6 +67,12 @@ class Node:
     def totals(self) -> Totals:
         """This span and all below it."""
         return sum((child.totals for child in self.children), self.own)
+
+    @property
+    def moves(self) -> Sequence[Mapping[str, Any]]:
+        """The decisions, of this span and all below it, that say why a prompt did not begin as the one before it did."""
+        own = [each for each in self.decisions if str(each.get("governor.reason.code", "")).startswith(MOVED)]
+        return [*own, *(move for child in self.children for move in child.moves)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,6 +159,11 @@ def _own(attributes: Mapping[str, Any]) -> Totals:
         cache_read_tokens=attributes.get("gen_ai.usage.cache_read.input_tokens", 0),
         cache_write_tokens=attributes.get("gen_ai.usage.cache_write.input_tokens", 0),
         output_tokens=attributes.get("gen_ai.usage.output_tokens", 0),
+        ideal_tokens=attributes.get("governor.cache.ideal_tokens", 0),
+        read_of_ideal_tokens=attributes.get("governor.cache.read_of_ideal_tokens", 0),
+        context_cost_nano_usd=attributes.get("governor.context.cost_nano_usd", 0),
+        context_cached_nano_usd=attributes.get("governor.context.cached_nano_usd", 0),
+        context_uncached_nano_usd=attributes.get("governor.context.uncached_nano_usd", 0),
     )
 
 

@@ -15,9 +15,10 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from governor_sandbox.catalogue import Model
+from governor_sandbox.ideal import Beginning, Ideal, markable
 from governor_sandbox.prompt import Block, Prompt, Ttl
 from governor_sandbox.tokens import pieces
 
@@ -48,6 +49,11 @@ class CachePlan:
     written_5m: int
     written_1h: int
     touched: tuple[tuple[bytes, Ttl], ...] = ()
+    ideal: int = 0
+    """What an ideal cache would have read."""
+    beginnings: tuple[Beginning, ...] = ()
+    hour: bool = False
+    """Whether the prompt asks for entries that live for an hour."""
 
     @property
     def total(self) -> int:
@@ -69,6 +75,7 @@ class PromptCache:
     """All cached prefixes of one sandbox; an entry belongs to the model it was written with. Safe to share."""
 
     _entries: dict[bytes, _Entry] = field(default_factory=dict[bytes, _Entry])
+    _ideal: Ideal = field(default_factory=Ideal)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def plan(self, model: Model, prompt: Prompt, now: float) -> CachePlan:
@@ -76,6 +83,16 @@ class PromptCache:
         if model.cache == "automatic":
             return self._plan_automatic(model, prompt, now)
         prefixes = list(_prefixes(model, prompt)) if model.cache != "none" else []
+        plan = self._plan_marked(model, prompt, prefixes, now)
+        able = markable(model, prompt)
+        beginnings = tuple(
+            Beginning(digest=p.digest, tokens=p.tokens) for p, may in zip(prefixes, able, strict=False) if may
+        )
+        with self._lock:
+            ideal = self._ideal.read(model, beginnings, now)
+        return replace(plan, ideal=ideal, beginnings=beginnings, hour=any(p.ttl == "1h" for p in prefixes))
+
+    def _plan_marked(self, model: Model, prompt: Prompt, prefixes: list[_Prefix], now: float) -> CachePlan:
         marked = [i for i, p in enumerate(prefixes) if p.ttl and p.tokens >= model.min_cache_tokens]
         if not marked:
             return CachePlan(uncached=prompt.tokens, read=0, written_5m=0, written_1h=0)
@@ -88,6 +105,7 @@ class PromptCache:
     def commit(self, plan: CachePlan, now: float) -> None:
         """The response has begun: what was written becomes readable, what was read lives on, each with its own TTL."""
         with self._lock:
+            self._ideal.keep(plan.beginnings, now, hour=plan.hour)
             if len(self._entries) > _MANY_ENTRIES:
                 self._entries = {digest: entry for digest, entry in self._entries.items() if entry.alive(now)}
             for digest, ttl in plan.touched:
@@ -101,6 +119,7 @@ class PromptCache:
         """Forget everything."""
         with self._lock:
             self._entries.clear()
+            self._ideal.clear()
 
     def _alive(self, digest: bytes, now: float) -> bool:
         entry = self._entries.get(digest)
@@ -129,7 +148,9 @@ class PromptCache:
         with self._lock:
             read = max((tokens for digest, tokens in steps if self._alive(digest, now)), default=0)
         touched: tuple[tuple[bytes, Ttl], ...] = tuple((digest, "5m") for digest, _ in steps)
-        return CachePlan(uncached=prompt.tokens - read, read=read, written_5m=0, written_1h=0, touched=touched)
+        return CachePlan(
+            uncached=prompt.tokens - read, read=read, written_5m=0, written_1h=0, touched=touched, ideal=read
+        )
 
 
 def _bill(

@@ -90,7 +90,7 @@ class Exchange:
     def _generate(self, request: Request, fault: Fault | None, dialect: Dialect, book: Book, line: Line) -> Delivery:
         plan = self.cache.plan(request.spec, request.prompt, self._now())
         answer = self._behaviour.answer(request.conversation)
-        book.note(rule=answer.rule)
+        book.note(rule=answer.rule, ideal_tokens=plan.ideal)
         ids = f"{dialect.call_id_prefix}{book.record.seq:08d}"
         limit = request.spec.max_output if answer.reply.ignores_limit else request.max_tokens
         output = compose(answer.reply, limit=limit, stops=request.stop, call_ids=ids)

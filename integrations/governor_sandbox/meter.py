@@ -73,6 +73,8 @@ class Record:
     error: str | None = None
     """The provider's message when refused or failed."""
     usage: Usage = Usage()
+    ideal_tokens: int = 0
+    """Of the input, what an ideal prompt cache would have read."""
     nano_usd: int = 0
     label: str = ""
     """The phase set by `Meter.mark`, independent of anything the client sends."""
@@ -97,6 +99,10 @@ class BillLine:
     requests: int
     usage: Usage
     nano_usd: int
+    ideal_tokens: int = 0
+    """What an ideal prompt cache would have read."""
+    read_of_ideal_tokens: int = 0
+    """Of these, what was read: no request counts for more than its own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,6 +126,16 @@ class Bill:
         """All tokens."""
         return sum((line.usage for line in self.lines), Usage())
 
+    @property
+    def ideal_tokens(self) -> int:
+        """What an ideal prompt cache would have read."""
+        return sum(line.ideal_tokens for line in self.lines)
+
+    @property
+    def read_of_ideal_tokens(self) -> int:
+        """Of these, what was read."""
+        return sum(line.read_of_ideal_tokens for line in self.lines)
+
     def as_json(self) -> dict[str, Any]:
         """For ``GET /_sandbox/bill`` and ``--json``."""
         return {
@@ -127,9 +143,18 @@ class Bill:
             "usd": self.nano_usd / 1e9,
             "requests": self.requests,
             "models": [
-                {"model": x.model, "requests": x.requests, "nano_usd": x.nano_usd, **_tokens(x.usage)}
+                {
+                    "model": x.model,
+                    "requests": x.requests,
+                    "nano_usd": x.nano_usd,
+                    "ideal_tokens": x.ideal_tokens,
+                    "read_of_ideal_tokens": x.read_of_ideal_tokens,
+                    **_tokens(x.usage),
+                }
                 for x in self.lines
             ],
+            "ideal_tokens": self.ideal_tokens,
+            "read_of_ideal_tokens": self.read_of_ideal_tokens,
             **_tokens(self.usage),
         }
 
@@ -210,6 +235,8 @@ class Meter:
                 requests=len(rows),
                 usage=sum((row.usage for row in rows), Usage()),
                 nano_usd=sum(row.nano_usd for row in rows),
+                ideal_tokens=sum(row.ideal_tokens for row in rows),
+                read_of_ideal_tokens=sum(min(row.ideal_tokens, row.usage.cache_read) for row in rows),
             )
             for model, rows in billed.items()
         ]

@@ -106,3 +106,12 @@ def test_what_each_control_saved_adds_up_to_the_difference_of_the_bills() -> Non
 @pytest.mark.parametrize("outcome", [{"code": "loop.nudge"}, {"looks": 4}, {"answer": "Not yet."}])
 def test_a_false_alarm_that_is_not_in_the_trace_or_not_exempted_fails(outcome: dict[str, Any]) -> None:
     assert 1 == len(failing(alarm=replace(ALARM, **outcome)))
+
+
+def test_a_prompt_cache_that_is_left_unread_fails() -> None:
+    def reading(tokens: int) -> list[str]:
+        read = replace(record(100, cache_read=tokens, uncached=1000), ideal_tokens=1000)
+        return failing(governed=replace(GOVERNED, records=(read,)))
+
+    assert [] == reading(980)
+    assert ["97.9%"] == [text.split()[4] for text in reading(979)]
