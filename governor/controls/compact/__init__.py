@@ -210,7 +210,7 @@ class Compact:
             return self._stay(now, 0)
         text, tokens = build(
             removed=[messages[position] for position in range(plan.start) if position not in pinned],
-            visible=[messages[position].text for position in (*sorted(pinned), *range(plan.start, len(messages)))],
+            visible=[messages[position] for position in (*sorted(pinned), *range(plan.start, len(messages)))],
             previous=standing.cut.text if standing.cut else None,
             tokens=room,
         )

@@ -8,6 +8,7 @@ from typing import Any
 
 from governor.calls import Message, ModelCall, ModelRef, RunRef, StepRef, ToolSpec, ToolUse
 from governor.controls.compact import Compact
+from governor.controls.compact.ledger import listed
 from governor.controls.order import Order
 from governor.decisions import Decision, Verdict
 from governor.history import HistoryMemo
@@ -159,7 +160,7 @@ class _Driven:
             return self._run.items[message.source.position]
         tokens = message_tokens(message.text, [], self._count)
         if message.source is None:
-            return Item(tokens, entries=frozenset(message.text.split("\n")[1:]))
+            return Item(tokens, entries=frozenset(listed(message.text)))
         return Item(tokens, text=message.text)
 
 
