@@ -22,7 +22,7 @@ from tests.bench.context.accounting import Price, Request
 from tests.bench.context.corpus import Item, Run, message_tokens, static_tokens
 from tests.bench.context.tokens import Count
 
-__all__ = ["MODELS", "Ours"]
+__all__ = ["MODELS", "RECALL", "Ours"]
 
 MODELS = {
     "sonnet": ModelRef(provider="anthropic", model="claude-sonnet-4-5"),
@@ -33,16 +33,12 @@ MODELS = {
 """A model by price model: governor takes its cache rules from its name, its prices from the price model."""
 _GAP_MS = 5_000
 """Between two calls, where the run has no times."""
-_RECALL = {
+RECALL = {
     "type": "function",
     "function": {
         "name": "recall",
-        "description": "Read the rest of a shortened tool result.",
-        "parameters": {
-            "type": "object",
-            "properties": {"handle": {"type": "string"}, "offset": {"default": 0, "type": "integer"}},
-            "required": ["handle"],
-        },
+        "description": "Reads cut text.",
+        "parameters": {"type": "object", "properties": {"handle": {"type": "string"}}},
     },
 }
 """The recall tool, offered from the first call on where results may be shortened: it is paid for."""
@@ -71,7 +67,7 @@ class Ours:
 
     def tools(self, run: Run) -> list[Mapping[str, Any]]:
         """The tools that are offered, in the order in which they are sent."""
-        tools = [*run.tools, _RECALL] if self._recall and run.tools else list(run.tools)
+        tools = [*run.tools, RECALL] if self._recall and run.tools else list(run.tools)
         specs = [_spec(tool) for tool in tools]
         return [tools[i] for i in self._order.sort_tools(specs)]
 
