@@ -48,10 +48,10 @@ _STEP = StepRef(run=RunRef(id="bench"), node="agent", path="agent", ns="agent:1"
 class Ours:
     """A strategy: the prompts that governor makes of a run."""
 
-    def __init__(self, count: Count, *, cap: str | None = "2k", **compact: Any) -> None:
+    def __init__(self, count: Count, *, cap: str | None = "2k", ttl: str = "5m", **compact: Any) -> None:
         """`cap`: the policy's `context.tool_results.cap`; `compact`: keys of `context.compact` that differ from its defaults."""
         context: dict[str, Any] = {
-            "cache": {"ttl": "5m"},
+            "cache": {"ttl": ttl},
             "order": "auto",
             "compact": {"strategy": "ledger", **compact},
         }
