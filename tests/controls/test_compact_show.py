@@ -198,3 +198,11 @@ def test_a_listing_of_very_many_names_gets_no_line_of_names() -> None:
     shown, _ = capping().show(result("\n".join(rows)))
 
     assert "[names among them:]" not in shown.text
+
+
+def test_one_long_text_wrapped_in_json_is_shown_as_far_as_there_is_room() -> None:
+    shown, _ = capping().show(result(json.dumps({"content": words(3_000), "ok": True})))
+    body = json.loads(shown.text.split("\n")[0])
+
+    assert body["ok"]
+    assert len(body["content"]) > 1_600

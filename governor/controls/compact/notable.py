@@ -31,6 +31,8 @@ _FEWEST_DEFINITIONS = 3
 _FEWEST_NAMES, _MOST_NAMES = 8, 200
 """Fewer are no list worth a line. Of more than so many each is needed too rarely to pay for its place: at cuts of recorded runs, a value
 from a result with over 160 of them was needed again a tenth as often as one from a result with 80."""
+_NAMES_READ = 100_000
+"""Characters read for names: what is longer has too many of them, or says the same again."""
 _NAME_COSTS = 8
 """Characters that a name costs beside its own, as an entry of the ledger does."""
 _SEPARATORS = ("|", "\t", ",", ";")
@@ -76,7 +78,7 @@ def names(text: str, shown: str, tokens: int) -> str:
     was left out, 150 tokens of names hold half.
     """
     held = set(runs_of(shown))
-    counts = Counter(run for run in runs_of(text) if run not in held)
+    counts = Counter(run for run in runs_of(text[:_NAMES_READ]) if run not in held)
     found = [run for run in counts if is_atom(run)]
     if not _FEWEST_NAMES <= len(found) <= _MOST_NAMES:
         return ""

@@ -35,8 +35,9 @@ _POINTER = 60
 """Tokens that the pointer line may take."""
 _JSON_LIMIT = 2_000_000
 """Characters beyond which a result is not parsed as JSON."""
-_SHAPES = ((20, 400), (10, 200), (6, 120), (4, 80), (3, 60), (2, 40), (1, 24), (1, 8))
-"""Items kept of a list and characters kept of a text, from roomy to tight; the first that fits is used."""
+_SHAPES = ((20, 1600), (20, 800), (20, 400), (10, 200), (6, 120), (4, 80), (3, 60), (2, 40), (1, 24), (1, 8))
+"""Items kept of a list and characters kept of a text, from roomy to tight; the first that fits is used. (Many tools wrap
+one long text in JSON: it is shown as far as there is room.)"""
 
 
 def handle_of(text: str) -> str:
