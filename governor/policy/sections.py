@@ -71,9 +71,9 @@ class Compact(Section):
 
     strategy: Literal["off", "ledger", "mask", "summarise"] = "ledger"
     """`ledger` keeps the task, a list of identifiers and the latest messages, without a model call."""
-    keep_tail: Tokens = Tokens(4_000, "4k")
+    keep_tail: Tokens = Tokens(2_000, "2k")
     """How much of the latest history stays word for word."""
-    ledger: Tokens = Tokens(1_000, "1k")
+    ledger: Tokens = Tokens(1_500, "1.5k")
     """Size of the list of identifiers."""
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, cast
 
-from langchain_core.tools import BaseTool, tool
+from langchain_core.tools import BaseTool, StructuredTool
 
 from governor.calls import ToolResult
+from governor.controls.compact import place_of
 from governor_langgraph.context import current_step
 
 if TYPE_CHECKING:
@@ -23,37 +24,42 @@ RECALL = "recall"
 """Name of the tool. A graph that has a tool of this name of its own keeps it, and its results are not cut."""
 UNKNOWN = "Nothing is kept under that handle. Use the handle exactly as it stands in the shortened result."
 
-DESCRIPTION = "Read the rest of a shortened tool result."
-"""Short: it is paid for with every call, also of runs in which nothing is ever shortened. How to call the tool stands in every note."""
+DESCRIPTION = "Reads cut text."
+"""Short, and one argument without a remark: it is paid for with every call, also of runs in which nothing is ever shortened (47 tokens; in
+a short chat each ten are a thousandth of the bill). How to call the tool stands in every note."""
 
 
 def read(runtime: Runtime, run: str, args: Mapping[str, object]) -> ToolResult:
     """Answer a recall call from the store."""
-    return _page(runtime, runtime.store.recall(run, str(args.get("handle", ""))), args)
+    handle, start = place_of(str(args.get("handle", "")))
+    return _page(runtime, runtime.store.recall(run, handle), handle, start)
 
 
 async def aread(runtime: Runtime, run: str, args: Mapping[str, object]) -> ToolResult:
     """The async twin of `read`."""
-    return _page(runtime, await runtime.store.arecall(run, str(args.get("handle", ""))), args)
+    handle, start = place_of(str(args.get("handle", "")))
+    return _page(runtime, await runtime.store.arecall(run, handle), handle, start)
 
 
-def _page(runtime: Runtime, text: str | None, args: Mapping[str, object]) -> ToolResult:
+def _page(runtime: Runtime, text: str | None, handle: str, start: int) -> ToolResult:
     if text is None:
         return ToolResult(text=UNKNOWN, failed=True)
-    offset = args.get("offset", 0)
-    start = offset if isinstance(offset, int) and offset >= 0 else 0
-    return ToolResult(text=runtime.controls.compact.recall_page(text, start))
+    return ToolResult(text=runtime.controls.compact.recall_page(text, start, handle=handle))
 
 
-@tool(RECALL, description=DESCRIPTION)
-def _recall(handle: str, offset: int = 0) -> str:
+def _recall(handle: str = "") -> str:
     step = current_step()
     if step is None:
         return UNKNOWN
-    return read(step.run.governor.runtime, step.run.ref.id, {"handle": handle, "offset": offset}).text
+    return read(step.run.governor.runtime, step.run.ref.id, {"handle": handle}).text
 
 
-recall_tool: BaseTool = _recall
+recall_tool: BaseTool = StructuredTool(
+    name=RECALL,
+    description=DESCRIPTION,
+    args_schema={"type": "object", "properties": {"handle": {"type": "string"}}},
+    func=_recall,
+)
 """The tool itself, for `GovernorMiddleware`; elsewhere the governed ToolNode answers by the name."""
 
 

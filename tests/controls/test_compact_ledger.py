@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from governor.calls import Message
-from governor.controls.compact.ledger import build, values_in
+from governor.controls.compact.ledger import build, listed, values_in
 from governor.tokens import estimate_message
 from tests.controls.histories import answer, asks, runs, use, user
 
@@ -12,8 +12,8 @@ from tests.controls.histories import answer, asks, runs, use, user
 def ledger(
     removed: list[Message], visible: list[str] | None = None, previous: str | None = None, tokens: int = 1_000
 ) -> list[str]:
-    text, _ = build(removed, visible or [], previous, tokens)
-    return text.split("\n")[1:]
+    text, _ = build(removed, [user(each) for each in visible or []], previous, tokens)
+    return listed(text)
 
 
 def test_values_that_calls_used_come_before_values_that_were_only_seen() -> None:
@@ -68,6 +68,45 @@ def test_values_of_the_ledger_before_are_kept_while_there_is_room() -> None:
     previous = "[3 earlier messages left out]\nold-value-1\nnew-value-1"
 
     assert ["new-value-1", "old-value-1"] == ledger([asks("a", use("c", id="new-value-1"))], previous=previous)
+
+
+def test_a_value_used_twice_long_ago_comes_before_one_used_once_just_now() -> None:
+    removed = [
+        asks("a", use("c", path="old/twice.py")),
+        asks("b", use("d", path="old/twice.py")),
+        *(user(f"word {i}") for i in range(200)),
+        asks("e", use("f", path="new/once_.py")),
+    ]
+
+    assert ["old/twice.py", "new/once_.py"] == ledger(removed)
+
+
+def test_of_values_alike_the_shorter_comes_first() -> None:
+    """What is listed is what is worth most for the room that it takes."""
+    removed = [asks("a", use("c", long="a-very-long-identifier-of-something", short="id-7"))]
+
+    assert ["id-7", "a-very-long-identifier-of-something"] == ledger(removed)
+
+
+def test_values_with_spaces_have_lines_of_their_own_and_all_others_share_one() -> None:
+    removed = [asks("a", use("c", city="New York", order="ORD-7", date="2026-08-01"))]
+    text, _ = build(removed, [], None, 1_000)
+
+    assert ["ORD-7 2026-08-01", "New York"] == text.split("\n")[1:]
+    assert ["ORD-7", "2026-08-01", "New York"] == listed(text)
+
+
+def test_what_stays_as_an_argument_is_not_listed() -> None:
+    visible = [asks("t", use("d", city="New York", path="src/app.py"))]
+    removed = [asks("a", use("c", city="New York", path="src/app.py", other="src/lib.py"))]
+
+    assert ["src/lib.py"] == listed(build(removed, visible, None, 1_000)[0])
+
+
+def test_quotations_of_a_script_count_as_its_values() -> None:
+    script = "import app\n" + "x = 1\n" * 20 + "print('Saved: %d rows')\n"
+
+    assert "Saved: %d rows" in ledger([asks("a", use("c", script=script))])
 
 
 def test_recall_handles_are_worth_more_than_a_value_seen_once() -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from governor.calls import Message
-from governor.controls.compact import RECALL_TOOL, Compact
+from governor.controls.compact import RECALL_TOOL, Compact, place_of
 from governor.tokens import estimate, estimate_message
 from tests.controls.histories import answer, policy, user, words
 
@@ -149,17 +149,60 @@ def test_two_texts_have_one_handle_only_if_they_are_the_same(text: str) -> None:
 def test_reading_page_after_page_gives_the_whole_text(text: str, size: int) -> None:
     read, offset = "", 0
     while True:
-        page = Compact.recall_page(text, offset, size)
-        match = re.search(r"\n\[\.\.\. [\d,]+ of [\d,]+ characters follow; offset=(\d+) reads on\]\Z", page)
+        page = Compact.recall_page(text, offset, size, handle="r-1a2b3c4d")
+        match = re.search(
+            r'\n\[\.\.\. [\d,]+ of [\d,]+ characters follow; recall\(handle="(r-1a2b3c4d@\d+)"\) reads on\]\Z', page
+        )
         read += page[: match.start()] if match else page
         if match is None:
             break
-        assert int(match[1]) > offset
+        handle, follows = place_of(match[1])
+        assert ("r-1a2b3c4d", True) == (handle, follows > offset)
         assert estimate(page[: match.start()]) <= min(size, 2_000)
-        offset = int(match[1])
+        offset = follows
 
     assert text == read
 
 
 def test_a_page_beyond_the_end_says_so() -> None:
-    assert "[nothing left: the text has 3 characters]" == Compact.recall_page("abc", 3, 2_000)
+    assert "[nothing left: the text has 3 characters]" == Compact.recall_page("abc", 3, 2_000, handle="r-1a2b3c4d")
+
+
+@pytest.mark.parametrize(
+    ("handle", "place"),
+    [
+        ("r-1a2b3c4d", ("r-1a2b3c4d", 0)),
+        (" r-1a2b3c4d@8000 ", ("r-1a2b3c4d", 8_000)),
+        ("r-1a2b3c4d@next", ("r-1a2b3c4d", 0)),
+        ("r-1a2b3c4d@-5", ("r-1a2b3c4d", 0)),
+        ("", ("", 0)),
+    ],
+)
+def test_a_handle_may_say_from_where_on_to_read(handle: str, place: tuple[str, int]) -> None:
+    assert place == place_of(handle)
+
+
+def test_names_that_only_the_middle_of_a_file_holds_are_shown_most_frequent_first() -> None:
+    lines = [f"line {i} says nothing of interest to anybody at all, however long one reads on" for i in range(400)]
+    for at in range(150, 250):
+        lines[at] = "    value = self.registry.lookup(key)" if at % 2 else f"    handler_{at % 20:02d}(value, default)"
+    shown, _ = capping().show(result("\n".join(lines)))
+    names = next(line for line in shown.text.split("\n") if line.startswith("[names among them:]"))
+
+    assert "self.registry.lookup" == names.removeprefix("[names among them:] ").split()[0]
+    assert "handler_00" in names.split()
+
+
+def test_a_listing_of_very_many_names_gets_no_line_of_names() -> None:
+    rows = [f"the entry item_{i:04d}_of_many is one of them and no more than that can be said here" for i in range(500)]
+    shown, _ = capping().show(result("\n".join(rows)))
+
+    assert "[names among them:]" not in shown.text
+
+
+def test_one_long_text_wrapped_in_json_is_shown_as_far_as_there_is_room() -> None:
+    shown, _ = capping().show(result(json.dumps({"content": words(3_000), "ok": True})))
+    body = json.loads(shown.text.split("\n")[0])
+
+    assert body["ok"]
+    assert len(body["content"]) > 1_600

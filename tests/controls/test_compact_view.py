@@ -6,6 +6,7 @@ import pytest
 
 from governor.calls import ModelRef
 from governor.controls.compact import Compact
+from governor.controls.compact.ledger import listed
 from governor.controls.compact.rent import FIRST_CUT
 from governor.decisions import Verdict
 from governor.models import facts
@@ -126,7 +127,7 @@ def test_a_cut_names_what_it_left_out_and_keeps_the_identifiers_that_were_used()
 
     assert "user" == ledger.role
     assert "earlier messages are left out" in ledger.text
-    assert {"ORD-77231", "src/billing/retry.py"} <= set(ledger.text.split("\n"))
+    assert {"ORD-77231", "src/billing/retry.py"} <= set(listed(ledger.text))
 
 
 def test_a_cut_is_free_once_the_cache_has_expired() -> None:
@@ -314,7 +315,8 @@ def test_a_result_that_came_late_keeps_its_call_in_view() -> None:
     ]
     lane = Lane(calls=10, model=str(NOVA), last_at_ms=1)
 
-    viewed = Compact(compacting()).view(lane_state(lane), model_call(messages), routed(), 2)
+    compact = Compact(compacting(compact={"strategy": "ledger", "keep_tail": "4k"}))
+    viewed = compact.view(lane_state(lane), model_call(messages), routed(), 2)
 
     assert viewed.view.cut
     assert "late" == messages[viewed.view.start].key

@@ -197,7 +197,7 @@ def reading(messages: list[BaseMessage]) -> AIMessage | str:
         return calling("fetch", {"page": "1"}, call_id="c0")
     if len(answers) == 1:
         handle = answers[0].text.split('recall(handle="')[1].split('"')[0]
-        return calling("recall", {"handle": handle, "offset": 0}, call_id="c1")
+        return calling("recall", {"handle": handle}, call_id="c1")
     return "the end"
 
 

@@ -14,7 +14,7 @@ from governor.calls import View
 from governor.controls.compact.ledger import build
 from governor.controls.compact.plan import Limit, beyond, fitting, plan_cut, tightest, too_long
 from governor.controls.compact.rent import FIRST_CUT, cache_lifetime_ms, tariff
-from governor.controls.compact.show import RECALL_TOOL, handle_of, page, shorten
+from governor.controls.compact.show import RECALL_TOOL, handle_of, page, place_of, shorten
 from governor.controls.compact.span import NO_CUT, Standing, cut_view, has_open_call, newest_cut
 from governor.decisions import ALLOWED, Decision, Reason, Verdict
 from governor.models import facts
@@ -33,12 +33,10 @@ if TYPE_CHECKING:
     from governor.prices import Rates
     from governor.runs import RunState
 
-__all__ = ["RECALL_TOOL", "Compact"]
+__all__ = ["RECALL_TOOL", "Compact", "place_of"]
 
 _shown, _used = maker(Viewed), copier(Lane)
 
-_SMALLEST = 15_000
-"""Prompts below this are never cut for money: there is little to save and the most to lose (design notes, guards)."""
 _SHORTEST_LEDGER = 24
 """Tokens that a ledger needs to say that something was left out."""
 _CUTS_KEPT = 16
@@ -113,9 +111,9 @@ class Compact:
         return replace(message, text=text, tokens=framing + estimate(text), blocks=1, edited=True), handle
 
     @staticmethod
-    def recall_page(text: str, offset: int = 0, size: int = _PAGE) -> str:
+    def recall_page(text: str, offset: int = 0, size: int = _PAGE, *, handle: str) -> str:
         """One page of a kept text for the recall tool: `size` tokens, at most 2,000, from character `offset` on."""
-        return page(text, offset, min(max(size, _SHORTEST_PAGE), _PAGE))
+        return page(text, offset, min(max(size, _SHORTEST_PAGE), _PAGE), handle)
 
     def view(
         self, state: RunState, call: ModelCall, routed: Routed, now: int, *, ratio: int = 1_000, harder: bool = False
@@ -186,7 +184,7 @@ class Compact:
     def _cause(self, now: _Now, plan: Plan, price: int) -> str | None:
         """Why a cut pays now, or None. `price` is what it costs, nano-USD."""
         saved = now.view.tokens - plan.tokens
-        if now.tokens < _SMALLEST or saved < self._keep or has_open_call(now.call.history):
+        if now.tokens < self._tariff(now).floor or saved < self._keep or has_open_call(now.call.history):
             return None
         lane, model = now.lane, now.routed.model
         if lane.model is not None and lane.model != str(model):
@@ -214,7 +212,7 @@ class Compact:
             return self._stay(now, 0)
         text, tokens = build(
             removed=[messages[position] for position in range(plan.start) if position not in pinned],
-            visible=[messages[position].text for position in (*sorted(pinned), *range(plan.start, len(messages)))],
+            visible=[messages[position] for position in (*sorted(pinned), *range(plan.start, len(messages)))],
             previous=standing.cut.text if standing.cut else None,
             tokens=room,
         )

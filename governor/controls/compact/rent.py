@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from math import sqrt
 from typing import TYPE_CHECKING, Literal
 
 from governor.prices import Rates
@@ -21,13 +22,18 @@ if TYPE_CHECKING:
 
 __all__ = ["FIRST_CUT", "Tariff", "cache_lifetime_ms", "tariff"]
 
-FIRST_CUT = 8
+FIRST_CUT = 2
 """The first cut waits until re-reading has cost this many times its price: a run may end right after it, and then it was paid for nothing.
 Every later one is paid from what the first has saved by then.
 
-Measured on 228 runs of over 15k tokens, 220 of them recorded, at Claude's and GPT-5's prices, prompts only, against append-only caching,
-broken off wherever that is worst for the cut: the dearest cost 1.036 times as much (1.18 with a factor of 1), 95% less than 1.03. As they
-really ended, at most 5 cost more than 1.005, the dearest 1.034; all of them together cost a fifth less."""
+Measured on 397 recorded runs (`make bench-context`), against append-only caching at Claude's prices: with 8 the prompts cost 0.73 as much
+and no run more than 1.02; with 2 they cost 0.65, one run in 130 more than 1.02, none more than 1.05; with 1 they cost 0.64, and 1.06.
+"""
+_SMALLEST, _LEAST = 12_000, 6_000
+"""Prompts below this are never cut for money: there is little to save and the most to lose. The first where a rewritten token costs
+`_USUAL` reads, less where reads are dearer, never below the second."""
+_USUAL = 11.5
+"""Reads that rewriting one token costs at Claude's prices: (3.75 - 0.30) / 0.30."""
 
 _PER = 1_000_000
 _UNKNOWN = Rates(
@@ -52,6 +58,23 @@ class Tariff:
     """Tokens below which a prefix is not cached."""
     cap: int | None
     """Tokens beyond which a prompt is not cached."""
+
+    @property
+    def floor(self) -> int:
+        """Tokens of the shortest prompt that is cut for money.
+
+        History that grows evenly is best cut when the part that was re-read since the last cut is in proportion to the root of what
+        rewriting costs in reads (economic order quantity), and so is the shortest prompt that is worth a cut.
+        """
+        read, written = self.rates.cache_read, self._write
+        if not self.caches or read <= 0 or written <= read:
+            return _LEAST if not self.caches or read > 0 else _SMALLEST
+        share = (written - read) / read / _USUAL
+        return min(_SMALLEST, max(_LEAST, round(_SMALLEST * sqrt(share))))
+
+    @property
+    def _write(self) -> int:
+        return self.rates.cache_write_5m if self.ttl == "5m" else self.rates.cache_write_1h
 
     def reading(self, tokens: int) -> int:
         """Cost of sending a prompt of which all that can be cached is cached. Long prompts may pay dearer rates."""

@@ -11,13 +11,13 @@ import hashlib
 import json
 from typing import TYPE_CHECKING, cast
 
-from governor.controls.compact.notable import definitions, error_lines, table_of
+from governor.controls.compact.notable import definitions, error_lines, names, table_of
 from governor.tokens import estimate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["RECALL_TOOL", "handle_of", "page", "shorten"]
+__all__ = ["RECALL_TOOL", "handle_of", "page", "place_of", "shorten"]
 
 RECALL_TOOL = "recall"
 """Name of the tool that reads what was left out. Its own results are never shortened."""
@@ -29,17 +29,29 @@ _ERROR_SHARE = 5
 """Lines that report errors may take as much as the end, from the beginning's share."""
 _CODE_SHARE = 3
 """Definitions of code may take a third, from the beginning's share: they are what is asked for next."""
+_NAMES_PERCENT = 60
+"""Names of what is left out may take so much again, beside what is kept, where the cap has room for them."""
 _POINTER = 60
 """Tokens that the pointer line may take."""
 _JSON_LIMIT = 2_000_000
 """Characters beyond which a result is not parsed as JSON."""
-_SHAPES = ((20, 400), (10, 200), (6, 120), (4, 80), (3, 60), (2, 40), (1, 24), (1, 8))
-"""Items kept of a list and characters kept of a text, from roomy to tight; the first that fits is used."""
+_SHAPES = ((20, 1600), (20, 800), (20, 400), (10, 200), (6, 120), (4, 80), (3, 60), (2, 40), (1, 24), (1, 8))
+"""Items kept of a list and characters kept of a text, from roomy to tight; the first that fits is used. (Many tools wrap
+one long text in JSON: it is shown as far as there is room.)"""
 
 
 def handle_of(text: str) -> str:
     """The recall handle of a text: the same text always has the same one."""
     return "r-" + hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+
+
+def place_of(handle: str) -> tuple[str, int]:
+    """The handle and the character from which a recall call reads: `r-1a2b3c4d`, or `r-1a2b3c4d@8000` to read on.
+
+    One argument: a second one would be described, and paid for, in every prompt.
+    """
+    name, _, offset = handle.strip().partition("@")
+    return name, int(offset) if offset.isascii() and offset.isdigit() and len(offset) < 20 else 0
 
 
 def shorten(text: str, cap: int, *, handle: str | None) -> str | None:
@@ -52,14 +64,14 @@ def shorten(text: str, cap: int, *, handle: str | None) -> str | None:
     """
     whole = estimate(text)
     budget = min(_KEPT, max(cap - _POINTER, cap // 2))
-    for shape in _shapes(text, whole, budget, handle):
+    for shape in _shapes(text, whole, budget, max(0, cap - _POINTER - budget), handle):
         if estimate(shape) <= cap:
             return shape if estimate(shape) < whole else None
     pointer = _pointer(whole, handle)
     return pointer if estimate(pointer) < whole else None
 
 
-def page(text: str, offset: int, size: int) -> str:
+def page(text: str, offset: int, size: int, handle: str) -> str:
     """One page of a kept text: `size` estimated tokens from character `offset` on. Ends in a line that says how to read on."""
     offset = min(max(0, offset), len(text))
     if offset == len(text):
@@ -68,20 +80,21 @@ def page(text: str, offset: int, size: int) -> str:
     follows = len(text) - offset - len(piece)
     if not follows:
         return piece
-    return f"{piece}\n[... {follows:,} of {len(text):,} characters follow; offset={len(text) - follows} reads on]"
+    reads = f'{RECALL_TOOL}(handle="{handle}@{len(text) - follows}") reads on'
+    return f"{piece}\n[... {follows:,} of {len(text):,} characters follow; {reads}]"
 
 
-def _shapes(text: str, whole: int, budget: int, handle: str | None) -> Iterator[str]:
-    """Shorter forms of a text, the best first; each is made only if the one before it was too long."""
+def _shapes(text: str, whole: int, budget: int, room: int, handle: str | None) -> Iterator[str]:
+    """Shorter forms of a text, the best first; each is made only if the one before it was too long. `room`: tokens beside the budget."""
     for kept in (budget, budget // 2, budget // 4, budget // 8):
         pruned = _pruned_json(text, kept)
         table = table_of(text) if pruned is None else None
         if pruned is not None:
-            yield f"{pruned}\n{_pointer(whole - estimate(pruned), handle)}"
+            yield "\n".join([pruned, *_named(text, pruned, kept, room), _pointer(whole - estimate(pruned), handle)])
         elif table is not None:
             yield table.shown(kept, _pointer(whole - kept, handle))
         else:
-            yield _ends(text, whole, kept, handle)
+            yield _ends(text, whole, kept, room, handle)
 
 
 def _pointer(left_out: int, handle: str | None) -> str:
@@ -89,8 +102,14 @@ def _pointer(left_out: int, handle: str | None) -> str:
     return f"[... {max(0, left_out):,} tokens left out{reads}]"
 
 
-def _ends(text: str, whole: int, budget: int, handle: str | None) -> str:
-    """Beginning, error lines, definitions and end."""
+def _named(text: str, shown: str, budget: int, room: int) -> list[str]:
+    """A line of names that what is shown does not hold, if there is room for one."""
+    line = names(text, shown, min(budget * _NAMES_PERCENT // 100, room))
+    return [f"[names among them:] {line}"] if line else []
+
+
+def _ends(text: str, whole: int, budget: int, room: int, handle: str | None) -> str:
+    """Beginning, error lines, definitions, names and end."""
     tail = _last(text, budget // _TAIL_SHARE)
     head = _first(text, budget - budget // _TAIL_SHARE)
     start, stop = len(head), len(text) - len(tail)
@@ -105,6 +124,7 @@ def _ends(text: str, whole: int, budget: int, handle: str | None) -> str:
         lines += ["[lines among them that report errors:]", *errors]
     if defined:
         lines += ["[definitions among them:]", *defined]
+    lines += _named(text, "\n".join(pieces), budget, room)
     return "\n".join([*lines, tail.lstrip("\n")])
 
 

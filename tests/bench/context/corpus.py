@@ -6,6 +6,7 @@ The corpus is a folder of gzipped JSON lines, one run a line, as the `README.md`
 from __future__ import annotations
 
 import gzip
+import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from typing import Any
 
 from tests.bench.context.tokens import Count
 
-__all__ = ["BUCKETS", "Item", "Run", "bucket", "runs_in"]
+__all__ = ["BUCKETS", "HALVES", "Item", "Run", "bucket", "half_of", "runs_in"]
 
 _FRAMING, _CALL_FRAMING = 4, 8
 """Tokens around a message and around a tool call (design notes, simulator)."""
@@ -22,6 +23,8 @@ _APART = frozenset({"sweagent_demo"})
 """Demonstrations: kept out of every figure."""
 BUCKETS = ("<15", "15-29", "30-49", "50-99", "100+")
 _BOUNDS = (15, 30, 50, 100)
+HALVES = ("A", "B")
+"""By a hash of the run's id: what is fitted on the one is looked at on the other."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,6 +79,11 @@ class Run:
 def bucket(calls: int) -> str:
     """The length bucket of a run with so many model calls."""
     return BUCKETS[sum(calls >= bound for bound in _BOUNDS)]
+
+
+def half_of(run: Run) -> str:
+    """The half that a run belongs to."""
+    return HALVES[hashlib.sha256(run.id.encode()).digest()[-1] % 2]
 
 
 def runs_in(folder: Path, count: Count) -> Iterator[Run]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from governor.calls import Message, ModelCall, ModelRef, RunRef, StepRef, ToolSpec, ToolUse
 from governor.controls.compact import Compact
+from governor.controls.compact.ledger import listed
 from governor.controls.order import Order
 from governor.decisions import Decision, Verdict
 from governor.history import HistoryMemo
@@ -21,7 +22,7 @@ from tests.bench.context.accounting import Price, Request
 from tests.bench.context.corpus import Item, Run, message_tokens, static_tokens
 from tests.bench.context.tokens import Count
 
-__all__ = ["MODELS", "Ours"]
+__all__ = ["MODELS", "RECALL", "Ours"]
 
 MODELS = {
     "sonnet": ModelRef(provider="anthropic", model="claude-sonnet-4-5"),
@@ -32,16 +33,12 @@ MODELS = {
 """A model by price model: governor takes its cache rules from its name, its prices from the price model."""
 _GAP_MS = 5_000
 """Between two calls, where the run has no times."""
-_RECALL = {
+RECALL = {
     "type": "function",
     "function": {
         "name": "recall",
-        "description": "Read the rest of a shortened tool result.",
-        "parameters": {
-            "type": "object",
-            "properties": {"handle": {"type": "string"}, "offset": {"default": 0, "type": "integer"}},
-            "required": ["handle"],
-        },
+        "description": "Reads cut text.",
+        "parameters": {"type": "object", "properties": {"handle": {"type": "string"}}},
     },
 }
 """The recall tool, offered from the first call on where results may be shortened: it is paid for."""
@@ -51,10 +48,10 @@ _STEP = StepRef(run=RunRef(id="bench"), node="agent", path="agent", ns="agent:1"
 class Ours:
     """A strategy: the prompts that governor makes of a run."""
 
-    def __init__(self, count: Count, *, cap: str | None = "2k", **compact: Any) -> None:
+    def __init__(self, count: Count, *, cap: str | None = "2k", ttl: str = "5m", **compact: Any) -> None:
         """`cap`: the policy's `context.tool_results.cap`; `compact`: keys of `context.compact` that differ from its defaults."""
         context: dict[str, Any] = {
-            "cache": {"ttl": "5m"},
+            "cache": {"ttl": ttl},
             "order": "auto",
             "compact": {"strategy": "ledger", **compact},
         }
@@ -70,7 +67,7 @@ class Ours:
 
     def tools(self, run: Run) -> list[Mapping[str, Any]]:
         """The tools that are offered, in the order in which they are sent."""
-        tools = [*run.tools, _RECALL] if self._recall and run.tools else list(run.tools)
+        tools = [*run.tools, RECALL] if self._recall and run.tools else list(run.tools)
         specs = [_spec(tool) for tool in tools]
         return [tools[i] for i in self._order.sort_tools(specs)]
 
@@ -159,7 +156,7 @@ class _Driven:
             return self._run.items[message.source.position]
         tokens = message_tokens(message.text, [], self._count)
         if message.source is None:
-            return Item(tokens, entries=frozenset(message.text.split("\n")[1:]))
+            return Item(tokens, entries=frozenset(listed(message.text)))
         return Item(tokens, text=message.text)
 
 

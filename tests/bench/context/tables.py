@@ -12,14 +12,14 @@ from rich.table import Table
 from tests.bench.context import peers
 from tests.bench.context import strategies as reference
 from tests.bench.context.accounting import Bill, Price
-from tests.bench.context.corpus import BUCKETS, Run, bucket
+from tests.bench.context.corpus import BUCKETS, HALVES, Run, bucket, half_of
 from tests.bench.context.ours import Ours
 from tests.bench.context.provenance import Use
 from tests.bench.context.score import charged, faults_of
 from tests.bench.context.strategies import Strategy
 from tests.bench.context.tokens import Count
 
-__all__ = ["CHECKS", "Row", "checked", "figures", "rows_of", "show"]
+__all__ = ["CHECKS", "Row", "checked", "chosen", "figures", "rows_of", "show"]
 
 _PLAIN, _NONE, _BEST = "2 append-only", "1 no cache", "6 near-optimum 1k"
 
@@ -36,6 +36,11 @@ def _capped(cap: int, then: Strategy) -> Strategy:
     return lambda run, price: then(reference.capped(run, cap), price)
 
 
+def chosen(rows: Mapping[str, Row], part: str | None) -> dict[str, Row]:
+    """The rows whose name has this part, with those that all others are held against."""
+    return {name: row for name, row in rows.items() if part is None or part in name or name in (_PLAIN, _NONE)}
+
+
 def rows_of(count: Count, *, quick: bool = False) -> dict[str, Row]:
     """Strategies by name, plain caching first: the others are held against it."""
     ledger = reference.by_rent(4_000, ledger=True)
@@ -45,6 +50,7 @@ def rows_of(count: Count, *, quick: bool = False) -> dict[str, Row]:
         "governor": Row(Ours(count), ours=True),
         "governor, no cap": Row(Ours(count, cap=None), ours=True),
         "governor, tail 1k": Row(Ours(count, keep_tail="1k"), ours=True),
+        "governor, tail 4k": Row(Ours(count, keep_tail="4k"), ours=True),
     }
     if quick:
         return rows
@@ -66,20 +72,21 @@ def rows_of(count: Count, *, quick: bool = False) -> dict[str, Row]:
 def figures(
     runs: Sequence[Run], uses: Sequence[Sequence[Use]], rows: Mapping[str, Row], prices: Sequence[Price]
 ) -> dict[str, Any]:
-    """Price model to strategy to group of runs (`all`, each bucket, each source) to figures."""
+    """Price model to strategy to group of runs (`all`, each bucket, each source, each half) to figures."""
     groups = {"all": list(range(len(runs)))}
     groups |= {name: [i for i, run in enumerate(runs) if bucket(len(run.calls)) == name] for name in BUCKETS}
     groups |= {
         name: [i for i, run in enumerate(runs) if run.source == name] for name in sorted({r.source for r in runs})
     }
     groups["50 and more"] = groups["50-99"] + groups["100+"]
+    groups |= {f"half {name}": [i for i, run in enumerate(runs) if half_of(run) == name] for name in HALVES}
     found: dict[str, Any] = {}
     for price in prices:
         bills = {
             name: [_bill(run, use, row, price) for run, use in zip(runs, uses, strict=True)]
             for name, row in rows.items()
         }
-        plain, none, best = bills[_PLAIN], bills[_NONE], bills.get(_BEST)
+        plain, none, best = (bills.get(name) for name in (_PLAIN, _NONE, _BEST))
         found[price.name] = {
             name: {
                 group: _figures(*([each[i] for i in at] if each else None for each in (bill, plain, none, best)))
@@ -165,7 +172,9 @@ def show(found: Mapping[str, Any]) -> Iterator[Table]:
     for price, rows in found.items():
         names = list(next(iter(rows.values())))
         table = Table(
-            "strategy", *names, title=f"{price}: input cost against plain caching, by calls of a run and by source"
+            "strategy",
+            *names,
+            title=f"{price}: input cost against plain caching, by calls of a run, by source and by half",
         )
         for name, groups in rows.items():
             table.add_row(name, *(f"{groups[group]['input/plain']:.3f}" for group in names))
@@ -205,6 +214,8 @@ def checked(found: Mapping[str, Any], checks: Mapping[str, Mapping[str, float]])
     )
     for price, rows in checks.items():
         for name, expected in rows.items():
+            if name not in found.get(price, {}):
+                continue
             here = found[price][name]["all"]["input/plain"]
             table.add_row(price, name, f"{here:.3f}", f"{expected:.3f}", str(abs(here / expected - 1) <= _ALLOWED))
     return table
