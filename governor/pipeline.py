@@ -177,6 +177,8 @@ def _reserved(
         ratio = yield from ask(Calibration(routed.model))
         viewed = controls.compact.view(state, call, routed, now, ratio=ratio, harder=rung.compact or admission.cut)
         yield from admit(step, viewed.decision)
+        for handle, text in viewed.elided:
+            yield from ask(Keep(step.run, handle, text))
         request = controls.order.arrange(state, call, routed, viewed, note=admission.note, rung=rung)
         reserved = yield from reserve_model(
             request, routed, controls, now, ratio=ratio, state=state, attempt=under.number, rung=rung

@@ -68,6 +68,8 @@ class Viewed:
     view: View
     lane: Lane
     decision: Decision = ALLOWED
+    elided: tuple[tuple[str, str], ...] = ()
+    """(handle, full text) of results that become placeholders; kept in the store before anything is sent."""
 
 
 @cheap

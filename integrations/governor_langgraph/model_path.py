@@ -83,6 +83,8 @@ class Prepared:
     kwargs: dict[str, Any]
     offer: Offer
     rendered: Sequence[object]
+    placed: dict[str, Any]
+    """Messages with placeholders that were made before, by key."""
     attempts: Attempts
 
     def outgoing(self, request: ModelRequest) -> Outgoing:
@@ -92,7 +94,7 @@ class Prepared:
         """
         model, counts = self._client(request), self.step.run.governor.controls.budget.counts_models
         vendor = vendor_of(model)
-        messages, kwargs = shown(request.view, self.rendered), self.offer.arranged(self.kwargs)
+        messages, kwargs = shown(request.view, self.rendered, self.placed), self.offer.arranged(self.kwargs)
         if request.tier is not None:
             kwargs = carry_over(kwargs, self.model, model)
             if vendor.FAMILY != vendor_of(self.model).FAMILY:
@@ -154,7 +156,7 @@ def prepare(
     vendor = vendor_of(model)
     offer = offer_of(step, model, kwargs)
     lane = _lane(step, messages, recall=offer.recall)
-    history, elided, rendered = _history(step, lane, messages, recall=offer.recall)
+    history, elided, rendered, placed = _history(step, lane, messages, recall=offer.recall)
     call = _call(
         step=step.ref,
         ordinal=next(step.calls),
@@ -177,18 +179,24 @@ def prepare(
         kwargs=offer.arguments(kwargs),
         offer=offer,
         rendered=rendered,
+        placed=placed,
         attempts=Attempts(),
     )
 
 
 def _history(
     step: GovernedStep, lane: str, messages: Sequence[BaseMessage], *, recall: bool
-) -> tuple[History, tuple[tuple[str, str], ...], Sequence[object]]:
+) -> tuple[History, tuple[tuple[str, str], ...], Sequence[object], dict[str, Any]]:
     show = partial(step.run.governor.controls.compact.show, recall=recall)
     with step.run.lock:
         memo = step.run.memo(lane, render)
         history, elided = memo.extend(messages, convert, show)
-        return history, elided, memo.rendered  # the list only grows, or is replaced: it stays in step with this history
+        return (
+            history,
+            elided,
+            memo.rendered,
+            memo.placed,
+        )  # the list only grows, or is replaced: it stays in step with this history
 
 
 def _lane(step: GovernedStep, messages: Sequence[BaseMessage], *, recall: bool) -> str:
