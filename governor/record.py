@@ -27,8 +27,10 @@ __all__ = [
     "after_failed_tool",
     "after_model",
     "after_tool",
+    "answered_facts",
     "begin_model",
     "begin_tool",
+    "failed_facts",
     "record_failed_model",
     "record_failed_tool",
     "record_model",
@@ -135,7 +137,7 @@ def record_model(
             yield from ask(Learn(request.model, written, usage.output - usage.reasoning, output=True))
     if judged.decision.reason is not None:
         yield from ask(Decided(request.call.step, judged.decision))
-    yield from ask(Measured(partial(_answered, quote, routed, viewed, usage, response)))
+    yield from ask(Measured(partial(answered_facts, quote, routed, viewed, usage, response)))
 
 
 def record_failed_model(
@@ -145,10 +147,13 @@ def record_failed_model(
 
     They are what there is evidence of; without any, its worst case if it may have been billed, else nothing.
     """
-    yield from ask(Measured(partial(_failed, quote, routed, viewed, seen, billed=billed)))
+    yield from ask(Measured(partial(failed_facts, quote, routed, viewed, seen, billed=billed)))
 
 
-def _answered(quote: Quote, routed: Routed, viewed: Viewed, usage: Usage, response: ModelResponse) -> dict[str, Value]:
+def answered_facts(
+    quote: Quote, routed: Routed, viewed: Viewed, usage: Usage, response: ModelResponse
+) -> dict[str, Value]:
+    """What the trace says of a model call that was answered."""
     cost = quote.rates.cost(usage) if quote.rates and not response.cached else 0
     attributes = _facts(quote, routed, viewed, usage, cost + usage.fees)
     attributes["governor.cached_response"] = response.cached
@@ -157,7 +162,8 @@ def _answered(quote: Quote, routed: Routed, viewed: Viewed, usage: Usage, respon
     return attributes
 
 
-def _failed(quote: Quote, routed: Routed, viewed: Viewed, seen: Usage | None, *, billed: bool) -> dict[str, Value]:
+def failed_facts(quote: Quote, routed: Routed, viewed: Viewed, seen: Usage | None, *, billed: bool) -> dict[str, Value]:
+    """What the trace says of one that failed: what there is evidence of (`seen`), else its worst case if it may have been `billed`."""
     request = quote.request
     if seen is not None:
         cost = (quote.rates.cost(seen) if quote.rates else 0) + seen.fees

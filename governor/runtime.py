@@ -26,10 +26,12 @@ from governor.effects import (
     Keep,
     Learn,
     Measured,
+    MeasuredBeside,
     Now,
     Release,
     Reserve,
     Settle,
+    Summarise,
     TakeSlot,
     Turn,
     Wait,
@@ -111,13 +113,13 @@ class Runtime:
         return other
 
     def perform(
-        self, effect: Effect[Any], span: Span, invoke: Callable[[InvokeModel | InvokeTool | Approve], Any]
+        self, effect: Effect[Any], span: Span, invoke: Callable[[InvokeModel | InvokeTool | Approve | Summarise], Any]
     ) -> Any:
         """Perform one effect, blocking. Calls into the graph (`InvokeModel`, `InvokeTool`, `Approve`) go to `invoke`."""
         return self.performer(span, invoke)(effect)
 
     def performer(
-        self, span: Span, invoke: Callable[[InvokeModel | InvokeTool | Approve], Any]
+        self, span: Span, invoke: Callable[[InvokeModel | InvokeTool | Approve | Summarise], Any]
     ) -> Callable[[Effect[Any]], Any]:
         """What performs the effects of one flow.
 
@@ -131,7 +133,10 @@ class Runtime:
         return perform
 
     async def perform_async(
-        self, effect: Effect[Any], span: Span, invoke: Callable[[InvokeModel | InvokeTool | Approve], Awaitable[Any]]
+        self,
+        effect: Effect[Any],
+        span: Span,
+        invoke: Callable[[InvokeModel | InvokeTool | Approve | Summarise], Awaitable[Any]],
     ) -> Any:
         """The async twin of `perform`."""
         kind = type(effect)
@@ -142,8 +147,8 @@ class Runtime:
         return await invoke(_called(effect))
 
 
-def _called(effect: Effect[Any]) -> InvokeModel | InvokeTool | Approve:
-    if isinstance(effect, (InvokeModel, InvokeTool, Approve)):
+def _called(effect: Effect[Any]) -> InvokeModel | InvokeTool | Approve | Summarise:
+    if isinstance(effect, (InvokeModel, InvokeTool, Approve, Summarise)):
         return effect
     message = f"no driver performs {type(effect).__name__}"
     raise TypeError(message)
@@ -204,6 +209,9 @@ _HERE: Mapping[type[Effect[Any]], Callable[[Runtime, Any, Span], Any]] = {
     ),
     Decided: lambda runtime, effect, span: runtime.telemetry.decided(span, effect.step, effect.decision),
     Measured: lambda runtime, effect, span: runtime.telemetry.measured(span, effect.attributes),
+    MeasuredBeside: lambda runtime, effect, span: runtime.telemetry.beside(
+        span, effect.call, effect.since_ms, effect.attributes
+    ),
     Change: storing.change,
     Reserve: storing.reserve,
     Extend: storing.extend,

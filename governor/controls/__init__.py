@@ -50,7 +50,7 @@ class Controls:
             loop=Loop(policy),
             access=Access(policy),
             route=Route(policy, prices),
-            compact=Compact(policy),
+            compact=Compact(policy, prices),
             order=Order(policy),
             budget=BudgetControl(policy, prices, error_at),
             ladder=Ladder(policy),

@@ -90,13 +90,15 @@ def test_middleware_masks_and_recalls() -> None:
 
 
 def test_the_next_turn_of_the_thread_in_another_process_sees_the_same_bytes_and_can_recall(tmp_path: Path) -> None:
-    store, thread = f"sqlite:///{tmp_path / 'governor.db'}", {"configurable": {"thread_id": "t"}}
+    store = f"sqlite:///{tmp_path / 'governor.db'}"
+    last: BaseMessage = HumanMessage("")
+    thread: Any = {"configurable": {"thread_id": "t"}}
     prompts: list[list[BaseMessage]] = []
     with SqliteSaver.from_conn_string(str(tmp_path / "graph.db")) as saver:
         for number, rule in enumerate((reader(8), reader(8, recalls=True))):
             model = Streaming(rule=rule)
             app = govern(graphs.tool_loop(model, [chapter], checkpointer=saver), MASKING, store=store)
-            app.invoke({"messages": [HumanMessage("And now?" if number else "what is x?")]}, thread)  # pyright: ignore[reportArgumentType] - a config is a dict
+            app.invoke({"messages": [HumanMessage("And now?" if number else "what is x?")]}, thread)
             prompts.append(model.calls.seen[-1 if not number else 0][1])
             last = model.calls.seen[-1][1][-1]
 

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Literal
 from governor.calls import View
 from governor.controls.compact.ledger import build
 from governor.controls.compact.mask import Masks, dropping, masking
-from governor.controls.compact.moment import Bounds, Moment
+from governor.controls.compact.moment import Bounds, Moment, reported
 from governor.controls.compact.plan import fitting, plan_cut, too_long
 from governor.controls.compact.rent import FIRST_CUT, cache_lifetime_ms, tariff
 from governor.controls.compact.show import RECALL_TOOL, handle_of, page, shorten
 from governor.controls.compact.span import NO_CUT, Standing, cut_view, has_open_call, newest_cut
+from governor.controls.compact.summary import EXPECTED, Summaries, told, untold
 from governor.controls.compact.superseded import superseded
-from governor.decisions import ALLOWED, Decision, Reason, Verdict
+from governor.decisions import ALLOWED, Decision
 from governor.models import facts
 from governor.plans import Viewed
 from governor.runs import Cut, Lane
@@ -26,13 +27,13 @@ from governor.tokens import estimate
 from governor.values import copier, maker, replace
 
 if TYPE_CHECKING:
-    from governor.calls import Message, ModelCall
+    from governor.calls import Message, ModelCall, ModelResponse
     from governor.controls.compact.plan import Plan
     from governor.controls.compact.rent import Tariff
     from governor.models import ModelFacts
-    from governor.plans import Routed
+    from governor.plans import Asking, Routed
     from governor.policy.schema import Policy
-    from governor.prices import Rates
+    from governor.prices import PriceBook, Rates
     from governor.runs import RunState
 
 __all__ = ["RECALL_TOOL", "Compact"]
@@ -54,13 +55,15 @@ _PAID = "re-reading cost as much"
 class Compact:
     """Chooses what the model sees. Pure: the same history, lane and policy give the same bytes."""
 
-    def __init__(self, policy: Policy) -> None:
-        """Read `context` of the policy."""
+    def __init__(self, policy: Policy, prices: PriceBook | None = None) -> None:
+        """Read `context` of the policy. `prices` are for those who may be asked for summaries."""
         context = policy.context
         self._off = context.compact.strategy == "off"
         self._masking = context.compact.strategy == "mask"
         self._keep = int(context.compact.keep_tail)
         self._ledger = int(context.compact.ledger)
+        self._summaries = Summaries(policy, prices)
+        self._inserted = self._ledger + (EXPECTED if self._summaries.on else 0)
         self._cap = context.tool_results.cap
         self._recall = context.tool_results.recall
         self._ttl: Literal["5m", "1h", "off"] = context.cache.ttl
@@ -124,6 +127,7 @@ class Compact:
             tokens=view.tokens + tools,
             limit=self._bounds.limit(call, routed, ratio),
             recall=recall,
+            ratio=ratio,
             harder=harder,
         )
         return self._stay(moment, 0) if self._off else self._choose(moment)
@@ -152,7 +156,7 @@ class Compact:
     def _plan(self, now: Moment, keep: int, *, exact: bool = True) -> Plan | None:
         """What a cut that keeps a tail of `keep` tokens would leave, by the policy's strategy."""
         if not self._masking:
-            return plan_cut(now.masked.history, now.standing, keep=keep, ledger=self._ledger, exact=exact)
+            return plan_cut(now.masked.history, now.standing, keep=keep, ledger=self._inserted, exact=exact)
         return masking(
             now.call.history,
             now.masked,
@@ -169,7 +173,7 @@ class Compact:
             plan = self._plan(now, self._keep // share)
             if plan is not None and plan.tokens <= room * 3 // 4:
                 return plan
-        return fitting(now.masked.history, now.standing, keep=self._keep, ledger=self._ledger, room=room)
+        return fitting(now.masked.history, now.standing, keep=self._keep, ledger=self._inserted, room=room)
 
     def _tariff(self, now: Moment) -> Tariff:
         """The tariff of the model that answers, kept for the next call: mostly the same model answers it."""
@@ -180,8 +184,10 @@ class Compact:
         return latest[2]
 
     def _price(self, now: Moment, plan: Plan) -> int:
-        """What the cut costs: rewriting what follows the head, nano-USD."""
-        return self._tariff(now).rewriting(plan.tokens + now.tools, plan.prefix + now.tools)
+        """What the cut costs: rewriting what follows the head, and a summary of what is removed, nano-USD."""
+        charges = self._tariff(now)
+        summary = 0 if plan.masks else self._summaries.cost(now, plan, charges, self._inserted)
+        return summary + charges.rewriting(plan.tokens + now.tools, plan.prefix + now.tools)
 
     def _cause(self, now: Moment, plan: Plan, price: int) -> str | None:
         """Why a cut pays now, or None. `price` is what it costs, nano-USD."""
@@ -259,7 +265,7 @@ class Compact:
         pinned = {*plan.head, *plan.kept}
         room = self._ledger
         if now.limit is not None:
-            room = min(room, now.limit.refuse - now.tools - (plan.tokens - self._ledger))
+            room = min(room, now.limit.refuse - now.tools - (plan.tokens - self._inserted))
         if room < _SHORTEST_LEDGER:
             return self._stay(now, 0)
         text, tokens = build(
@@ -278,7 +284,28 @@ class Compact:
         view = cut_view(history, Standing(cut=cut, start=plan.start, kept=plan.kept))
         if view.tokens >= now.view.tokens:  # little was left out, and the ledger is longer
             return self._stay(now, 0)
-        return self._made(now, cut, view, cause, price)
+        made = self._made(now, cut, view, cause, price)
+        room = now.view.tokens - view.tokens - 1
+        if now.limit is not None:
+            room = min(room, now.limit.refuse - now.tools - view.tokens)
+        if not self._summaries.on or made.decision.refuses:
+            return made
+        asking = self._summaries.asking(now, plan, self._tariff(now), self._inserted, room)
+        return (
+            replace(made, asking=asking)
+            if asking
+            else self.untold(made, "no model may read what is removed in one prompt")
+        )
+
+    @staticmethod
+    def told(call: ModelCall, viewed: Viewed, asking: Asking, response: ModelResponse) -> Viewed | str:
+        """The view with the summary that was asked for, beside the ledger; why it is of no use, where it is not."""
+        return told(call.history, viewed, asking, response)
+
+    @staticmethod
+    def untold(viewed: Viewed, why: str) -> Viewed:
+        """The view without a summary, where the policy asks for one: the ledger alone stands for what is removed, and says so."""
+        return untold(viewed, why)
 
     def _made(
         self, now: Moment, cut: Cut, view: View, cause: str, price: int, elided: tuple[tuple[str, str], ...] = ()
@@ -287,26 +314,9 @@ class Compact:
         lane = replace(now.lane, calls=now.lane.calls + 1, rent=0, cuts=(*now.lane.cuts, cut)[-_CUTS_KEPT:])
         if view.altered:
             lane = replace(lane, previous_last=None)  # the prefix up to there is another one now
-        decision = self._reported(now, view, cause, price)
+        decision = reported(now, view, cause, price, observed=self._observed)
         refused = too_long(now.limit, view.tokens + now.tools, observed=self._observed, off=False)
         return self._viewed(now, view, lane, refused or decision, elided)
-
-    def _reported(self, now: Moment, view: View, cause: str, price: int) -> Decision:
-        after = view.tokens + now.tools
-        reason = Reason(
-            code="context.cut",
-            rule="context.compact",
-            text=f"Cut the history from about {now.tokens:,} to {after:,} tokens: {cause}.",
-            seen=str(now.tokens),
-            evidence={
-                "tokens_before": now.tokens,
-                "tokens_after": after,
-                "rent_nano_usd": now.lane.rent,
-                "cost_nano_usd": price,
-                "cause": cause,
-            },
-        )
-        return Decision(control="compact", verdict=Verdict.MODIFY, reason=reason, observed=self._observed)
 
     def _viewed(
         self, now: Moment, view: View, lane: Lane, decision: Decision, elided: tuple[tuple[str, str], ...] = ()

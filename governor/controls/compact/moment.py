@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from governor.controls.compact.plan import Limit, tightest
+from governor.decisions import Decision, Reason, Verdict
 from governor.models import facts
 from governor.tokens import REQUEST_FRAMING, TOOLS_PREAMBLE
 from governor.values import cheap
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from governor.policy.schema import Policy
     from governor.runs import Lane
 
-__all__ = ["Bounds", "Moment"]
+__all__ = ["Bounds", "Moment", "reported"]
 
 
 @cheap
@@ -41,6 +42,8 @@ class Moment:
     limit: Limit | None
     recall: bool
     """Whether what placeholders leave out can be read back."""
+    ratio: int
+    """Real tokens per 1,000 estimated ones of the model that answers, an upper bound."""
     harder: bool = False
 
     @property
@@ -75,3 +78,22 @@ class Bounds:
             return int(tier.context_window)
         known = facts(routed.model)
         return None if known.family == "unknown" else known.context_window
+
+
+def reported(now: Moment, view: View, cause: str, price: int, *, observed: bool) -> Decision:
+    """What is said of a cut that leaves `view`. `price`: what it costs, nano-USD."""
+    after = view.tokens + now.tools
+    reason = Reason(
+        code="context.cut",
+        rule="context.compact",
+        text=f"Cut the history from about {now.tokens:,} to {after:,} tokens: {cause}.",
+        seen=str(now.tokens),
+        evidence={
+            "tokens_before": now.tokens,
+            "tokens_after": after,
+            "rent_nano_usd": now.lane.rent,
+            "cost_nano_usd": price,
+            "cause": cause,
+        },
+    )
+    return Decision(control="compact", verdict=Verdict.MODIFY, reason=reason, observed=observed)
