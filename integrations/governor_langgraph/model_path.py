@@ -18,6 +18,7 @@ from governor.usage import Usage
 from governor.values import cheap, maker
 from governor_langgraph.attempts import Attempts, single_attempt
 from governor_langgraph.context import current_span, model_taken, second_line
+from governor_langgraph.foreign import made_elsewhere
 from governor_langgraph.messages import convert, render, shown, text_of, tool_uses_of
 from governor_langgraph.offer import offer_of
 from governor_langgraph.stops import GovernorStop, stop
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from governor.meter import Meter
     from governor_langgraph.context import GovernedStep
     from governor_langgraph.offer import Offer
-    from governor_langgraph.vendors import Failure
+    from governor_langgraph.vendors import Failure, Vendor
     from governor_langgraph.wire import Wire
 
     Again = Callable[[BaseException, Failure], bool]
@@ -97,8 +98,8 @@ class Prepared:
         messages, kwargs = shown(request.view, self.rendered, self.placed), self.offer.arranged(self.kwargs)
         if request.tier is not None:
             kwargs = carry_over(kwargs, self.model, model)
-            if vendor.FAMILY != vendor_of(self.model).FAMILY:
-                messages = vendor.strip_foreign(messages)
+        if self._switched(vendor, messages):
+            messages = vendor.strip_foreign(messages)
         limit, own = request.max_output_tokens, self._own_maximum(request)
         if limit is not None and (counts or limit != own):
             if limit != own and not vendor.takes_limit(model) and self.step.run.governor.controls.budget.bounds_money:
@@ -113,6 +114,12 @@ class Prepared:
             messages, kwargs = vendor.mark(model, messages, kwargs, request.cache)
         messages += [HumanMessage(content=note) for note in request.view.notes]
         return _outgoing(model=model, messages=messages, kwargs=kwargs)
+
+    def _switched(self, vendor: Vendor, messages: Sequence[BaseMessage]) -> bool:
+        """Whether what was said so far was not all said for a model of `vendor`: now, or on the way back from a tier of another one."""
+        if vendor.FAMILY != vendor_of(self.model).FAMILY:
+            return True
+        return bool(self.step.run.governor.policy.policy.tiers) and made_elsewhere(messages, vendor.FAMILY)
 
     def _client(self, request: ModelRequest) -> BaseChatModel:
         """The client that answers; one that sends once where a budget counts its calls. User code's retries hold for tiers too."""
