@@ -51,7 +51,7 @@ def relay(model: BaseChatModel) -> Any:
     """Nodes `there` and `here`, one after the other, twice."""
 
     def node(state: MessagesState) -> dict[str, Any]:
-        answer = model.bind_tools([look_up]).invoke(state["messages"])  # pyright: ignore[reportAttributeAccessIssue] - it can
+        answer = model.bind_tools([look_up]).invoke(state["messages"])
         return {"messages": [answer, HumanMessage("And?")]}
 
     graph = StateGraph(MessagesState)
