@@ -147,6 +147,10 @@ class Message:
     """`text` differs from `source` and has to be written into a copy of it."""
     media: tuple[Media, ...] = ()
     """Pictures, documents and recordings of it, whose tokens depend on the model."""
+    handle: str | None = None
+    """What the recall tool reads the whole of it by, where `text` is a shorter form."""
+    pinned: bool = False
+    """User code wants it to stay (`governor_pin`): no cut leaves it out and nothing of it is replaced."""
     source: object = None
 
 
@@ -164,7 +168,8 @@ class History:
     index: Mapping[str, int]
     """Message key to position. May hold keys beyond this window."""
     spoken: Sequence[int] | None = None
-    """Positions of system text and of the user's messages, rising; may go on beyond this window. None where nobody noted them."""
+    """Positions of system text, of the user's messages and of pinned ones, rising; may go on beyond this window. None where nobody noted
+    them."""
     media: Sequence[int] | None = None
     """Positions of messages that hold media, likewise."""
     rolled: Sequence[int] | None = None
@@ -200,12 +205,17 @@ class View:
     """
 
     history: History
+    """Those messages with their places; `altered` ones as they are shown here."""
     pinned: tuple[int, ...] = ()
     """Positions kept from before the tail: system text, the task, pinned messages."""
     inserted: tuple[Message, ...] = ()
     """The ledger or summary that stands for what was cut, byte-stable between cuts."""
     start: int = 0
     """Position of the first message of the tail."""
+    altered: tuple[int, ...] = ()
+    """Positions of tool results that are shown as placeholders, rising."""
+    edges: tuple[int, ...] = ()
+    """Positions behind which the cached prefix is likely to outlive the next cut: worth a cache marker."""
     notes: tuple[str, ...] = ()
     """Governor's own notes to the model (nudges, budget). Always last, so that the cached prefix does not move."""
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
-from governor.calls import ModelRef, ModelRequest, ModelResponse, RunRef, StepRef, ToolCall, ToolResult
+from governor.calls import ModelCall, ModelRef, ModelRequest, ModelResponse, RunRef, StepRef, ToolCall, ToolResult
 from governor.ledger import Adjustment, Charge, Halted, Hold, Lease, Refusal
 from governor.meter import Meter
 from governor.values import cheap
@@ -38,11 +38,13 @@ __all__ = [
     "Keep",
     "Learn",
     "Measured",
+    "MeasuredBeside",
     "Now",
     "Release",
     "Remember",
     "Reserve",
     "Settle",
+    "Summarise",
     "TakeSlot",
     "Turn",
     "Value",
@@ -288,6 +290,17 @@ class InvokeModel(Effect[ModelResponse]):
 
 @cheap
 @dataclass(frozen=True, slots=True)
+class Summarise(Effect[ModelResponse]):
+    """Call a model beside the call under way, once and in one piece: nothing of its answer reaches who reads or watches that call."""
+
+    request: ModelRequest
+    meter: Meter
+    appended: bool
+    """As `plans.Asking`."""
+
+
+@cheap
+@dataclass(frozen=True, slots=True)
 class InvokeTool(Effect[ToolResult]):
     """Run the tool, once. The integration sets `meter.rejected` when the graph was interrupted before the tool did its work."""
 
@@ -324,3 +337,13 @@ class Measured(Effect[None]):
 
     attributes: Callable[[], Mapping[str, Value]]
     """Makes them: naming twenty numbers is worth it only where someone listens."""
+
+
+@cheap
+@dataclass(frozen=True, slots=True)
+class MeasuredBeside(Effect[None]):
+    """Telemetry: a finished call beside the current one, as a span of its own under it."""
+
+    call: ModelCall
+    since_ms: int
+    attributes: Callable[[], Mapping[str, Value]]

@@ -10,7 +10,7 @@ from __future__ import annotations
 from array import array
 from dataclasses import dataclass
 from operator import itemgetter
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from governor.calls import History
 from governor.prefix import digest_of, rolled_on
@@ -64,6 +64,8 @@ class HistoryMemo:
         """
         self.rendered: list[object] = []
         """Rendered messages in step with the latest history; may go on beyond it. None each without `render`."""
+        self.placed: dict[str, Any] = {}
+        """For whoever renders: messages in another form than the history's, by key."""
         self._render = render
         self._fingerprint = fingerprint
         self._sources: list[object] = []
@@ -195,7 +197,7 @@ class HistoryMemo:
         if message.key in self._index:
             message = replace(message, key=self._free_key(message.key))
         self._index[message.key] = len(self._messages)
-        if message.role in ("system", "user"):
+        if message.pinned or message.role in ("system", "user"):
             self._spoken.append(len(self._messages))
         if message.media:
             self._media.append(len(self._messages))

@@ -53,6 +53,7 @@ from governor.reserving import (
     settle,
     unless_answered,
 )
+from governor.summarising import with_summary
 from governor.values import replace
 
 if TYPE_CHECKING:
@@ -176,7 +177,11 @@ def _reserved(
         yield from admit(step, routed.decision)
         ratio = yield from ask(Calibration(routed.model))
         viewed = controls.compact.view(state, call, routed, now, ratio=ratio, harder=rung.compact or admission.cut)
+        viewed, state = yield from with_summary(call, viewed, routed, state, controls, attempt=under.number, now=now)
+        under.state = state
         yield from admit(step, viewed.decision)
+        for handle, text in viewed.elided:
+            yield from ask(Keep(step.run, handle, text))
         request = controls.order.arrange(state, call, routed, viewed, note=admission.note, rung=rung)
         reserved = yield from reserve_model(
             request, routed, controls, now, ratio=ratio, state=state, attempt=under.number, rung=rung

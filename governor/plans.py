@@ -9,13 +9,13 @@ from governor.decisions import ALLOWED, Decision
 from governor.values import cheap
 
 if TYPE_CHECKING:
-    from governor.calls import ModelRef, ModelRequest, View
+    from governor.calls import ModelCall, ModelRef, ModelRequest, View
     from governor.ledger import Hold
     from governor.prices import Rates
     from governor.runs import Lane
     from governor.weighing import Weighing
 
-__all__ = ["NO_RUNG", "Admission", "Judgement", "Quote", "Routed", "Rung", "ToolQuote", "Viewed"]
+__all__ = ["NO_RUNG", "Admission", "Asking", "Judgement", "Quote", "Routed", "Rung", "ToolQuote", "Viewed"]
 
 
 @cheap
@@ -62,12 +62,40 @@ class Judgement:
 
 @cheap
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Asking:
+    """A question to a model beside the call itself: a summary of what a cut removes."""
+
+    routed: Routed
+    """Who is asked."""
+    call: ModelCall
+    """The call it is asked for; with a history of its own where it is not `appended`."""
+    view: View
+    appended: bool
+    """Whether it is one more message of the call's own conversation, whose cached prefix it reads."""
+    note: str | None
+    """That message."""
+    window: int | None
+    """Real tokens that the model reads, answer included; None where nobody knows."""
+    room: int
+    """Most tokens of an answer that is of use."""
+    output: int
+    """Most output tokens of the call."""
+    cost: int
+    """What it is expected to cost, nano-USD."""
+
+
+@cheap
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Viewed:
     """The compacted view, and the lane as it stands after this call."""
 
     view: View
     lane: Lane
     decision: Decision = ALLOWED
+    elided: tuple[tuple[str, str], ...] = ()
+    """(handle, full text) of results that become placeholders; kept in the store before anything is sent."""
+    asking: Asking | None = None
+    """What to ask before the call, for the cut that was just made; the view is as it would be without an answer."""
 
 
 @cheap

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from governor.calls import History, Message, ToolSpec, View
 
-__all__ = ["Remembered", "Shown", "digest_of", "rolled_on", "shown_in"]
+__all__ = ["Remembered", "Shown", "digest_of", "resumed", "rolled_on", "shown_in"]
 
 _MODULUS = 2**61 - 1
 """A prime that fits into 64 bits."""
@@ -46,6 +46,16 @@ def rolled_on(rolled: int, digest: int) -> int:
     return (rolled * _BASE + digest) % _MODULUS
 
 
+def resumed(rolled: Sequence[int], start: int, end: int, before: int) -> list[int]:
+    """The rolling digests at messages start..end-1 where earlier messages are shown otherwise: `before` is the digest of those."""
+    made: list[int] = []
+    for position in range(start, end):
+        own = (rolled[position] - (rolled[position - 1] if position else 0) * _BASE) % _MODULUS
+        before = rolled_on(before, own)
+        made.append(before)
+    return made
+
+
 @cheap
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shown:
@@ -59,6 +69,8 @@ class Shown:
     start: int
     end: int
     """Messages of the history."""
+    altered: tuple[int, ...] = ()
+    """Messages of the history that are shown as placeholders."""
 
     @property
     def fixed(self) -> int:
@@ -119,6 +131,7 @@ def shown_in(view: View) -> Shown:
         inserted=tuple([digest_of(message) for message in view.inserted]),
         start=view.start,
         end=len(history.messages),
+        altered=view.altered,
     )
 
 

@@ -28,8 +28,10 @@ __all__ = [
     "after_failed_tool",
     "after_model",
     "after_tool",
+    "answered_facts",
     "begin_model",
     "begin_tool",
+    "failed_facts",
     "record_failed_model",
     "record_failed_tool",
     "record_model",
@@ -165,7 +167,8 @@ def record_model(
         yield from ask(Decided(request.call.step, judged.decision))
     if not response.cached:
         finished = replace(finished, compared=(yield from _compared(quote, viewed, usage, controls, now)))
-    yield from ask(Measured(partial(_answered, quote, routed, viewed, finished)))
+    sums = finished.compared.sums if finished.compared else None
+    yield from ask(Measured(partial(answered_facts, quote, routed, viewed, usage, response, sums)))
     return finished
 
 
@@ -187,15 +190,21 @@ def record_failed_model(
 
     They are what there is evidence of; without any, its worst case if it may have been billed, else nothing.
     """
-    yield from ask(Measured(partial(_failed, quote, routed, viewed, seen, billed=billed)))
+    yield from ask(Measured(partial(failed_facts, quote, routed, viewed, seen, billed=billed)))
 
 
-def _answered(quote: Quote, routed: Routed, viewed: Viewed, finished: Finished) -> dict[str, Value]:
-    usage, response = finished.usage, finished.response
+def answered_facts(
+    quote: Quote,
+    routed: Routed,
+    viewed: Viewed,
+    usage: Usage,
+    response: ModelResponse,
+    sums: PromptSums | None = None,
+) -> dict[str, Value]:
+    """What the trace says of a model call that was answered. `sums`: what its prompt came to, and would have otherwise, if that is known."""
     cost = quote.rates.cost(usage) if quote.rates and not response.cached else 0
     attributes = _facts(quote, routed, viewed, usage, cost + usage.fees)
     attributes["governor.cached_response"] = response.cached
-    sums = finished.compared.sums if finished.compared else None
     if sums is not None:
         attributes["governor.cache.ideal_tokens"] = sums.ideal
         attributes["governor.cache.read_of_ideal_tokens"] = sums.read
@@ -207,7 +216,8 @@ def _answered(quote: Quote, routed: Routed, viewed: Viewed, finished: Finished) 
     return attributes
 
 
-def _failed(quote: Quote, routed: Routed, viewed: Viewed, seen: Usage | None, *, billed: bool) -> dict[str, Value]:
+def failed_facts(quote: Quote, routed: Routed, viewed: Viewed, seen: Usage | None, *, billed: bool) -> dict[str, Value]:
+    """What the trace says of one that failed: what there is evidence of (`seen`), else its worst case if it may have been `billed`."""
     request = quote.request
     if seen is not None:
         cost = (quote.rates.cost(seen) if quote.rates else 0) + seen.fees

@@ -37,7 +37,7 @@ class Cut:
     """One compaction: everything between the pinned messages and `first` is replaced by `text`."""
 
     first: str
-    """Key of the first message of the tail."""
+    """Key of the first message of the tail; empty when nothing is removed and results of tools are placeholders only."""
     text: str
     """Exact text inserted in place of what was removed."""
     tokens: int
@@ -45,7 +45,16 @@ class Cut:
     """Model call of the lane at which it was made."""
     kept: tuple[str, ...] = ()
     """Keys of messages before `first` that stay beside the leading system text and the task: later system text, the latest
-    message of the user."""
+    message of the user, pinned messages."""
+    summary: str = ""
+    """What a model wrote of what was removed, as it is inserted before `text`; empty where none was asked or none was good enough."""
+    summary_tokens: int = 0
+    masked: str = ""
+    """Key of the first message that is shown word for word: tool results before it are placeholders."""
+    dropped: tuple[str, ...] = ()
+    """Keys of other tool results that are placeholders: what they say was read again later."""
+    seen: str = ""
+    """Key of the last message at the time, where `dropped` depends on it: a fork from before that is not bound by this cut."""
 
 
 @cheap
@@ -104,6 +113,8 @@ class Lane:
     previous_last: str | None = None
     """Key of the last message of the previous request: an intermediate cache point is kept there."""
     last_at_ms: int = 0
+    kept_in: str = ""
+    """Id of the run for which the texts behind placeholders are stored: the recall tool reads by run, and a lane outlives one."""
     model: str | None = None
     """The model that the lane's cache is warm on."""
     prefix_tokens: int = 0

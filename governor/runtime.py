@@ -26,11 +26,13 @@ from governor.effects import (
     Keep,
     Learn,
     Measured,
+    MeasuredBeside,
     Now,
     Release,
     Remember,
     Reserve,
     Settle,
+    Summarise,
     TakeSlot,
     Turn,
     Wait,
@@ -113,13 +115,13 @@ class Runtime:
         return other
 
     def perform(
-        self, effect: Effect[Any], span: Span, invoke: Callable[[InvokeModel | InvokeTool | Approve], Any]
+        self, effect: Effect[Any], span: Span, invoke: Callable[[InvokeModel | InvokeTool | Approve | Summarise], Any]
     ) -> Any:
         """Perform one effect, blocking. Calls into the graph (`InvokeModel`, `InvokeTool`, `Approve`) go to `invoke`."""
         return self.performer(span, invoke)(effect)
 
     def performer(
-        self, span: Span, invoke: Callable[[InvokeModel | InvokeTool | Approve], Any]
+        self, span: Span, invoke: Callable[[InvokeModel | InvokeTool | Approve | Summarise], Any]
     ) -> Callable[[Effect[Any]], Any]:
         """What performs the effects of one flow.
 
@@ -133,7 +135,10 @@ class Runtime:
         return perform
 
     async def perform_async(
-        self, effect: Effect[Any], span: Span, invoke: Callable[[InvokeModel | InvokeTool | Approve], Awaitable[Any]]
+        self,
+        effect: Effect[Any],
+        span: Span,
+        invoke: Callable[[InvokeModel | InvokeTool | Approve | Summarise], Awaitable[Any]],
     ) -> Any:
         """The async twin of `perform`."""
         kind = type(effect)
@@ -144,8 +149,8 @@ class Runtime:
         return await invoke(_called(effect))
 
 
-def _called(effect: Effect[Any]) -> InvokeModel | InvokeTool | Approve:
-    if isinstance(effect, (InvokeModel, InvokeTool, Approve)):
+def _called(effect: Effect[Any]) -> InvokeModel | InvokeTool | Approve | Summarise:
+    if isinstance(effect, (InvokeModel, InvokeTool, Approve, Summarise)):
         return effect
     message = f"no driver performs {type(effect).__name__}"
     raise TypeError(message)
@@ -208,6 +213,9 @@ _HERE: Mapping[type[Effect[Any]], Callable[[Runtime, Any, Span], Any]] = {
     Measured: lambda runtime, effect, span: runtime.telemetry.measured(span, effect.attributes),
     Remember: lambda runtime, effect, span: runtime.memory.swap(
         effect.run.thread or effect.run.id, effect.lane, effect.request
+    ),
+    MeasuredBeside: lambda runtime, effect, span: runtime.telemetry.beside(
+        span, effect.call, effect.since_ms, effect.attributes
     ),
     Change: storing.change,
     Reserve: storing.reserve,

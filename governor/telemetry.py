@@ -215,6 +215,27 @@ class Telemetry:
         self._money(self._cost, attributes, "governor.cost_nano_usd", {"kind": "model", **labels})
         self._money(self._reserved, attributes, "governor.budget.reserved_nano_usd", labels)
 
+    def beside(self, span: Span, call: ModelCall, since_ms: int, facts: Callable[[], Mapping[str, Value]]) -> None:
+        """A finished model call that governor made by itself: a span of its own under the current one, and its metrics.
+
+        `since_ms`: when it began, milliseconds since the epoch.
+        """
+        if not span.is_recording():
+            self.measured(INVALID_SPAN, facts)
+            return
+        attributes = self._call(call.step, "chat")
+        attributes["governor.requested_model"] = call.model.model
+        attributes["governor.purpose"] = "summary"
+        own = self._tracer.start_span(
+            f"chat {call.model.model}",
+            context=trace.set_span_in_context(span),
+            kind=SpanKind.CLIENT,
+            attributes=attributes,
+            start_time=since_ms * 1_000_000,
+        )
+        self.measured(own, facts)
+        own.end()
+
     def _money(self, counter: Counter, attributes: Mapping[str, Value], name: str, labels: Mapping[str, Value]) -> None:
         amount = _number(attributes, name)
         if amount:

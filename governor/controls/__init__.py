@@ -52,7 +52,7 @@ class Controls:
             loop=Loop(policy),
             access=Access(policy),
             route=Route(policy, prices),
-            compact=Compact(policy),
+            compact=Compact(policy, prices),
             order=Order(policy),
             prefix=Prefix(policy),
             budget=BudgetControl(policy, prices, error_at),

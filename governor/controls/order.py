@@ -162,6 +162,8 @@ def _markers(layout: _Layout, known: ModelFacts, ttl: Literal["5m", "1h"], previ
     system = leading > 0 and known.min_cache_tokens <= layout.tokens_to(leading - 1)
     if layout.view.cut:
         wanted += _within_cap(layout, known, [layout.fixed - 1])
+    edges = [layout.fixed + edge - layout.view.start for edge in layout.view.edges if edge >= layout.view.start]
+    wanted += _within_cap(layout, known, edges) if edges else []
     between = _between(layout, before)
     if between is not None:
         wanted += _within_cap(layout, known, [between])

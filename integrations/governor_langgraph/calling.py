@@ -19,8 +19,9 @@ from langchain_core.outputs import LLMResult, RunInfo
 
 from governor.calls import ModelResponse
 from governor.drive import drive_stream, drive_stream_async
-from governor.effects import InvokeModel
+from governor.effects import InvokeModel, Summarise
 from governor.pipeline import model_call
+from governor_langgraph.beside import abeside, beside, result_response
 from governor_langgraph.chunks import AOpened, Opened
 from governor_langgraph.langgraph_internals import (
     EventStreamingHandler,
@@ -28,7 +29,7 @@ from governor_langgraph.langgraph_internals import (
     combined_outputs,
     share_generation_info,
 )
-from governor_langgraph.model_path import AtProvider, GovernedCall, Outgoing, completion_response, prepare, response_of
+from governor_langgraph.model_path import AtProvider, GovernedCall, Outgoing, prepare
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
     from langchain_core.messages import BaseMessage
 
+    from governor_langgraph.beside import AThrough, Through
     from governor_langgraph.context import GovernedStep
 
     Generate = Callable[[Outgoing], LLMResult]
@@ -77,12 +79,14 @@ def generate(
 
     with GovernedCall(prepared) as span:
 
-        def invoke(effect: InvokeModel) -> ModelResponse:
+        def invoke(effect: InvokeModel | Summarise) -> ModelResponse:
+            if isinstance(effect, Summarise):
+                return beside(prepared, effect, span, _around(outer))
             out = prepared.outgoing(effect.request)
             prepared.attempts.pause()
             with AtProvider(effect.meter, out.model, span, again):
                 result = call(out) if outer is None else through(outer, out, call)
-            return _response(result, out.model, effect.request.model.provider)
+            return result_response(result, out.model, effect.request.model.provider)
 
         governor = step.run.governor
         response = governor.drive(model_call(prepared.call, governor.controls), span, invoke)
@@ -107,12 +111,14 @@ async def agenerate(
 
     with GovernedCall(prepared) as span:
 
-        async def invoke(effect: InvokeModel) -> ModelResponse:
+        async def invoke(effect: InvokeModel | Summarise) -> ModelResponse:
+            if isinstance(effect, Summarise):
+                return await abeside(prepared, effect, span, _aaround(outer))
             out = prepared.outgoing(effect.request)
             await prepared.attempts.apause()
             with AtProvider(effect.meter, out.model, span, again):
                 result = await (call(out) if outer is None else through(outer, out, call))
-            return _response(result, out.model, effect.request.model.provider)
+            return result_response(result, out.model, effect.request.model.provider)
 
         governor = step.run.governor
         response = await governor.drive_async(model_call(prepared.call, governor.controls), span, invoke)
@@ -187,7 +193,10 @@ def stream(
         def open_stream(effect: InvokeModel) -> Opened:
             return Opened(effect, prepared, span, send, answer)
 
-        perform = partial(governor.runtime.perform, span=span, invoke=_never)
+        def summarise(effect: object) -> ModelResponse:
+            return beside(prepared, _summary(effect), span, _around(outer))
+
+        perform = partial(governor.runtime.perform, span=span, invoke=summarise)
         yield from drive_stream(model_call(prepared.call, governor.controls), perform, open_stream)
 
 
@@ -213,7 +222,10 @@ async def astream(
         def open_stream(effect: InvokeModel) -> AOpened:
             return AOpened(effect, prepared, span, send, answer)
 
-        perform = partial(governor.runtime.perform_async, span=span, invoke=_never)
+        async def summarise(effect: object) -> ModelResponse:
+            return await abeside(prepared, _summary(effect), span, _aaround(outer))
+
+        perform = partial(governor.runtime.perform_async, span=span, invoke=summarise)
         flow = model_call(prepared.call, governor.controls)
         chunks: AsyncGenerator[AIMessageChunk, None] = drive_stream_async(flow, perform, cast("Any", open_stream))
         async with aclosing(chunks):
@@ -274,16 +286,23 @@ def _listens(handler: type[Any]) -> bool:
     return issubclass(handler, (StreamingHandler, EventStreamingHandler))
 
 
-def _response(result: LLMResult, model: BaseChatModel, provider: str) -> ModelResponse:
-    generations = result.generations[0] if result.generations else []
-    if not generations:
-        return ModelResponse(source=result)
-    message = getattr(generations[0], "message", None)
-    if message is None:
-        return completion_response(result)
-    return response_of(message, model, result, provider=provider)
+def _around(outer: GovernedStep | None) -> Through | None:
+    """The way of a call that governor makes itself through the policy around it; None where there is none."""
+    if outer is None:
+        return None
+    return lambda out, call: generate(outer, out.model, out.messages, out.kwargs, call)
 
 
-def _never(effect: object) -> Any:
+def _aaround(outer: GovernedStep | None) -> AThrough | None:
+    """The async twin of `_around`."""
+    if outer is None:
+        return None
+    return lambda out, call: agenerate(outer, out.model, out.messages, out.kwargs, call)
+
+
+def _summary(effect: object) -> Summarise:
+    """What a stream's path asks for beside its stream."""
+    if isinstance(effect, Summarise):
+        return effect
     message = f"a stream's path yielded {type(effect).__name__}"
     raise TypeError(message)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from langchain_core.messages import BaseMessage
 
-__all__ = ["FAMILIES", "without_foreign"]
+__all__ = ["FAMILIES", "made_elsewhere", "without_foreign"]
 
 FAMILIES = {
     "anthropic": "anthropic",
@@ -56,6 +56,11 @@ def without_foreign(messages: Sequence[BaseMessage], family: str) -> list[BaseMe
     """Copies without foreign content where there was any; all other messages are the same objects. Idempotent."""
     sound = with_sound_calls(messages, lambda message: _maker(message) == family)
     return [_cleaned(message, family) for message in sound]
+
+
+def made_elsewhere(messages: Sequence[BaseMessage], family: str) -> bool:
+    """Whether a model of another family wrote one of the messages: a tier that answered earlier on."""
+    return any(_maker(message) not in (None, family) for message in messages)
 
 
 def _maker(message: BaseMessage) -> str | None:

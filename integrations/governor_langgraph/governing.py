@@ -70,9 +70,11 @@ class Governor:
         self.runtime = runtime or Runtime(_loaded(policy), store=store)
         self.policy = self.runtime.policy
         self.controls = self.runtime.controls
-        results = self.policy.policy.context.tool_results
-        self.caps_results = results.cap is not None and results.recall and self.policy.policy.mode == "enforce"
-        """Whether long tool results are cut and a recall tool has to be offered for them."""
+        context = self.policy.policy.context
+        results = context.tool_results
+        shortens = results.cap is not None or context.compact.strategy == "mask"
+        self.caps_results = shortens and results.recall and self.policy.policy.mode == "enforce"
+        """Whether long or old tool results are left out and a recall tool has to be offered for them."""
         rules, mode_of = self.policy.policy.tools.rules, self.policy.policy.mode_of
         self.asks = any(rule.decide == "ask" and mode_of(rule.mode) == "enforce" for rule in rules)
         """Whether a person may be asked about a tool call."""

@@ -27,11 +27,16 @@ if TYPE_CHECKING:
 
     from governor.calls import Role, View
 
+    Placed = tuple[object, str, BaseMessage]
+    """Source, text and the copy of the source with that text."""
+
 __all__ = ["convert", "key_of", "render", "shown", "text_of", "tool_uses_of"]
 
 _message, _tool_use = maker(Message), maker(ToolUse)
 
 _TEXT_ALONE = Read(0, ())
+PIN = "governor_pin"
+"""True under this name in a message's `additional_kwargs` keeps it, whatever is cut. No provider's client sends it."""
 CALL_TYPES = frozenset({"tool_use", "tool_call", "tool_call_chunk", "function_call", "toolUse", "input_json_delta"})
 """Blocks that repeat what `tool_calls` already says."""
 CHAT_ROLES: Mapping[str, Role] = {"system": "system", "developer": "system", "assistant": "assistant", "tool": "tool"}
@@ -63,6 +68,7 @@ def convert(source: object) -> Message:
         failed=tool is not None and tool.status == "error",
         opaque=bool(others),
         media=read.media,
+        pinned=bool(message.additional_kwargs) and message.additional_kwargs.get(PIN) is True,
         source=message,
     )
 
@@ -79,14 +85,28 @@ def render(message: Message) -> BaseMessage:
     return source.model_copy(update={"content": message.text}) if message.edited else source
 
 
-def shown(view: View, rendered: Sequence[object]) -> list[BaseMessage]:
-    """The messages of a view, without its notes. `rendered` is in step with the view's history."""
+def shown(view: View, rendered: Sequence[object], placed: dict[str, Placed] | None = None) -> list[BaseMessage]:
+    """The messages of a view, without its notes. `rendered` is in step with the view's history.
+
+    `placed` remembers the messages with placeholders by key, so that each is made once.
+    """
     count = len(view.history.messages)
     own = cast("Sequence[BaseMessage]", rendered)
+    if view.altered:
+        own = list(own[:count])
+        for position in view.altered:
+            own[position] = _placed(view.history.messages[position], {} if placed is None else placed)
     if not view.cut:
         return list(own[:count])
     inserted = [HumanMessage(content=message.text) for message in view.inserted]
     return [*(own[position] for position in view.pinned), *inserted, *own[view.start : count]]
+
+
+def _placed(message: Message, placed: dict[str, Placed]) -> BaseMessage:
+    known = placed.get(message.key)
+    if known is None or known[0] is not message.source or known[1] != message.text:
+        known = placed[message.key] = message.source, message.text, render(message)
+    return known[2]
 
 
 def text_of(message: BaseMessage) -> str:

@@ -18,6 +18,7 @@ from governor.usage import Usage
 from governor.values import cheap, maker
 from governor_langgraph.attempts import Attempts, single_attempt
 from governor_langgraph.context import current_span, model_taken, second_line
+from governor_langgraph.foreign import made_elsewhere
 from governor_langgraph.messages import convert, key_of, render, shown, text_of, tool_uses_of
 from governor_langgraph.offer import offer_of
 from governor_langgraph.stops import GovernorStop, stop
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from governor.meter import Meter
     from governor_langgraph.context import GovernedStep
     from governor_langgraph.offer import Offer
-    from governor_langgraph.vendors import Failure
+    from governor_langgraph.vendors import Failure, Vendor
     from governor_langgraph.wire import Wire
 
     Again = Callable[[BaseException, Failure], bool]
@@ -83,6 +84,8 @@ class Prepared:
     kwargs: dict[str, Any]
     offer: Offer
     rendered: Sequence[object]
+    placed: dict[str, Any]
+    """Messages with placeholders that were made before, by key."""
     attempts: Attempts
 
     def outgoing(self, request: ModelRequest) -> Outgoing:
@@ -92,11 +95,11 @@ class Prepared:
         """
         model, counts = self._client(request), self.step.run.governor.controls.budget.counts_models
         vendor = vendor_of(model)
-        messages, kwargs = shown(request.view, self.rendered), self.offer.arranged(self.kwargs)
+        messages, kwargs = shown(request.view, self.rendered, self.placed), self.offer.arranged(self.kwargs)
         if request.tier is not None:
             kwargs = carry_over(kwargs, self.model, model)
-            if vendor.FAMILY != vendor_of(self.model).FAMILY:
-                messages = vendor.strip_foreign(messages)
+        if self._switched(vendor, messages):
+            messages = vendor.strip_foreign(messages)
         limit, own = request.max_output_tokens, self._own_maximum(request)
         if limit is not None and (counts or limit != own):
             if limit != own and not vendor.takes_limit(model) and self.step.run.governor.controls.budget.bounds_money:
@@ -111,6 +114,12 @@ class Prepared:
             messages, kwargs = vendor.mark(model, messages, kwargs, request.cache)
         messages += [HumanMessage(content=note) for note in request.view.notes]
         return _outgoing(model=model, messages=messages, kwargs=kwargs)
+
+    def _switched(self, vendor: Vendor, messages: Sequence[BaseMessage]) -> bool:
+        """Whether what was said so far was not all said for a model of `vendor`: now, or on the way back from a tier of another one."""
+        if vendor.FAMILY != vendor_of(self.model).FAMILY:
+            return True
+        return bool(self.step.run.governor.policy.policy.tiers) and made_elsewhere(messages, vendor.FAMILY)
 
     def _client(self, request: ModelRequest) -> BaseChatModel:
         """The client that answers; one that sends once where a budget counts its calls. User code's retries hold for tiers too."""
@@ -154,7 +163,7 @@ def prepare(
     vendor = vendor_of(model)
     offer = offer_of(step, model, kwargs)
     lane = _lane(step, messages, recall=offer.recall)
-    history, elided, rendered = _history(step, lane, messages, recall=offer.recall)
+    history, elided, rendered, placed = _history(step, lane, messages, recall=offer.recall)
     call = _call(
         step=step.ref,
         ordinal=next(step.calls),
@@ -178,18 +187,24 @@ def prepare(
         kwargs=offer.arguments(kwargs),
         offer=offer,
         rendered=rendered,
+        placed=placed,
         attempts=Attempts(),
     )
 
 
 def _history(
     step: GovernedStep, lane: str, messages: Sequence[BaseMessage], *, recall: bool
-) -> tuple[History, tuple[tuple[str, str], ...], Sequence[object]]:
+) -> tuple[History, tuple[tuple[str, str], ...], Sequence[object], dict[str, Any]]:
     show = partial(step.run.governor.controls.compact.show, recall=recall)
     with step.run.lock:
         memo = step.run.memo(lane, render)
         history, elided = memo.extend(messages, convert, show)
-        return history, elided, memo.rendered  # the list only grows, or is replaced: it stays in step with this history
+        return (
+            history,
+            elided,
+            memo.rendered,
+            memo.placed,
+        )  # the list only grows, or is replaced: it stays in step with this history
 
 
 def _lane(step: GovernedStep, messages: Sequence[BaseMessage], *, recall: bool) -> str:

@@ -105,7 +105,7 @@ def turns(count: int, tokens: int, task: str = "Find the cause.") -> list[Messag
     messages = [system(), user(task)]
     for i in range(count):
         messages.append(asks(f"a{i}", use(f"c{i}", query=f"query {i}")))
-        messages.append(answer(f"t{i}", f"c{i}", words(tokens, i)))
+        messages.append(answer(f"t{i}", f"c{i}", f"{i} {words(tokens, i)}"))
     return messages
 
 

@@ -258,11 +258,16 @@ def test_a_long_history_is_cut_in_what_the_model_sees_and_nowhere_else() -> None
 
     def rule(messages: list[BaseMessage]) -> AIMessage | str:
         turn = next(turns, None)  # what it sees is cut, so it cannot count its turns there
-        return "the end" if turn is None else calling("fetch", {"page": str(turn)}, call_id=f"c{turn}")
+        return "the end" if turn is None else calling("chapter", {"page": str(turn)}, call_id=f"c{turn}")
+
+    @tool
+    def chapter(page: str) -> str:
+        """Fetch a page that is like no other."""
+        return LONG.replace("nothing", f"nothing {page}")
 
     model = Streaming(rule=rule)
     rules = policy(context={"compact": {"strategy": "ledger", "keep_tail": "2k"}, "max_input_tokens": "40k"})
-    app = govern(graphs.tool_loop(model, [fetch], checkpointer=InMemorySaver()), rules)
+    app = govern(graphs.tool_loop(model, [chapter], checkpointer=InMemorySaver()), rules)
     thread: Any = {"configurable": {"thread_id": "t"}}
 
     result = app.invoke({"messages": [SystemMessage("be brief"), *GIVEN["messages"]]}, thread)

@@ -36,6 +36,8 @@ class Plan:
     """Tokens of the head, whose cached prefix survives the cut."""
     tokens: int
     """Tokens of the view it leaves, with a ledger of full size."""
+    masks: bool = False
+    """Whether it replaces tool results before `start` by placeholders and removes nothing."""
 
 
 @cheap

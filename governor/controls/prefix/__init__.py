@@ -223,12 +223,17 @@ def _message_moved(pair: _Pair, sent: Sent, *, cut: bool) -> Move:
         return Move(cause="cut", position=at, role=role, kept=kept)
     if before is None:
         return Move(cause="unknown", position=at, role=role, kept=kept)
-    if (before.shown.pinned, before.shown.inserted, before.shown.start) != (shown.pinned, shown.inserted, shown.start):
+    if _left_out(before.shown) != _left_out(shown):
         return Move(
             cause="cut", position=at, role=role, kept=kept, detail="another cut is in force: the history went back"
         )
     cause, where = _edit(pair, before.shown, at)
     return Move(cause=cause, position=at, role=role, kept=kept, where=where)
+
+
+def _left_out(shown: Shown) -> object:
+    """What a cut does to a history, as long as it is in force."""
+    return shown.pinned, shown.inserted, shown.start, shown.altered
 
 
 def _edit(pair: _Pair, before: Shown, at: int) -> tuple[Cause, Difference | None]:

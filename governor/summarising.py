@@ -1,0 +1,172 @@
+"""The call for a summary of what a cut removes: a sub-flow of the path, with a reservation and a record of its own.
+
+It is made at most once per cut and never for itself: its prompt is not compacted. Whatever keeps it from being of use, no room in a
+budget or a poor answer, leaves the cut as it is without one. A usable summary is part of the run's state before it is paid for, so that
+a run that is killed right after it is resumed with the same bytes and asks nobody again.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from governor.decisions import Decision
+from governor.effects import NOW, Calibration, Change, Counted, Decided, Learn, MeasuredBeside, Reserve, Summarise, ask
+from governor.errors import RunStopped
+from governor.ledger import Halted, Shortfall
+from governor.meter import Meter
+from governor.plans import Viewed
+from governor.record import answered_facts, failed_facts
+from governor.reserving import lease_key, release_or_settle, settle
+from governor.runs import Lane
+from governor.values import replace
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from governor.calls import ModelCall, ModelRequest
+    from governor.controls import Controls
+    from governor.effects import Flow, Value
+    from governor.ledger import Hold, Lease
+    from governor.plans import Asking, Quote, Routed
+    from governor.runs import RunState
+
+__all__ = ["with_summary"]
+
+
+def with_summary(
+    call: ModelCall, viewed: Viewed, routed: Routed, state: RunState, controls: Controls, *, attempt: int, now: int
+) -> Flow[tuple[Viewed, RunState]]:
+    """The view with a summary in it, if one was to be had; and the state in which this cut is made, so that none is asked for twice.
+
+    `routed`: who answers the call itself.
+    """
+    asking = viewed.asking
+    if asking is None:
+        return viewed, state
+    without = controls.order.arrange(state, call, routed, viewed, note=None)
+    ratio = yield from ask(Calibration(routed.model))
+    spared = controls.budget.quote(without, routed, ratio, now)
+    if isinstance(spared, Decision):
+        reserved: tuple[Quote, Lease] | str = "the call itself cannot be priced"
+    else:
+        reserved = yield from _reserved(asking, spared, state, controls, attempt=attempt, now=now)
+    if isinstance(reserved, str):
+        made: Viewed | str = reserved
+    else:
+        made = yield from _answered(call, viewed, asking, reserved, controls, now)
+    if isinstance(made, str):
+        made = controls.compact.untold(viewed, made)
+    return made, _cut_made(state, call, made)
+
+
+def _reserved(
+    asking: Asking, spared: Quote, state: RunState, controls: Controls, *, attempt: int, now: int
+) -> Flow[tuple[Quote, Lease] | str]:
+    """What the call may cost, held under a key of its own; the reason where it may not be made. Nothing waits and nothing is refused.
+
+    It never takes what the call that it is for needs (`spared`).
+    """
+    step = asking.call.step
+    ratio = yield from ask(Calibration(asking.routed.model))
+    quote = controls.budget.quote(_request(asking, state, controls), asking.routed, ratio, now)
+    if isinstance(quote, Decision):
+        return quote.reason.text if quote.reason else "it was refused"
+    request = quote.request
+    if asking.window is not None and request.input_tokens + (request.max_output_tokens or 0) > asking.window:
+        return f"what is removed does not fit the window of {request.model}"
+    quote = controls.budget.with_grants(quote, state.grants)
+    if controls.ladder.keeps:
+        quote = controls.budget.keeping(quote, controls.ladder.final_output)
+    quote, escrow = controls.shares.added(quote, step, state, now), controls.shares.escrow(step, state)
+    quote = replace(quote, holds=_sparing(quote.holds, controls.shares.added(spared, step, state, now).holds))
+    key = f"{lease_key(step, state, attempt)}.summary"
+    lease = yield from ask(Reserve(step.run, key, quote.holds, controls.budget.lease_ttl_ms, now, step.path, escrow))
+    if isinstance(lease, Halted):
+        return "an operator halted the run"  # the call's own reservation stops it
+    if isinstance(lease, Shortfall):
+        reason = controls.budget.refusal(lease).reason
+        return reason.text if reason else "a budget has no room for it"
+    for passed in lease.passed:
+        yield from ask(Decided(step, controls.budget.alert(passed)))
+    return quote, lease
+
+
+def _sparing(holds: tuple[Hold, ...], others: tuple[Hold, ...]) -> tuple[Hold, ...]:
+    """The holds, on limits of which the amounts of `others` are kept free. A rate has nothing to keep: it flows on."""
+    needed = {(hold.ledger, hold.unit): hold.amount for hold in others}
+    return tuple(
+        hold
+        if hold.limit is None or hold.per_ms
+        else replace(hold, kept=hold.kept + needed.get((hold.ledger, hold.unit), 0))
+        for hold in holds
+    )
+
+
+def _request(asking: Asking, state: RunState, controls: Controls) -> ModelRequest:
+    """The request: as the call's own would be, so that the cached prefix is read, or with nothing marked to be cached."""
+    shown = Viewed(view=asking.view, lane=state.lanes.get(asking.call.lane) or Lane())
+    request = controls.order.arrange(state, asking.call, asking.routed, shown, note=asking.note)
+    if not asking.appended:
+        request = replace(request, cache=type(request.cache)())
+    return replace(request, max_output_tokens=min(asking.output, request.max_output_tokens or asking.output))
+
+
+def _answered(
+    call: ModelCall, viewed: Viewed, asking: Asking, reserved: tuple[Quote, Lease], controls: Controls, now: int
+) -> Flow[Viewed | str]:
+    """Ask, and settle by what came of it. The view with the summary, or why there is none.
+
+    Raises what is no failure of the call: a run that has to stop, a cancellation.
+    """
+    (quote, lease), step, meter = reserved, asking.call.step, Meter()
+    try:
+        response = yield from ask(Summarise(quote.request, meter, asking.appended))
+    except BaseException as error:
+        yield from _broken(asking, quote, lease, meter, controls, now)
+        if not isinstance(error, Exception) or isinstance(error, RunStopped):
+            raise
+        return f"the call failed with {type(error).__name__}"
+    ended = yield from ask(NOW)
+    usage = controls.budget.usage(quote, response, meter)
+    told = controls.compact.told(call, viewed, asking, response)
+    if isinstance(told, Viewed):
+        kept = told
+        yield from ask(Change(step.run, lambda state: (_cut_made(state, call, kept), None), past=True))
+    amounts = controls.budget.amounts(quote, usage, ended - now)
+    yield from settle(step, lease, amounts, ended, free=response.cached)
+    if usage.prompt and not usage.estimated and not response.cached:
+        yield from ask(Learn(quote.request.model, quote.estimated, usage.prompt))
+    facts = partial(answered_facts, quote, asking.routed, _shown(quote), usage, response)
+    yield from ask(MeasuredBeside(asking.call, now, _beside(facts)))
+    return told
+
+
+def _broken(asking: Asking, quote: Quote, lease: Lease, meter: Meter, controls: Controls, now: int) -> Flow[None]:
+    """Charge a call that failed by evidence, and record it."""
+    ended, ratios = (yield from ask(NOW)), (yield from ask(Counted(quote.request.model)))
+    charged = controls.budget.broken(quote, meter, ratios, ended - now)
+    yield from release_or_settle(asking.call.step, lease, charged, ended)
+    seen = controls.budget.broken_usage(quote, meter, ratios)
+    facts = partial(failed_facts, quote, asking.routed, _shown(quote), seen, billed=charged is not None)
+    yield from ask(MeasuredBeside(asking.call, now, _beside(facts)))
+
+
+def _shown(quote: Quote) -> Viewed:
+    return Viewed(view=quote.request.view, lane=Lane())
+
+
+def _beside(facts: Callable[[], dict[str, Value]]) -> Callable[[], dict[str, Value]]:
+    """The facts of the call without what it left out: that is counted with the call that it was made for."""
+
+    def told() -> dict[str, Value]:
+        made = facts()
+        return {**made, "governor.context.tokens_before": made["governor.context.tokens_after"]}
+
+    return told
+
+
+def _cut_made(state: RunState, call: ModelCall, viewed: Viewed) -> RunState:
+    """The state with the cut in the call's lane."""
+    lane = replace(state.lanes.get(call.lane) or Lane(), cuts=viewed.lane.cuts, rent=0)
+    return replace(state, lanes={**state.lanes, call.lane: lane})
