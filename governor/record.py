@@ -201,7 +201,7 @@ def answered_facts(
     response: ModelResponse,
     sums: PromptSums | None = None,
 ) -> dict[str, Value]:
-    """What the trace says of a model call that was answered. `sums`: what its prompt came to, and would have otherwise, if that is known."""
+    """What the trace says of a model call that was answered. `sums`: what its prompt came to and would have otherwise, if known."""
     cost = quote.rates.cost(usage) if quote.rates and not response.cached else 0
     attributes = _facts(quote, routed, viewed, usage, cost + usage.fees)
     attributes["governor.cached_response"] = response.cached
