@@ -171,8 +171,8 @@ def test_a_mask_waits_until_rereading_has_cost_what_rewriting_from_the_boundary_
 
 def test_the_place_where_the_masks_end_has_a_cache_marker_and_at_a_cut_the_one_before_as_well() -> None:
     seen = replay(Compact(masks()), turns(120, 1_000))
-    second = cuts(seen)[1]
-    after = seen[seen.index(second) + 1]
+    third = cuts(seen)[2]  # what the first one left is too short to be cached
+    after = seen[seen.index(third) + 1]
     order = Order(policy(context={"cache": {"ttl": "5m"}}))
 
     marked = [
@@ -180,10 +180,10 @@ def test_the_place_where_the_masks_end_has_a_cache_marker_and_at_a_cut_the_one_b
             point.position
             for point in order.arrange(RunState(), one.call, routed(), one.viewed, note=None).cache.messages
         }
-        for one in (second, after)
+        for one in (third, after)
     ]
 
-    edges = second.viewed.view.edges
+    edges = third.viewed.view.edges
     assert len(edges) == 2
     assert set(edges) < marked[0]
     assert edges[-1] in marked[1]
@@ -267,7 +267,7 @@ def test_a_fork_from_before_a_mask_is_not_bound_by_it() -> None:
 
 def test_the_next_run_of_a_thread_keeps_the_texts_again_because_recall_reads_by_run() -> None:
     seen = replay(Compact(masks()), turns(60, 1_000))
-    lane = seen[-1].viewed.lane
+    lane = replace(seen[-1].viewed.lane, rent=0)
     call = model_call([*seen[-1].call.history.messages, user("And now?", "u2")])
     other = replace(call, step=replace(call.step, run=replace(call.step.run, id="r2")))
 
