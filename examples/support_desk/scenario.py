@@ -171,12 +171,7 @@ def _missing(step: ScriptedCall, conversation: Conversation) -> ScriptedCall | N
     handles = HANDLE.findall(_newest_result(conversation))
     if not handles:
         return None
-    pages = sum(
-        call.name == "recall" and call.args.get("handle") == handles[0]
-        for m in conversation.messages
-        for call in m.tool_calls
-    )
-    return _call("recall", handle=handles[0], offset=pages * 4000)
+    return _call("recall", handle=handles[0])
 
 
 def _newest_result(conversation: Conversation) -> str:

@@ -1,7 +1,7 @@
 """Compaction: what the model gets to read of a long history. A view; the graph's own state keeps everything.
 
 Between two cuts a request extends the bytes of the one before, so that the provider's cache hits. A cut is made when re-reading has
-cost as much as the cut will (`rent`; the first waits for several times that), when the cache is cold anyway, or when the prompt would
+cost as much as the cut will (`rent`; the first waits for twice that), when the cache is cold anyway, or when the prompt would
 not fit. It keeps the instructions, the task, the latest user message, a ledger of identifiers and the latest messages.
 """
 
