@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from governor.runs import Lane
     from governor.weighing import Weighing
 
-__all__ = ["NO_RUNG", "Admission", "Judgement", "Quote", "Routed", "Rung", "ToolQuote", "Viewed"]
+__all__ = ["NO_RUNG", "Admission", "Judgement", "Lead", "Quote", "Routed", "Rung", "ToolQuote", "Viewed"]
 
 
 @cheap
@@ -68,6 +68,22 @@ class Viewed:
     view: View
     lane: Lane
     decision: Decision = ALLOWED
+
+
+@cheap
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lead:
+    """A prefix that a request writes to the cache, and that others with it would rather read."""
+
+    key: str
+    tokens: int
+    """Estimated tokens of it."""
+    saved: int
+    """What reading costs less than writing, nano-USD."""
+    patience_ms: int
+    """How long a call waits for who writes it."""
+    lives_ms: int
+    """How long it can be read then."""
 
 
 @cheap

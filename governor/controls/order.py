@@ -14,8 +14,10 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 
 from governor.calls import Breakpoint, CachePlan, ModelRequest
+from governor.decisions import Decision, Reason, Verdict
 from governor.models import facts
-from governor.plans import NO_RUNG
+from governor.plans import NO_RUNG, Lead
+from governor.prefix import digest_of
 from governor.values import cheap, maker, replace
 
 if TYPE_CHECKING:
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     from governor.models import ModelFacts
     from governor.plans import Routed, Rung, Viewed
     from governor.policy.schema import Policy
-    from governor.runs import RunState
+    from governor.runs import Lane, RunState
 
 __all__ = ["Order"]
 
@@ -35,6 +37,11 @@ _MARKERS = 4
 """Most cache markers in one request (Anthropic, Amazon Bedrock)."""
 _SPACING = 15
 """Content blocks after which an intermediate marker is set: providers look back about 20 for an older entry."""
+
+
+_WORTH_WAITING = 5_000_000
+"""Nano-USD that a call must save by waiting for the first of its fan-out: half a cent, 1,450 tokens of prefix on Claude Sonnet. A choice:
+what is cached for less is not worth seconds of whoever waits for the run."""
 
 
 @cheap
@@ -98,6 +105,7 @@ class Order:
         observed = policy.mode == "observe"
         self._sorts = policy.context.order == "auto" and not observed
         self._ttl: Literal["5m", "1h", "off"] = "off" if observed else policy.context.cache.ttl
+        self._stagger = policy.context.cache.stagger
 
     def sort_tools(self, tools: Sequence[ToolSpec]) -> tuple[int, ...]:
         """Indices of the tools in the order in which they are sent: by name, or as they are when the policy says `order: off`."""
@@ -134,6 +142,44 @@ class Order:
             max_output_tokens=bound,
             final=rung.last,
         )
+
+    def lead(self, request: ModelRequest, routed: Routed, lane: Lane, now: int) -> Lead | None:
+        """What the request writes that others would rather read, or None when waiting for that saves nothing worth it.
+
+        What a lane has sent is in the cache for as long as that keeps it. `now`: milliseconds since the epoch.
+        """
+        cache, rates = request.cache, routed.rates
+        if self._stagger is None or rates is None or not (cache.system or cache.tools or cache.messages):
+            return None
+        hour = (cache.system or cache.tools or cache.messages[0].ttl) == "1h"
+        lives = 3_600_000 if hour else 300_000
+        if lane.sent is not None and lane.model == str(request.model) and now - lane.last_at_ms < lives:
+            return None
+        layout = _Layout(view=request.view, tools=sum([tool.tokens for tool in request.call.tools]))
+        count = _leading_system(layout) if cache.system else 0 if cache.tools else cache.messages[-1].position + 1
+        tokens = layout.tokens_to(count - 1) if count else layout.tools
+        at = rates.at(request.view.tokens + layout.tools)
+        saved = tokens * ((at.cache_write_1h if hour else at.cache_write_5m) - at.cache_read) // 1_000_000
+        if saved < _WORTH_WAITING:
+            return None
+        texts = [digest_of(layout.message(position)) for position in range(count)]
+        offered = [(tool.name, tool.digest) for tool in request.call.tools]
+        told = json.dumps([str(request.model), offered, texts])
+        key = hashlib.blake2b(told.encode("utf-8", "surrogatepass"), digest_size=12).hexdigest()
+        return Lead(key=key, tokens=tokens, saved=saved, patience_ms=int(self._stagger), lives_ms=lives)
+
+    def staggered(self, lead: Lead, waited_ms: int, *, late: bool) -> Decision:
+        """A call waited for the first one with its prefix; `late`: in vain, for it was slow or failed."""
+        what = "which did not come in time" if late else f"to read {lead.tokens:,} tokens that it wrote"
+        reason = Reason(
+            code="cache.stagger",
+            rule="context.cache.stagger",
+            text=f"Waited {waited_ms / 1_000:.1f} s for the first answer to the same prefix, {what}.",
+            limit=self._stagger.written if self._stagger is not None else None,
+            seen=f"{waited_ms} ms",
+            evidence={"waited_ms": waited_ms, "tokens": lead.tokens, "saved_nano_usd": 0 if late else lead.saved},
+        )
+        return Decision(control="order", verdict=Verdict.MODIFY, reason=reason)
 
     def _cache(self, call: ModelCall, routed: Routed, view: View, previous: str | None) -> CachePlan:
         known = facts(routed.model)

@@ -79,7 +79,9 @@ def test_a_cut_is_marked_in_every_request_until_the_next(after: int, tools: int,
 def test_a_marker_is_moved_on_with_the_history_and_never_back(model: ModelRef) -> None:
     line = Line()
     run = turns(12, 500)
-    last = [max(spots(line.requests[-1]), default=-1) for stop in range(2, len(run), 2) if line.answered(run[:stop], model)]
+    last = [
+        max(spots(line.requests[-1]), default=-1) for stop in range(2, len(run), 2) if line.answered(run[:stop], model)
+    ]
 
     assert sorted(last) == last
     assert last[-1] > last[3]
