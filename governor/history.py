@@ -13,7 +13,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, TypeVar
 
 from governor.calls import History
-from governor.prefix import digest_of, rolled_on
+from governor.prefix import digest_of, rolled_on, unrolled
 from governor.values import cheap, maker, replace
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ class _Seen:
     shown: Message
     rendered: object
     excess: int
+    digest: int
 
 
 class HistoryMemo:
@@ -104,11 +105,11 @@ class HistoryMemo:
             print_ = self._fingerprint(source) if self._fingerprint else fields["content"]
             seen = reuse.get(id(source)) if reuse else None
             if seen is not None and seen.print == print_:
-                shown, rendered, excess = seen.shown, seen.rendered, seen.excess
+                shown, rendered, excess, digest = seen.shown, seen.rendered, seen.excess, seen.digest
             else:
                 converted = convert(source)
                 shown, handle = show(converted)
-                excess = max(0, converted.tokens - shown.tokens)
+                excess, digest = max(0, converted.tokens - shown.tokens), digest_of(shown)
                 if handle is not None:
                     elided.append((handle, converted.text))
                 rendered = self._render(shown) if self._render else None
@@ -116,7 +117,7 @@ class HistoryMemo:
             self._fields.append(fields)
             self._prints.append(print_)
             self._excess.append(excess + (self._excess[-1] if self._excess else 0))
-            self._append(shown, rendered)
+            self._append(shown, rendered, digest)
         messages = tuple(_first(self._messages, len(sources)))
         history = _history(
             messages=messages,
@@ -170,6 +171,7 @@ class HistoryMemo:
             self._shown[count:],
             self.rendered[count:],
             excess[count:],
+            [unrolled(self._rolled, position) for position in range(count, len(self._rolled))],
             strict=True,
         )
         self._replaced = (count, self._messages[count])
@@ -187,7 +189,7 @@ class HistoryMemo:
         self._index = {message.key: position for position, message in enumerate(self._messages)}
         return reuse
 
-    def _append(self, shown: Message, rendered: object) -> None:
+    def _append(self, shown: Message, rendered: object, digest: int) -> None:
         message = shown
         if message.key in self._index:
             message = replace(message, key=self._free_key(message.key))
@@ -196,7 +198,7 @@ class HistoryMemo:
             self._spoken.append(len(self._messages))
         self._shown.append(shown)
         self._messages.append(message)
-        self._rolled.append(rolled_on(self._rolled[-1] if self._rolled else 0, digest_of(message)))
+        self._rolled.append(rolled_on(self._rolled[-1] if self._rolled else 0, digest))
         self._cumulative.append((self._cumulative[-1] if self._cumulative else 0) + message.tokens)
         self.rendered.append(rendered)
 

@@ -118,9 +118,10 @@ class Attempt:
 
 
 def model_call(call: ModelCall, controls: Controls) -> Flow[ModelResponse]:
-    """Loop -> route -> its turn -> compact -> order -> behind the first -> price and reserve -> invoke -> settle -> judge (escalate at most once) -> record.
+    """Loop -> route -> its turn -> compact -> order -> behind the first -> price and reserve -> invoke -> settle -> judge -> record.
 
-    Raises RunStopped or CallDenied when the policy refuses, and whatever the provider raised, after settling it.
+    Judging may ask a better tier, once. Raises RunStopped or CallDenied when the policy refuses, and whatever the provider raised, after
+    settling it.
     """
     # what is asked of the provider is yielded here: GeneratorExit, a reader that leaves, would only close a flow inside of this one
     state, admission, now = yield from _begun(call, controls)
