@@ -144,6 +144,8 @@ class Message:
     """Holds content that is not text (images, reasoning, provider blocks): it may be kept or dropped whole, never edited."""
     edited: bool = False
     """`text` differs from `source` and has to be written into a copy of it."""
+    moved: str = ""
+    """Lines of a system text that are sent at the tail instead, because they change from call to call."""
     source: object = None
 
 
@@ -166,6 +168,8 @@ class History:
     """`rolled[i]` = digest of messages 0..i (`prefix`); may go on beyond this window. None where nobody noted them."""
     replaced: tuple[int, Message] | None = None
     """Where the list last differed from what it was, and the message that had been there."""
+    moved: bool = False
+    """Whether any message has lines that are sent at the tail (`Message.moved`)."""
     excess: Sequence[int] | None = None
     """`excess[i]` = tokens that shortening took off messages 0..i; may go on beyond this window. None where nobody noted them."""
 

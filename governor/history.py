@@ -78,6 +78,8 @@ class HistoryMemo:
         self._spoken: list[int] = []
         self._rolled = array("Q")
         self._excess = array("Q")
+        self._moves = 0
+        """Messages with lines that are sent at the tail."""
         self._replaced: tuple[int, Message] | None = None
 
     def extend(
@@ -127,6 +129,7 @@ class HistoryMemo:
             rolled=self._rolled,
             replaced=self._replaced,
             excess=self._excess,
+            moved=self._moves > 0,
         )
         return history, tuple(elided)
 
@@ -186,6 +189,7 @@ class HistoryMemo:
         self._spoken = [position for position in self._spoken if position < count]
         self._rolled = self._rolled[:count]
         self._excess = self._excess[:count]
+        self._moves = sum([1 for message in self._messages[:count] if message.moved])
         self._index = {message.key: position for position, message in enumerate(self._messages)}
         return reuse
 
@@ -194,6 +198,8 @@ class HistoryMemo:
         if message.key in self._index:
             message = replace(message, key=self._free_key(message.key))
         self._index[message.key] = len(self._messages)
+        if message.moved:
+            self._moves += 1
         if message.role in ("system", "user"):
             self._spoken.append(len(self._messages))
         self._shown.append(shown)

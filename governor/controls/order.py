@@ -18,7 +18,9 @@ from governor.decisions import Decision, Reason, Verdict
 from governor.models import facts
 from governor.plans import NO_RUNG, Lead
 from governor.prefix import digest_of
+from governor.tokens import estimate
 from governor.values import cheap, maker, replace
+from governor.volatile import parted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,6 +37,7 @@ _request, _plan = maker(ModelRequest), maker(CachePlan)
 
 _MARKERS = 4
 """Most cache markers in one request (Anthropic, Amazon Bedrock)."""
+_AS_OF_NOW = "Of your instructions, as of now:"
 _SPACING = 15
 """Content blocks after which an intermediate marker is set: providers look back about 20 for an older entry."""
 
@@ -113,6 +116,16 @@ class Order:
             return tuple(range(len(tools)))
         return tuple(sorted(range(len(tools)), key=lambda index: tools[index].name))
 
+    def steady(self, message: Message) -> Message:
+        """A system text without the lines that change from call to call (clock, date, ids); `arrange` sends those last."""
+        if not self._sorts or message.role != "system" or message.opaque:
+            return message
+        text, moved = parted(message.text)
+        if not moved:
+            return message
+        tokens = max(1, message.tokens - estimate(message.text) + estimate(text))
+        return replace(message, text=text, tokens=tokens, edited=True, moved=moved)
+
     def arrange(
         self,
         state: RunState,
@@ -128,7 +141,7 @@ class Order:
         `rung`: what the degrade ladder asks of the call.
         """
         del state  # what was sent before is in the lane
-        notes = tuple(each for each in (note, rung.note) if each is not None)
+        notes = (*_moved(viewed.view), *(each for each in (note, rung.note) if each is not None))
         view = replace(viewed.view, notes=(*viewed.view.notes, *notes)) if notes else viewed.view
         limits = (call.max_output_tokens, routed.max_output_tokens, rung.max_output_tokens)
         bounds = [bound for bound in limits if bound is not None]
@@ -190,6 +203,16 @@ class Order:
         ttl: Literal["5m", "1h"] = "1h" if self._ttl == "1h" and known.cache_1h else "5m"
         layout = _Layout(view=view, tools=sum([tool.tokens for tool in call.tools]))
         return _markers(layout, known, ttl, previous)
+
+
+def _moved(view: View) -> tuple[str, ...]:
+    """What was taken out of the system texts that are shown, as a note."""
+    if not view.history.moved:
+        return ()
+    messages = view.history.messages
+    shown = (*view.pinned, *range(view.start, len(messages)))
+    lines = [messages[position].moved for position in shown if messages[position].moved]
+    return ("\n".join([_AS_OF_NOW, *lines]),) if lines else ()
 
 
 def _markers(layout: _Layout, known: ModelFacts, ttl: Literal["5m", "1h"], previous: str | None) -> CachePlan:
