@@ -151,6 +151,8 @@ class Message:
     """What the recall tool reads the whole of it by, where `text` is a shorter form."""
     pinned: bool = False
     """User code wants it to stay (`governor_pin`): no cut leaves it out and nothing of it is replaced."""
+    moved: str = ""
+    """Lines of a system text that are sent at the tail instead, because they change from call to call."""
     source: object = None
 
 
@@ -176,6 +178,8 @@ class History:
     """`rolled[i]` = digest of messages 0..i (`prefix`); may go on beyond this window. None where nobody noted them."""
     replaced: tuple[int, Message] | None = None
     """Where the list last differed from what it was, and the message that had been there."""
+    moved: bool = False
+    """Whether any message has lines that are sent at the tail (`Message.moved`)."""
     excess: Sequence[int] | None = None
     """`excess[i]` = tokens that shortening took off messages 0..i; may go on beyond this window. None where nobody noted them."""
 

@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iter
 from contextlib import aclosing, closing
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
-from governor.effects import NOW, AwaitSlot, Extend, HaltedMeanwhile, InvokeModel, Summarise, Wait
+from governor.effects import NOW, AwaitLead, AwaitSlot, Extend, HaltedMeanwhile, InvokeModel, Summarise, Wait
 from governor.ledger import Halted
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ PerformAsync = Callable[["Effect[Any]"], Awaitable[Any]]
 
 BEAT_MS = 30_000
 """A stream asks no less often whether its run was halted. Most calls are over by then and cost the store nothing more."""
-_FRESH = (InvokeModel, Summarise, Wait, AwaitSlot)
+_FRESH = (InvokeModel, Summarise, Wait, AwaitSlot, AwaitLead)
 """What begins another attempt, or waits for one: it may be cancelled like the first."""
 
 
@@ -154,8 +154,11 @@ def drive_stream(
             try:
                 if isinstance(effect, InvokeModel):
                     stream, beat = open_stream(effect), Heartbeat(effect)
+                    begun = effect.first_chunk
                     with closing(cast("Generator[C]", iter(stream))) as chunks:
                         for chunk in chunks:
+                            if begun is not None:
+                                begun = perform(begun)
                             yield beat.handed(chunk)
                             beat.back()
                             if beat.needed and (extend := beat.due(perform(NOW))) is not None:
@@ -183,10 +186,13 @@ async def drive_stream_async(
             try:
                 if isinstance(effect, InvokeModel):
                     stream, beat = open_stream(effect), Heartbeat(effect)
+                    begun = effect.first_chunk
                     async with aclosing(
                         aiter(stream)
                     ) as chunks:  # else a broken-off provider stream waits for the collector
                         async for chunk in chunks:
+                            if begun is not None:
+                                begun = await perform(begun)
                             yield beat.handed(chunk)
                             beat.back()
                             if beat.needed and (extend := beat.due(await perform(NOW))) is not None:

@@ -18,11 +18,13 @@ if TYPE_CHECKING:
     from governor.prefix import Remembered
     from governor.runs import RunState
     from governor.slots import Slot
+    from governor.warming import Ticket
 
 __all__ = [
     "NOW",
     "Adjust",
     "Approve",
+    "AwaitLead",
     "AwaitSlot",
     "Calibration",
     "Change",
@@ -36,6 +38,7 @@ __all__ = [
     "InvokeModel",
     "InvokeTool",
     "Keep",
+    "LeadDone",
     "Learn",
     "Measured",
     "MeasuredBeside",
@@ -45,6 +48,7 @@ __all__ = [
     "Reserve",
     "Settle",
     "Summarise",
+    "TakeLead",
     "TakeSlot",
     "Turn",
     "Value",
@@ -220,6 +224,35 @@ class FreeSlot(Effect[None]):
 
 @cheap
 @dataclass(frozen=True, slots=True)
+class TakeLead(Effect["Ticket"]):
+    """Whether to go ahead with a prefix, or who else of this process does (`Leads.take`)."""
+
+    key: str
+    now_ms: int
+    patience_ms: int
+
+
+@cheap
+@dataclass(frozen=True, slots=True)
+class AwaitLead(Effect[bool]):
+    """Wait until a prefix is written or its writer has failed. False after `ms`, and at once where that would block an event loop."""
+
+    ticket: Ticket
+    ms: int
+
+
+@cheap
+@dataclass(frozen=True, slots=True)
+class LeadDone(Effect[None]):
+    """The writer's answer began, and can be read for `lives_ms`; 0: it never will."""
+
+    ticket: Ticket
+    now_ms: int
+    lives_ms: int
+
+
+@cheap
+@dataclass(frozen=True, slots=True)
 class Extend(Effect[bool | Halted]):
     """Heartbeat of a call that takes long. False when its lease is over already: the late settlement then trues it up.
 
@@ -286,6 +319,8 @@ class InvokeModel(Effect[ModelResponse]):
     """The run whose call it is, for the heartbeat of a stream to ask whether it was halted."""
     slot: Slot | None = None
     """Its place among the calls of its run, where these are bounded: drivers of streams note in it whether their reader reads."""
+    first_chunk: Effect[None] | None = None
+    """What drivers of streams perform when the answer begins, while the rest of it is still to come."""
 
 
 @cheap

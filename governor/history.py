@@ -13,7 +13,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from governor.calls import History
-from governor.prefix import digest_of, rolled_on
+from governor.prefix import digest_of, rolled_on, unrolled
 from governor.values import cheap, maker, replace
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ class _Seen:
     shown: Message
     rendered: object
     excess: int
+    digest: int
 
 
 class HistoryMemo:
@@ -80,6 +81,8 @@ class HistoryMemo:
         self._media: list[int] = []
         self._rolled = array("Q")
         self._excess = array("Q")
+        self._moves = 0
+        """Messages with lines that are sent at the tail."""
         self._replaced: tuple[int, Message] | None = None
 
     def extend(
@@ -107,11 +110,11 @@ class HistoryMemo:
             print_ = self._fingerprint(source) if self._fingerprint else fields["content"]
             seen = reuse.get(id(source)) if reuse else None
             if seen is not None and seen.print == print_:
-                shown, rendered, excess = seen.shown, seen.rendered, seen.excess
+                shown, rendered, excess, digest = seen.shown, seen.rendered, seen.excess, seen.digest
             else:
                 converted = convert(source)
                 shown, handle = show(converted)
-                excess = max(0, converted.tokens - shown.tokens)
+                excess, digest = max(0, converted.tokens - shown.tokens), digest_of(shown)
                 if handle is not None:
                     elided.append((handle, converted.text))
                 rendered = self._render(shown) if self._render else None
@@ -119,7 +122,7 @@ class HistoryMemo:
             self._fields.append(fields)
             self._prints.append(print_)
             self._excess.append(excess + (self._excess[-1] if self._excess else 0))
-            self._append(shown, rendered)
+            self._append(shown, rendered, digest)
         messages = tuple(_first(self._messages, len(sources)))
         history = _history(
             messages=messages,
@@ -130,6 +133,7 @@ class HistoryMemo:
             rolled=self._rolled,
             replaced=self._replaced,
             excess=self._excess,
+            moved=self._moves > 0,
         )
         return history, tuple(elided)
 
@@ -174,6 +178,7 @@ class HistoryMemo:
             self._shown[count:],
             self.rendered[count:],
             excess[count:],
+            [unrolled(self._rolled, position) for position in range(count, len(self._rolled))],
             strict=True,
         )
         self._replaced = (count, self._messages[count])
@@ -189,21 +194,24 @@ class HistoryMemo:
         self._media = [position for position in self._media if position < count]
         self._rolled = self._rolled[:count]
         self._excess = self._excess[:count]
+        self._moves = sum([1 for message in self._messages[:count] if message.moved])
         self._index = {message.key: position for position, message in enumerate(self._messages)}
         return reuse
 
-    def _append(self, shown: Message, rendered: object) -> None:
+    def _append(self, shown: Message, rendered: object, digest: int) -> None:
         message = shown
         if message.key in self._index:
             message = replace(message, key=self._free_key(message.key))
         self._index[message.key] = len(self._messages)
+        if message.moved:
+            self._moves += 1
         if message.pinned or message.role in ("system", "user"):
             self._spoken.append(len(self._messages))
         if message.media:
             self._media.append(len(self._messages))
         self._shown.append(shown)
         self._messages.append(message)
-        self._rolled.append(rolled_on(self._rolled[-1] if self._rolled else 0, digest_of(message)))
+        self._rolled.append(rolled_on(self._rolled[-1] if self._rolled else 0, digest))
         self._cumulative.append((self._cumulative[-1] if self._cumulative else 0) + message.tokens)
         self.rendered.append(rendered)
 

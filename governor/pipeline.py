@@ -24,6 +24,7 @@ from governor.effects import (
     InvokeModel,
     InvokeTool,
     Keep,
+    LeadDone,
     ask,
 )
 from governor.escrow import close_branch, close_run, open_branch
@@ -53,6 +54,7 @@ from governor.reserving import (
     settle,
     unless_answered,
 )
+from governor.staggering import Ahead, begun, behind_the_first
 from governor.summarising import with_summary
 from governor.values import replace
 
@@ -117,25 +119,33 @@ class Attempt:
 
 
 def model_call(call: ModelCall, controls: Controls) -> Flow[ModelResponse]:
-    """Loop -> route -> its turn -> compact -> order -> price and reserve -> invoke -> settle -> judge (escalate at most once) -> record.
+    """Loop -> route -> its turn -> compact -> order -> behind the first -> price and reserve -> invoke -> settle -> judge -> record.
 
-    Raises RunStopped or CallDenied when the policy refuses, and whatever the provider raised, after settling it.
+    Judging may ask a better tier, once. Raises RunStopped or CallDenied when the policy refuses, and whatever the provider raised, after
+    settling it.
     """
     # what is asked of the provider is yielded here: GeneratorExit, a reader that leaves, would only close a flow inside of this one
     state, admission, now = yield from _begun(call, controls)
-    step, door = call.step, Door()
+    step, door, ahead = call.step, Door(), Ahead()
     under = Attempt(state=state, now=now, chosen=controls.route.choose(state, call), rung=controls.ladder.rung(state))
     answered: ModelResponse | None = None
     try:
         while True:
-            made = yield from unless_answered(_reserved(call, admission, under, door, controls), answered)
+            made = yield from unless_answered(_reserved(call, admission, under, door, ahead, controls), answered)
             if isinstance(made, ModelResponse):
                 return made
             (quote, lease), routed, viewed = made
             meter = Meter(chant=controls.loop.listener())
             try:
                 invoking = InvokeModel(
-                    quote.request, meter, lease.id, controls.budget.lease_ttl_ms, under.now, step.run, door.slot
+                    quote.request,
+                    meter,
+                    lease.id,
+                    controls.budget.lease_ttl_ms,
+                    under.now,
+                    step.run,
+                    door.slot,
+                    LeadDone(ahead.ticket, under.now, ahead.lives_ms) if ahead.ticket is not None else None,
                 )
                 response = yield from ask(invoking)
             except BaseException as error:
@@ -145,6 +155,7 @@ def model_call(call: ModelCall, controls: Controls) -> Flow[ModelResponse]:
                     raise
                 continue  # what the client would have retried by itself is another attempt, held and paid for like the first
             usage, ended = controls.budget.usage(quote, response, meter), (yield from ask(NOW))
+            yield from begun(ahead, ended, answered=True)
             yield from settle(
                 step, lease, controls.budget.amounts(quote, usage, ended - under.now), ended, free=response.cached
             )
@@ -158,11 +169,12 @@ def model_call(call: ModelCall, controls: Controls) -> Flow[ModelResponse]:
                 return response
             under.state, under.chosen, under.now, answered = known, judged.again, ended, response
     finally:
+        yield from begun(ahead, under.now, answered=False)
         yield from leave(door, controls)
 
 
 def _reserved(
-    call: ModelCall, admission: Admission, under: Attempt, door: Door, controls: Controls
+    call: ModelCall, admission: Admission, under: Attempt, door: Door, ahead: Ahead, controls: Controls
 ) -> Flow[tuple[tuple[Quote, Lease], Routed, Viewed]]:
     """Wait for the call's turn, choose, view, order, price and reserve it; again on a lower rung or tier where there is no room."""
     step, full = call.step, None
@@ -183,6 +195,7 @@ def _reserved(
         for handle, text in viewed.elided:
             yield from ask(Keep(step.run, handle, text))
         request = controls.order.arrange(state, call, routed, viewed, note=admission.note, rung=rung)
+        now = under.now = yield from behind_the_first(request, routed, viewed, ahead, controls, now)
         reserved = yield from reserve_model(
             request, routed, controls, now, ratio=ratio, state=state, attempt=under.number, rung=rung
         )

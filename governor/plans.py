@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from governor.runs import Lane
     from governor.weighing import Weighing
 
-__all__ = ["NO_RUNG", "Admission", "Asking", "Judgement", "Quote", "Routed", "Rung", "ToolQuote", "Viewed"]
+__all__ = ["NO_RUNG", "Admission", "Asking", "Judgement", "Lead", "Quote", "Routed", "Rung", "ToolQuote", "Viewed"]
 
 
 @cheap
@@ -96,6 +96,22 @@ class Viewed:
     """(handle, full text) of results that become placeholders; kept in the store before anything is sent."""
     asking: Asking | None = None
     """What to ask before the call, for the cut that was just made; the view is as it would be without an answer."""
+
+
+@cheap
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lead:
+    """A prefix that a request writes to the cache, and that others with it would rather read."""
+
+    key: str
+    tokens: int
+    """Estimated tokens of it."""
+    saved: int
+    """What reading costs less than writing, nano-USD."""
+    patience_ms: int
+    """How long a call waits for who writes it."""
+    lives_ms: int
+    """How long it can be read then."""
 
 
 @cheap

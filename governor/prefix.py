@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from governor.calls import History, Message, ToolSpec, View
 
-__all__ = ["Remembered", "Shown", "digest_of", "resumed", "rolled_on", "shown_in"]
+__all__ = ["Remembered", "Shown", "digest_of", "resumed", "rolled_on", "shown_in", "unrolled"]
 
 _MODULUS = 2**61 - 1
 """A prime that fits into 64 bits."""
@@ -39,6 +39,11 @@ def digest_of(message: Message) -> int:
         said = f"{said}\x1f{message.key}"
     told = said.encode("utf-8", "surrogatepass")
     return ((len(told) & 0xFFF_FFFF) << 32) + zlib.crc32(told)
+
+
+def unrolled(rolled: Sequence[int], position: int) -> int:
+    """The digest of the message at a position, from the rolling digests."""
+    return (rolled[position] - (rolled[position - 1] if position else 0) * _BASE) % _MODULUS
 
 
 def rolled_on(rolled: int, digest: int) -> int:
@@ -114,8 +119,7 @@ class Shown:
         return low
 
     def _own(self, position: int) -> int:
-        before = self.rolled[position - 1] if position else 0
-        return (self.rolled[position] - before * _BASE) % _MODULUS
+        return unrolled(self.rolled, position)
 
 
 _shown = maker(Shown)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from governor.runs import RunState
     from governor.slots import Slot
 
-__all__ = ["Door", "in_turn", "leave"]
+__all__ = ["Door", "in_turn", "leave", "looked"]
 
 
 class Door:
@@ -72,8 +72,8 @@ def in_turn(
 
     began = now
     while not (yield from ask(AwaitSlot(door.slot, LOOK_MS, now))):
-        _, now = yield from _look(call, controls)
-    fresh, now = yield from _look(call, controls)
+        _, now = yield from looked(call, controls)
+    fresh, now = yield from looked(call, controls)
     yield from ask(Decided(call.step, ladder.waited(rung, state, now - began)))
     state = replace(fresh, model_calls=state.model_calls)  # the call keeps the number that it began with
     if door.slot.raised:  # the run has left that rung: where it stands now, the reservation will tell
@@ -82,7 +82,7 @@ def in_turn(
     return rung, state, now
 
 
-def _look(call: ModelCall, controls: Controls) -> Flow[tuple[RunState, int]]:
+def looked(call: ModelCall, controls: Controls) -> Flow[tuple[RunState, int]]:
     """The run's state and the time, unless the run must not go on."""
     step, now = call.step, (yield from ask(NOW))
     state = yield from ask(Change(step.run, lambda before: (before, before)))

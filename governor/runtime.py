@@ -13,6 +13,7 @@ from governor.controls import Controls
 from governor.effects import (
     Adjust,
     Approve,
+    AwaitLead,
     AwaitSlot,
     Calibration,
     Change,
@@ -24,6 +25,7 @@ from governor.effects import (
     InvokeModel,
     InvokeTool,
     Keep,
+    LeadDone,
     Learn,
     Measured,
     MeasuredBeside,
@@ -33,6 +35,7 @@ from governor.effects import (
     Reserve,
     Settle,
     Summarise,
+    TakeLead,
     TakeSlot,
     Turn,
     Wait,
@@ -47,6 +50,7 @@ from governor.stores.memory import MemoryStore
 from governor.stores.opening import address_of, open_store
 from governor.telemetry import Telemetry
 from governor.tokens import Calibrations
+from governor.warming import Leads
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -55,6 +59,7 @@ if TYPE_CHECKING:
 
     from governor.policy.load import LoadedPolicy
     from governor.stores.contract import Store
+    from governor.warming import Ticket
 
 __all__ = ["Runtime"]
 
@@ -102,6 +107,7 @@ class Runtime:
         self.new_id = new_id or Ids()
         self.sleep, self.sleep_async = sleep, sleep_async
         self.lineup, self.slots, self.memory = Lineup(), Slots(), Memory()
+        self.leads = Leads()
         self.losses = Losses(policy.policy, self.telemetry)
         self.calibrations = Calibrations()
 
@@ -110,7 +116,7 @@ class Runtime:
         other = Runtime(
             policy, store=self.store, telemetry=self.telemetry.under(policy), clock=self.clock, new_id=self.new_id
         )
-        other.slots, other.memory = self.slots, self.memory
+        other.slots, other.memory, other.leads = self.slots, self.memory, self.leads
         other.losses = self.losses.under(policy.policy, other.telemetry)
         return other
 
@@ -202,6 +208,44 @@ async def _aawait_slot(runtime: Runtime, effect: AwaitSlot, span: Span) -> bool:
     return slots.look(slot, runtime.clock())
 
 
+def _await_lead(runtime: Runtime, effect: AwaitLead) -> bool:
+    ticket, leads = effect.ticket, runtime.leads
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:  # no loop runs in this thread: only the caller waits
+        over = threading.Event()
+        ticket.wake = over.set
+        if not leads.over(ticket):  # after the wake is there, so that an end in between is not missed
+            over.wait(effect.ms / 1_000)
+    return _waited(leads, ticket)
+
+
+async def _aawait_lead(runtime: Runtime, effect: AwaitLead, span: Span) -> bool:
+    del span
+    ticket, leads, loop = effect.ticket, runtime.leads, asyncio.get_running_loop()
+    over = asyncio.Event()
+
+    def wake() -> None:
+        with suppress(RuntimeError):  # a loop that was closed with calls in it has nobody left who waits
+            loop.call_soon_threadsafe(over.set)
+
+    ticket.wake = wake
+    try:
+        if not leads.over(ticket):
+            with suppress(TimeoutError):
+                async with asyncio.timeout(effect.ms / 1_000):
+                    await over.wait()
+    finally:
+        waited = _waited(leads, ticket)
+    return waited
+
+
+def _waited(leads: Leads, ticket: Ticket) -> bool:
+    over = leads.over(ticket)
+    leads.give_up(ticket)
+    return over
+
+
 _HERE: Mapping[type[Effect[Any]], Callable[[Runtime, Any, Span], Any]] = {
     Now: lambda runtime, effect, span: runtime.clock(),
     Calibration: lambda runtime, effect, span: runtime.calibrations.permille(effect.model),
@@ -228,6 +272,9 @@ _HERE: Mapping[type[Effect[Any]], Callable[[Runtime, Any, Span], Any]] = {
         effect.hold, effect.now_ms, effect.retry_ms, effect.until_ms
     ),
     Wait: lambda runtime, effect, span: _wait(runtime, effect),
+    TakeLead: lambda runtime, effect, span: runtime.leads.take(effect.key, effect.now_ms, effect.patience_ms),
+    AwaitLead: lambda runtime, effect, span: _await_lead(runtime, effect),
+    LeadDone: lambda runtime, effect, span: runtime.leads.done(effect.ticket, effect.now_ms, lives_ms=effect.lives_ms),
     TakeSlot: lambda runtime, effect, span: runtime.slots.take(effect.run.id, effect.width, effect.now_ms),
     AwaitSlot: lambda runtime, effect, span: _await_slot(runtime, effect),
     FreeSlot: lambda runtime, effect, span: runtime.slots.free(
@@ -245,5 +292,6 @@ _STORED_ASYNC: Mapping[type[Effect[Any]], Callable[[Runtime, Any, Span], Awaitab
     Adjust: storing.aadjust,
     Wait: _await,
     AwaitSlot: _aawait_slot,
+    AwaitLead: _aawait_lead,
 }
 """Those of them that wait: for a store, for room in a rate, or for other calls of the run."""

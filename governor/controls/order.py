@@ -14,9 +14,13 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 
 from governor.calls import Breakpoint, CachePlan, ModelRequest
+from governor.decisions import Decision, Reason, Verdict
 from governor.models import facts
-from governor.plans import NO_RUNG
+from governor.plans import NO_RUNG, Lead
+from governor.prefix import digest_of
+from governor.tokens import estimate
 from governor.values import cheap, maker, replace
+from governor.volatile import parted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,7 +29,7 @@ if TYPE_CHECKING:
     from governor.models import ModelFacts
     from governor.plans import Routed, Rung, Viewed
     from governor.policy.schema import Policy
-    from governor.runs import RunState
+    from governor.runs import Lane, RunState
 
 __all__ = ["Order"]
 
@@ -33,8 +37,14 @@ _request, _plan = maker(ModelRequest), maker(CachePlan)
 
 _MARKERS = 4
 """Most cache markers in one request (Anthropic, Amazon Bedrock)."""
+_AS_OF_NOW = "Of your instructions, as of now:"
 _SPACING = 15
 """Content blocks after which an intermediate marker is set: providers look back about 20 for an older entry."""
+
+
+_WORTH_WAITING = 5_000_000
+"""Nano-USD that a call must save by waiting for the first of its fan-out: half a cent, 1,450 tokens of prefix on Claude Sonnet. A choice:
+what is cached for less is not worth seconds of whoever waits for the run."""
 
 
 @cheap
@@ -98,12 +108,23 @@ class Order:
         observed = policy.mode == "observe"
         self._sorts = policy.context.order == "auto" and not observed
         self._ttl: Literal["5m", "1h", "off"] = "off" if observed else policy.context.cache.ttl
+        self._stagger = policy.context.cache.stagger
 
     def sort_tools(self, tools: Sequence[ToolSpec]) -> tuple[int, ...]:
         """Indices of the tools in the order in which they are sent: by name, or as they are when the policy says `order: off`."""
         if not self._sorts:
             return tuple(range(len(tools)))
         return tuple(sorted(range(len(tools)), key=lambda index: tools[index].name))
+
+    def steady(self, message: Message) -> Message:
+        """A system text without the lines that change from call to call (clock, date, ids); `arrange` sends those last."""
+        if not self._sorts or message.role != "system" or message.opaque:
+            return message
+        text, moved = parted(message.text)
+        if not moved:
+            return message
+        tokens = max(1, message.tokens - estimate(message.text) + estimate(text))
+        return replace(message, text=text, tokens=tokens, edited=True, moved=moved)
 
     def arrange(
         self,
@@ -120,7 +141,7 @@ class Order:
         `rung`: what the degrade ladder asks of the call.
         """
         del state  # what was sent before is in the lane
-        notes = tuple(each for each in (note, rung.note) if each is not None)
+        notes = (*_moved(viewed.view), *(each for each in (note, rung.note) if each is not None))
         view = replace(viewed.view, notes=(*viewed.view.notes, *notes)) if notes else viewed.view
         limits = (call.max_output_tokens, routed.max_output_tokens, rung.max_output_tokens)
         bounds = [bound for bound in limits if bound is not None]
@@ -135,6 +156,44 @@ class Order:
             final=rung.last,
         )
 
+    def lead(self, request: ModelRequest, routed: Routed, lane: Lane, now: int) -> Lead | None:
+        """What the request writes that others would rather read, or None when waiting for that saves nothing worth it.
+
+        What a lane has sent is in the cache for as long as that keeps it. `now`: milliseconds since the epoch.
+        """
+        cache, rates = request.cache, routed.rates
+        if self._stagger is None or rates is None or not (cache.system or cache.tools or cache.messages):
+            return None
+        hour = (cache.system or cache.tools or cache.messages[0].ttl) == "1h"
+        lives = 3_600_000 if hour else 300_000
+        if lane.sent is not None and lane.model == str(request.model) and now - lane.last_at_ms < lives:
+            return None
+        layout = _Layout(view=request.view, tools=sum([tool.tokens for tool in request.call.tools]))
+        count = _leading_system(layout) if cache.system else 0 if cache.tools else cache.messages[-1].position + 1
+        tokens = layout.tokens_to(count - 1) if count else layout.tools
+        at = rates.at(request.view.tokens + layout.tools)
+        saved = tokens * ((at.cache_write_1h if hour else at.cache_write_5m) - at.cache_read) // 1_000_000
+        if saved < _WORTH_WAITING:
+            return None
+        texts = [digest_of(layout.message(position)) for position in range(count)]
+        offered = [(tool.name, tool.digest) for tool in request.call.tools]
+        told = json.dumps([str(request.model), offered, texts])
+        key = hashlib.blake2b(told.encode("utf-8", "surrogatepass"), digest_size=12).hexdigest()
+        return Lead(key=key, tokens=tokens, saved=saved, patience_ms=int(self._stagger), lives_ms=lives)
+
+    def staggered(self, lead: Lead, waited_ms: int, *, late: bool) -> Decision:
+        """A call waited for the first one with its prefix; `late`: in vain, for it was slow or failed."""
+        what = "which did not come in time" if late else f"to read {lead.tokens:,} tokens that it wrote"
+        reason = Reason(
+            code="cache.stagger",
+            rule="context.cache.stagger",
+            text=f"Waited {waited_ms / 1_000:.1f} s for the first answer to the same prefix, {what}.",
+            limit=self._stagger.written if self._stagger is not None else None,
+            seen=f"{waited_ms} ms",
+            evidence={"waited_ms": waited_ms, "tokens": lead.tokens, "saved_nano_usd": 0 if late else lead.saved},
+        )
+        return Decision(control="order", verdict=Verdict.MODIFY, reason=reason)
+
     def _cache(self, call: ModelCall, routed: Routed, view: View, previous: str | None) -> CachePlan:
         known = facts(routed.model)
         if self._ttl == "off" or known.cache == "none":
@@ -144,6 +203,16 @@ class Order:
         ttl: Literal["5m", "1h"] = "1h" if self._ttl == "1h" and known.cache_1h else "5m"
         layout = _Layout(view=view, tools=sum([tool.tokens for tool in call.tools]))
         return _markers(layout, known, ttl, previous)
+
+
+def _moved(view: View) -> tuple[str, ...]:
+    """What was taken out of the system texts that are shown, as a note."""
+    if not view.history.moved:
+        return ()
+    messages = view.history.messages
+    shown = (*view.pinned, *range(view.start, len(messages)))
+    lines = [messages[position].moved for position in shown if messages[position].moved]
+    return ("\n".join([_AS_OF_NOW, *lines]),) if lines else ()
 
 
 def _markers(layout: _Layout, known: ModelFacts, ttl: Literal["5m", "1h"], previous: str | None) -> CachePlan:

@@ -254,6 +254,9 @@ def _about_context(policy: Policy) -> Iterator[_Spoken]:
     context = policy.context
     if context.cache.ttl != "off":
         yield "context", ("context", "cache"), None, f"Prompts are cached at the provider for {context.cache.ttl}."
+        if context.cache.stagger is not None:
+            text = f"Calls that begin together with one long prefix wait up to {context.cache.stagger.written} for the first to write it."
+            yield "context", ("context", "cache", "stagger"), None, text
     if context.compact.strategy != "off":
         kept = context.compact.keep_tail.written
         text = f"Old history is shortened ({context.compact.strategy}); the latest {kept} tokens stay word for word."

@@ -55,6 +55,14 @@ def _off_as(field: str) -> Any:
     return BeforeValidator(lambda value: {field: "off"} if value == "off" else value)
 
 
+def _unless_off(value: object) -> object:
+    return None if value == "off" else value
+
+
+def _or_off(schema: dict[str, Any]) -> None:
+    schema["anyOf"] = [*(each for each in schema.get("anyOf", ()) if each != {"type": "null"}), {"const": "off"}]
+
+
 class Cache(Section):
     """Prompt caching at the provider; governor places the breakpoints."""
 
@@ -62,6 +70,10 @@ class Cache(Section):
 
     ttl: Literal["5m", "1h", "off"] = "5m"
     """How long a cached prefix lives."""
+    stagger: Annotated[Milliseconds | None, BeforeValidator(_unless_off), Field(json_schema_extra=_or_off)] = (
+        Milliseconds(5_000, "5s")
+    )
+    """How long a call waits for the first of several that begin together with one prefix, to read what it writes. `off`: not at all."""
 
 
 class Compact(Section):

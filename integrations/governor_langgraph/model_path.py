@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any, cast
 
 from langchain_core.globals import get_llm_cache
@@ -35,7 +36,8 @@ if TYPE_CHECKING:
     from langchain_core.outputs import LLMResult
     from opentelemetry.trace import Span
 
-    from governor.calls import History, ModelRequest
+    from governor.calls import History, Message, ModelRequest
+    from governor.controls import Controls
     from governor.meter import Meter
     from governor_langgraph.context import GovernedStep
     from governor_langgraph.offer import Offer
@@ -195,7 +197,7 @@ def prepare(
 def _history(
     step: GovernedStep, lane: str, messages: Sequence[BaseMessage], *, recall: bool
 ) -> tuple[History, tuple[tuple[str, str], ...], Sequence[object], dict[str, Any]]:
-    show = partial(step.run.governor.controls.compact.show, recall=recall)
+    show = partial(_shown, step.run.governor.controls, leading=_leading(messages), recall=recall)
     with step.run.lock:
         memo = step.run.memo(lane, render)
         history, elided = memo.extend(messages, convert, show)
@@ -205,6 +207,20 @@ def _history(
             memo.rendered,
             memo.placed,
         )  # the list only grows, or is replaced: it stays in step with this history
+
+
+def _leading(messages: Sequence[BaseMessage]) -> frozenset[int]:
+    """Identities of the system messages that a prompt begins with and that are text."""
+    leading = takewhile(lambda message: message.type == "system", messages)
+    return frozenset(id(message) for message in leading if isinstance(message.content, str))
+
+
+def _shown(
+    controls: Controls, message: Message, *, leading: frozenset[int], recall: bool
+) -> tuple[Message, str | None]:
+    if id(message.source) in leading:
+        return controls.order.steady(message), None
+    return controls.compact.show(message, recall=recall)
 
 
 def _lane(step: GovernedStep, messages: Sequence[BaseMessage], *, recall: bool) -> str:

@@ -24,7 +24,16 @@ from tests.controls.histories import (
 from tests.controls.prefix_line import LONG, OFFERED, Line, cause
 
 
-@pytest.mark.parametrize("model", [SONNET, NOVA, GPT])
+def test_nova_takes_no_marker_among_tool_calls_so_that_no_cache_could_read_them() -> None:
+    line = Line()
+    run = [system(words(900)), user(words(900)), *turns(8, 900)[2:]]
+    sums = [line.answered(run[:stop], NOVA).sums for stop in range(2, len(run), 2)]
+    instructions = run[0].tokens + run[1].tokens + sum(each.tokens for each in OFFERED)
+
+    assert [0, *[instructions] * (len(sums) - 1)] == [each.ideal for each in sums if each]
+
+
+@pytest.mark.parametrize("model", [SONNET, GPT])
 def test_an_ideal_cache_reads_the_prompt_before_and_no_prompt_below_the_minimum(model: ModelRef) -> None:
     known = facts(model)
     line = Line()

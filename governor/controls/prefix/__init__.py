@@ -7,6 +7,7 @@ differ. Figures are in the provider's own tokens, as its usage counts them.
 from __future__ import annotations
 
 import hashlib
+from bisect import bisect_left
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -130,7 +131,7 @@ class Prefix:
         cold = self._cold(pair, known, now)
         cut = viewed.decision.reason is not None and viewed.decision.reason.code == "context.cut"
         move = _move(pair, tools, cold, cut=cut and not viewed.decision.observed) or _rechosen(pair, choice, known)
-        prompt = _prompt(pair, usage, move, cold)
+        prompt = _prompt(pair, usage, move, cold, known)
         if move is not None:
             move = _with_loss(move, prompt, lane, known)
         sent = _sent(
@@ -303,7 +304,7 @@ def _tokens_to(pair: _Pair, count: int) -> int:
     return pair.tools + fixed + view.history.between(view.start, view.start + tail)
 
 
-def _prompt(pair: _Pair, usage: Usage, move: Move | None, cold: Cause | None) -> Prompt:
+def _prompt(pair: _Pair, usage: Usage, move: Move | None, cold: Cause | None, known: ModelFacts) -> Prompt:
     """The request in the provider's tokens: estimates are scaled by what it counted for the whole prompt."""
     view, lane, sent = pair.request.view, pair.lane, pair.lane.sent
     noted = sum([estimate(note) for note in view.notes])
@@ -319,10 +320,32 @@ def _prompt(pair: _Pair, usage: Usage, move: Move | None, cold: Cause | None) ->
         whole += real(left_out)
     if sent is None or cold is not None:
         return Prompt(whole=whole, notes=notes, kept=0, plain=0)
-    if move is None:
-        return Prompt(whole=whole, notes=notes, kept=lane.prefix_tokens - sent.notes, plain=sent.whole)
-    kept = real(move.kept)
-    return Prompt(whole=whole, notes=notes, kept=kept, plain=sent.whole if move.cause == "cut" else kept)
+    kept, plain = lane.prefix_tokens - sent.notes, sent.whole
+    if move is not None:
+        kept = real(move.kept)
+        plain = sent.whole if move.cause == "cut" else kept
+    if known.family == "nova":
+        shown, whole_history = map(real, _before_tools(pair))
+        kept, plain = min(kept, shown), min(plain, whole_history)
+    return Prompt(whole=whole, notes=notes, kept=kept, plain=plain)
+
+
+def _before_tools(pair: _Pair) -> tuple[int, int]:
+    """Estimated tokens up to the last place where Nova takes a marker, a text in a turn without tools: as shown, and of all history."""
+    view = pair.request.view
+    history, messages = view.history, view.history.messages
+    spoken = (
+        history.spoken
+        if history.spoken is not None
+        else [at for at, message in enumerate(messages) if message.role in ("system", "user")]
+    )
+    at = bisect_left(spoken, len(messages)) - 1
+    while at >= 0 and spoken[at] > 0 and messages[spoken[at] - 1].role == "tool":
+        at -= 1
+    if at < 0:
+        return 0, 0
+    count = max(0, spoken[at] + 1 - view.start) + pair.shown.fixed
+    return _tokens_to(pair, count), pair.tools + history.between(0, spoken[at] + 1)
 
 
 def _with_loss(move: Move, prompt: Prompt, lane: Lane, known: ModelFacts) -> Move:
