@@ -250,6 +250,13 @@ def _about_models(policy: Policy) -> Iterator[_Spoken]:
         yield "models", ("rates", index), rate.id, pace_sentence(rate)
 
 
+_SHORTENED = {
+    "ledger": "Old history is shortened (ledger)",
+    "mask": "Old results of tools are left out (mask)",
+    "summarise": "Old history is summarised (summarise) by the model that answers or a cheaper tier, which reads it and is paid for that",
+}
+
+
 def _about_context(policy: Policy) -> Iterator[_Spoken]:
     context = policy.context
     if context.cache.ttl != "off":
@@ -259,7 +266,7 @@ def _about_context(policy: Policy) -> Iterator[_Spoken]:
             yield "context", ("context", "cache", "stagger"), None, text
     if context.compact.strategy != "off":
         kept = context.compact.keep_tail.written
-        text = f"Old history is shortened ({context.compact.strategy}); the latest {kept} tokens stay word for word."
+        text = f"{_SHORTENED[context.compact.strategy]}; the latest {kept} tokens stay word for word."
         yield "context", ("context", "compact"), None, text
     if context.tool_results.cap is not None:
         rest = (

@@ -224,6 +224,10 @@ def _risky(policy: Policy) -> Iterator[_Remark]:
             )
         if rule.decide == "ask" and rule.expires is None:
             yield "info", "ask-without-end", path, f"rule `{rule.id}` asks without `expires`: a run may wait for ever"
+    context = policy.context
+    if context.compact.strategy == "mask" and not context.tool_results.recall:
+        message = "masked tool results are lost to the model: without `recall` nothing reads them back"
+        yield "warning", "mask-without-recall", ("context", "tool_results", "recall"), message
     yield from _secrets(policy)
 
 

@@ -22,7 +22,6 @@ NOT_YET_ENFORCED: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "routing.estimator.kind": (lambda kind: kind != "off", "steps without a rule go to `routing.default`"),
     "routing.frontier_share": (_given, "the share is not steered"),
     "routing.quality": (_given, "quality is not measured"),
-    "context.compact.strategy": (lambda strategy: strategy in ("mask", "summarise"), "`ledger` is used instead"),
     "tools.rules.*.when.cel": (_given, "calls that the expression would decide are denied"),
     "trace.content": (
         lambda word: word != "none",

@@ -82,7 +82,10 @@ class Compact(Section):
     model_config = ConfigDict(json_schema_extra=also_written_as({"const": "off"}))
 
     strategy: Literal["off", "ledger", "mask", "summarise"] = "ledger"
-    """`ledger` keeps the task, a list of identifiers and the latest messages, without a model call."""
+    """`ledger` keeps the task, a list of identifiers and the latest messages, without a model call. `mask` keeps all that was said and
+    asked and shows old tool results as placeholders, which the recall tool reads. `summarise` is `ledger` with a summary beside it: a
+    model call, reserved and charged like any other, by the cheaper of the model that answers and the other tiers; where none can be
+    had, `ledger`."""
     keep_tail: Tokens = Tokens(2_000, "2k")
     """How much of the latest history stays word for word."""
     ledger: Tokens = Tokens(1_500, "1.5k")
@@ -95,7 +98,7 @@ class ToolResults(Section):
     cap: Tokens | None = None
     """Results longer than this are cut. Absent: never."""
     recall: StrictBool = True
-    """Give the model a tool that reads what was cut. Without it the rest is lost to the model."""
+    """Give the model a tool that reads what was cut, and what `compact: mask` leaves out. Without it the rest is lost to the model."""
 
 
 class Context(Section):

@@ -319,4 +319,4 @@ def test_what_is_remembered_is_bounded() -> None:
     for lane in range(200):
         known.shown(f"lane {lane}", standing_call.history, standing, recall=True)
 
-    assert len(known._known) <= 64
+    assert len(known._known) <= 32

@@ -24,7 +24,6 @@ def rules(*written: str) -> str:
         ("routing: {estimator: hashed}", "routing.estimator.kind"),
         ("routing: {frontier_share: 20%}", "routing.frontier_share"),
         ("routing: {quality: {max_loss: 2%}}", "routing.quality"),
-        ("context: {compact: {strategy: mask}}", "context.compact.strategy"),
         (rules("{id: a, tool: x, decide: allow, when: args.x < 5}"), "tools.rules.0.when.cel"),
         ("trace: {redact: [email]}", "trace.redact"),
         ("trace: {content: redacted}", "trace.content"),
@@ -42,6 +41,8 @@ def test_a_part_without_an_engine_is_reported_where_it_is_used(text: str, path: 
     [
         "routing: {estimator: off}",
         "context: {compact: {strategy: ledger}, order: auto, cache: {ttl: 1h}, tool_results: {cap: 2k}}",
+        "context: {compact: {strategy: mask}}",
+        "context: {compact: {strategy: summarise}}",
         "loops: {respond: [nudge, stop], nudge_at: 2}",
         "on_exhausted: stop",
         rules("{id: a, tool: x, decide: allow, when: {after: {tool: y}}}"),
@@ -258,3 +259,10 @@ def test_what_a_parent_uses_is_reported_in_the_parent(tmp_path: Path) -> None:
     (finding,) = [each for each in load(tmp_path / "c.yaml").warnings if each.code == "not-yet-enforced"]
 
     assert ("p.yaml", 3, 9) == (Path(finding.file).name, finding.line, finding.column)
+
+
+@pytest.mark.parametrize("recall", [True, False])
+def test_masking_what_nothing_reads_back_is_pointed_out(recall: bool) -> None:
+    found = codes(f"context: {{compact: {{strategy: mask}}, tool_results: {{recall: {str(recall).lower()}}}}}")
+
+    assert recall != (("mask-without-recall", "context.tool_results.recall") in found)

@@ -31,7 +31,7 @@ _history = maker(History)
 
 _LENGTH = 32
 """Tokens of a placeholder, about: for plans that need not be exact."""
-_LANES = 64
+_LANES = 32
 """Lanes for which the masked past is remembered."""
 
 

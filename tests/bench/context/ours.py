@@ -20,6 +20,7 @@ from governor.tokens import estimate_message, estimate_tool
 from governor.values import replace
 from tests.bench.context.accounting import Price, Request
 from tests.bench.context.corpus import Item, Run, message_tokens, static_tokens
+from tests.bench.context.stub import stubbed
 from tests.bench.context.tokens import Count
 
 __all__ = ["MODELS", "RECALL", "Ours"]
@@ -48,8 +49,19 @@ _STEP = StepRef(run=RunRef(id="bench"), node="agent", path="agent", ns="agent:1"
 class Ours:
     """A strategy: the prompts that governor makes of a run."""
 
-    def __init__(self, count: Count, *, cap: str | None = "2k", ttl: str = "5m", **compact: Any) -> None:
-        """`cap`: the policy's `context.tool_results.cap`; `compact`: keys of `context.compact` that differ from its defaults."""
+    def __init__(
+        self,
+        count: Count,
+        *,
+        cap: str | None = "2k",
+        ttl: str = "5m",
+        tiers: Mapping[str, Any] | None = None,
+        **compact: Any,
+    ) -> None:
+        """`cap`: the policy's `context.tool_results.cap`; `compact`: keys of `context.compact` that differ from its defaults.
+
+        `tiers`: those who may be asked for summaries beside the model of the run.
+        """
         context: dict[str, Any] = {
             "cache": {"ttl": ttl},
             "order": "auto",
@@ -57,8 +69,8 @@ class Ours:
         }
         if cap is not None:
             context["tool_results"] = {"cap": cap, "recall": True}
-        policy = Policy.model_validate({"governor": 1, "name": "bench", "context": context})
-        self._count, self._recall = count, cap is not None
+        policy = Policy.model_validate({"governor": 1, "name": "bench", "context": context, "tiers": tiers or {}})
+        self._count, self._recall = count, cap is not None or compact.get("strategy") == "mask"
         self._compact, self._order = Compact(policy), Order(policy)
 
     def __call__(self, run: Run, price: Price) -> list[Request]:
@@ -126,6 +138,7 @@ class _Driven:
             elided=elided,
         )
         viewed = self._compact.view(self._state, call, self._routed, self._now)
+        viewed, summaries = stubbed(self._compact, call, viewed)
         assert not viewed.decision.refuses, viewed.decision
         request = self._order.arrange(self._state, call, self._routed, viewed, note=None)
         lane = replace(
@@ -137,13 +150,14 @@ class _Driven:
         )
         self._state = replace(self._state, lanes={"agent": lane})
         view, offset = request.view, 0 if self._run.system else 1
-        shown = [*(history.messages[i] for i in view.pinned), *view.inserted, *history.messages[view.start :]]
+        messages = view.history.messages
+        shown = [*(messages[i] for i in view.pinned), *view.inserted, *messages[view.start :]]
         items = [self._static, *(self._item(m) for m in shown if m.role != "system")]
         marks = [each.position + offset for each in request.cache.messages]
         if request.cache.system or request.cache.tools:
             marks.append(0)
         reason = viewed.decision.reason
-        return Request(items, marks, cut=str(reason.evidence.get("cause")) if reason else "")
+        return Request(items, marks, summaries, cut=str(reason.evidence.get("cause")) if reason else "")
 
     def _item(self, message: Message) -> Item:
         known = self._items.get((message.key, message.text))
