@@ -52,7 +52,7 @@ check: $(READY) redis
 	$(PYTEST) $(ARGS)
 
 soak: $(READY) redis
-	KILLS=200 HYPOTHESIS_PROFILE=soak $(PYTEST) -o faulthandler_timeout=7200 $(or $(ARGS),tests/langgraph/test_kill.py tests/stores)
+	KILLS=200 HYPOTHESIS_PROFILE=soak $(PYTEST) -o faulthandler_timeout=7200 $(or $(ARGS),tests/langgraph/test_kill.py tests/langgraph/test_kill_summary.py tests/stores)
 	$(if $(ARGS),,$(PY) -m tests.soak.generated)
 	$(if $(ARGS),,$(PY) -m tests.soak.ledgers)
 

@@ -20,7 +20,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 QUICK = ("tests/core", "tests/langgraph", "tests/vendors")
 """Folders whose tests meet a library or something of Python's that changes; the others hold whatever the versions."""
-LONG = ("generated", "kill", "many_threads", "matrix", "probe", "stop_matrix")
+LONG = ("generated", "halts", "kill", "kill_summary", "many_threads", "matrix", "probe", "stop_matrix")
 """Tests of `tests/langgraph` that take longer than all others together: quick runs leave them to `make versions`."""
 SHOWN = ("langgraph", "langchain", "langchain-core")
 
