@@ -53,6 +53,7 @@ check: $(READY) redis
 
 soak: $(READY) redis
 	KILLS=200 HYPOTHESIS_PROFILE=soak $(PYTEST) -o faulthandler_timeout=7200 $(or $(ARGS),tests/langgraph/test_kill.py tests/langgraph/test_kill_summary.py tests/stores)
+	$(if $(ARGS),,WHOLE=1 $(PYTEST) tests/langgraph/test_matrix.py tests/langgraph/test_stop_matrix.py tests/langgraph/test_halts.py)
 	$(if $(ARGS),,$(PY) -m tests.soak.generated)
 	$(if $(ARGS),,$(PY) -m tests.soak.ledgers)
 

@@ -269,6 +269,8 @@ class CachePlan:
     messages: tuple[Breakpoint, ...] = ()
     key: str | None = None
     """`prompt_cache_key` for providers that cache by themselves (OpenAI)."""
+    planned: bool = False
+    """Whether the conversation's requests get markers as soon as they are long enough: one without is already written as those will be."""
 
 
 @cheap

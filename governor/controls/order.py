@@ -246,6 +246,7 @@ def _markers(layout: _Layout, known: ModelFacts, ttl: Literal["5m", "1h"], previ
         tools=ttl if tools else None,
         system=ttl if system else None,
         messages=tuple(Breakpoint(position=position, ttl=ttl) for position in sorted(chosen)),
+        planned=True,
     )
 
 

@@ -30,6 +30,7 @@ from governor.drive import drive
 from governor.effects import Decided, InvokeModel, InvokeTool, Measured
 from governor.errors import Refused
 from governor.pipeline import model_call, step_entry, step_exit, tool_call
+from governor.prefix import digest_of, rolled_on
 from governor.prices import PriceBook
 from governor.replay.observed import Observed
 from governor.replay.recorded import UNKNOWN_MODEL, Called, Entered, Ran, Recorded, Turn
@@ -102,6 +103,7 @@ class _Run:
         self._cumulative: list[int] = []
         self._index: dict[str, int] = {}
         self._spoken: list[int] = []
+        self._rolled: list[int] = []
         self._tools = tuple(ToolSpec(name=name, tokens=estimate_tool(text)) for name, text in run.tools or ())
         self._steps: list[StepRef] = []
         self._made = 0
@@ -260,12 +262,20 @@ class _Run:
         self._index[message.key] = position
         if message.role in ("system", "user"):
             self._spoken.append(position)
+        self._rolled.append(rolled_on(self._rolled[-1] if self._rolled else 0, digest_of(message)))
         self._messages.append(message)
         self._cumulative.append((self._cumulative[-1] if self._cumulative else 0) + message.tokens)
 
     def _history(self) -> History:
         """The messages so far. The lists go on growing; a flow that has ended keeps none of them."""
-        return History(messages=self._messages, cumulative=self._cumulative, index=self._index, spoken=self._spoken)
+        return History(
+            messages=self._messages,
+            cumulative=self._cumulative,
+            index=self._index,
+            spoken=self._spoken,
+            media=(),
+            rolled=self._rolled,
+        )
 
     def _output(self, turn: Turn) -> int:
         if turn.usage is not None:

@@ -50,10 +50,13 @@ def mark(
     """
     shown, arguments = list(messages), dict(kwargs)
     known = facts(model_ref(model))
-    if known.cache != "explicit" or not (plan.tools or plan.system or plan.messages):
+    placed = plan.tools or plan.system or plan.messages
+    if known.cache != "explicit" or not (placed or plan.planned):
+        return shown, arguments
+    shown = _separated(shown)
+    if not placed:
         return shown, arguments
     arguments.pop("cache_control", None)
-    shown = _separated(shown)
     marks = place(
         plan,
         _existing(shown, arguments),

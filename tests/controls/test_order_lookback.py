@@ -23,6 +23,11 @@ def spots(request: ModelRequest) -> list[int]:
     return [point.position for point in request.cache.messages]
 
 
+def left_out(request: ModelRequest) -> object:
+    view = request.view
+    return view.pinned, view.inserted, view.start, view.altered
+
+
 def fan(number: int, width: int, tokens: int) -> list[Message]:
     """One turn: a message that calls so many tools at once, and their answers."""
     uses = [use(f"c{number}-{i}", q=f"{number} {i}") for i in range(width)]
@@ -48,7 +53,7 @@ def test_every_request_finds_what_the_one_before_wrote_last(
 
     reach = LOOKBACK if facts(model).lookback_blocks else 1
     for before, after in zip(line.requests, line.requests[1:], strict=False):
-        if not spots(before) or before.view.cut != after.view.cut or before.view.inserted != after.view.inserted:
+        if not spots(before) or left_out(before) != left_out(after):
             continue
         written, messages = spots(before)[-1], shown(after)
         distances = [

@@ -22,6 +22,7 @@ from governor.stores.sqlite import SqliteStore
 from governor_langgraph import govern, report_of
 from tests.langgraph.fakes import Streaming, Whole, calling, policy
 from tests.langgraph.modes import Mode, ainvoke, astream, invoke, stream
+from tests.sampled import sampled
 
 ROOT = Path(__file__).parents[2]
 CONFIG: Any = {"configurable": {"thread_id": "t", "tenant": "acme"}}
@@ -164,9 +165,10 @@ async def test_every_scope_is_halted_and_the_answer_under_way_is_kept(
     assert f"governor resume {report.stopped.rule}" in report.stopped.remedy
 
 
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("at", ["turn 1", "look 1", f"turn {TURNS}"])
+@pytest.mark.parametrize(
+    ("at", "kind", "mode"),
+    sampled(["turn 1", "look 1", f"turn {TURNS}"], list(KINDS), list(MODES), keep=1, of=2),
+)
 async def test_a_halted_thread_goes_on_after_resume_and_repeats_no_finished_call(
     operator: Operator, kind: str, mode: str, at: str
 ) -> None:

@@ -19,6 +19,7 @@ from governor_langgraph import govern, report_of
 from tests.langgraph import modes, stopping
 from tests.langgraph.fakes import Whole, policy
 from tests.langgraph.test_open_calls import open_calls
+from tests.sampled import sampled
 
 STOPS: dict[str, tuple[str, dict[str, Any]]] = {
     "budget": ("budget.exhausted", {"budgets": [{"id": "b", "scope": "run", "limit": {"model_calls": 4}}]}),
@@ -65,9 +66,11 @@ def model_for(body: str, stop: str, store: Watched, late: list[str]) -> Whole:
     return Whole(rule=watched)
 
 
-@pytest.mark.parametrize("around", NESTS, ids="-".join)
-@pytest.mark.parametrize("body", stopping.BODIES)
-@pytest.mark.parametrize("stop", STOPS)
+@pytest.mark.parametrize(
+    ("stop", "body", "around"),
+    sampled(list(STOPS), list(stopping.BODIES), list(NESTS), keep=1, of=2),
+    ids=lambda value: value if isinstance(value, str) else "-".join(value) or "alone",
+)
 async def test_a_stop_ends_the_run(stop: str, body: str, around: tuple[str, ...]) -> None:
     code, rules = STOPS[stop]
     for way in WAYS:
