@@ -25,9 +25,10 @@ UV := $(shell command -v uv 2>/dev/null)
 # Byte code is made when it is first needed: most of what the packages hold is never imported.
 INSTALL = $(if $(UV),$(UV) pip install --quiet --python $(PY) $(WANTED) ||) $(PY) -m pip install --quiet --disable-pip-version-check --no-compile $(WANTED)
 
-# As many workers as there are processors. A file's tests stay together, so a module's fixtures are made once.
-WORKERS ?= auto
-PYTEST = $(PY) -m pytest -n $(WORKERS) --dist loadfile --inline-snapshot=disable
+# One worker more than there are processors: some tests wait for processes that they start. A file's tests stay together, so a module's
+# fixtures are made once; files that take longest begin first (tests/conftest.py).
+WORKERS ?= $(shell expr $$(nproc 2>/dev/null || echo 1) + 1)
+PYTEST = $(PY) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --inline-snapshot=disable
 
 comma := ,
 

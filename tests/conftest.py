@@ -69,6 +69,24 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--corpus", metavar="DIR", default=None, help="recorded conversations for tests marked `corpus`")
 
 
+LONGEST = (
+    "test_matrix",
+    "test_stop_matrix",
+    "test_kill_summary",
+    "test_invariants",
+    "test_demo",
+    "test_generated",
+    "test_examples",
+)
+"""Files that take so long that a run would wait for them at its end, if they did not begin first."""
+
+
+@pytest.hookimpl(trylast=True)  # after the shuffle, which keeps files together as well
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take longest."""
+    items.sort(key=lambda item: item.path.stem not in LONGEST)
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print what tests measured (`record_property("figures", ...)`), also of those that failed and of other workers' tests."""
     reports: list[pytest.TestReport] = [
