@@ -20,8 +20,12 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 QUICK = ("tests/core", "tests/langgraph", "tests/vendors")
 """Folders whose tests meet a library or something of Python's that changes; the others hold whatever the versions."""
-LONG = ("generated", "halts", "kill", "kill_summary", "many_threads", "matrix", "probe", "stop_matrix")
-"""Tests of `tests/langgraph` that take longer than all others together: quick runs leave them to `make versions`."""
+LONG = (
+    *(f"langgraph/test_{name}" for name in ("generated", "halts", "kill", "kill_summary", "ladder", "many_threads")),
+    *(f"langgraph/test_{name}" for name in ("matrix", "probe", "stop_matrix", "store_loss", "structure_properties")),
+    *(f"vendors/test_{name}" for name in ("broken_streams", "media")),
+)
+"""Tests that take longer than all others together: quick runs leave them to `make versions`."""
 SHOWN = ("langgraph", "langchain", "langchain-core")
 
 
@@ -113,7 +117,7 @@ def run(leg: Leg, *, quick: bool) -> tuple[str, ...]:
     python = prepared(leg, command)
     libraries = versions(python)
     folders = [name for name in QUICK if (ROOT / name).exists() and name not in leg.without] if quick else ["tests"]
-    left_out = [f"tests/langgraph/test_{name}.py" for name in LONG] if quick else list(leg.without)
+    left_out = [f"tests/{name}.py" for name in LONG] if quick else list(leg.without)
     ignored = [f"--ignore={name}" for name in left_out]
     print(f"--- {leg.name}: Python {version}, {', '.join(SHOWN)} {libraries}", flush=True)
     options = ["-q", "-n", "auto", "--dist", "loadfile", "--inline-snapshot=disable", *ignored]

@@ -16,7 +16,7 @@ import pytest
 
 from tests.langgraph import killed, killed_summary
 
-KILLS = int(os.environ.get("KILLS", "6"))
+KILLS = int(os.environ.get("KILLS", "4"))
 
 
 def spawned(folder: Path, kill_at: int) -> int | None:

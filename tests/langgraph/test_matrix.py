@@ -37,9 +37,8 @@ METER: dict[str, Any] = {
     "budgets": [{"id": "all", "scope": "agent", "limit": {"model_calls": "1M", "tool_calls": "1M"}}],
 }
 """Allows everything and counts it on a ledger."""
-CELLS = [(host, unit) for host in HOSTS for unit in UNITS]
-SAMPLE = sampled(list(HOSTS), list(UNITS), keep=2, of=len(HOSTS))
-"""Every unit in two of the hosts; `make soak` runs it in all."""
+SAMPLE = sampled(list(HOSTS), list(UNITS), keep=1, of=3)
+"""Every unit in one or two of the hosts; `make soak` runs it in all."""
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning"),
@@ -89,7 +88,7 @@ async def test_the_calls_counted_are_the_calls_that_providers_saw(host: str, uni
     assert {} == wrong
 
 
-@pytest.mark.parametrize(("host", "unit"), CELLS)
+@pytest.mark.parametrize(("host", "unit"), SAMPLE)
 async def test_nothing_runs_under_a_policy_that_denies_everything(host: str, unit: str) -> None:
     ground = Ground()
     app = govern(built(ground, host, unit), DENY)
