@@ -75,16 +75,16 @@ def interpreter(wanted: tuple[str, ...]) -> tuple[str, str] | None:
     return None
 
 
-def prepared(leg: Leg, command: str) -> Path:
+def prepared(leg: Leg, command: str, extras: str) -> Path:
     """The environment's interpreter, with everything installed that its tests need."""
     venv = ROOT / leg.venv
-    python, ready = venv / "bin" / "python", venv / ".ready"
+    python, ready = venv / "bin" / "python", venv / f".ready-{extras.replace(',', '-')}"
     sources = [ROOT / "pyproject.toml", ROOT / leg.constraints]
     if ready.exists() and all(ready.stat().st_mtime >= source.stat().st_mtime for source in sources):
         return python
     if not python.exists():
         subprocess.run([command, "-m", "venv", venv], check=True)
-    wanted = ["-c", leg.constraints, "-e", f".[{leg.extras}]"]
+    wanted = ["-c", leg.constraints, "-e", f".[{extras}]"]
     uv = shutil.which("uv")
     fast = [uv, "pip", "install", "--quiet", "--python", python, *wanted]
     plain = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *wanted]
@@ -114,7 +114,7 @@ def run(leg: Leg, *, quick: bool) -> tuple[str, ...]:
         return (leg.name, "-", "-", "skipped: no such Python", "-")
     version, command = found
     begun = time.monotonic()
-    python = prepared(leg, command)
+    python = prepared(leg, command, "all,test" if quick else leg.extras)
     libraries = versions(python)
     folders = [name for name in QUICK if (ROOT / name).exists() and name not in leg.without] if quick else ["tests"]
     left_out = [f"tests/{name}.py" for name in LONG] if quick else list(leg.without)
