@@ -33,6 +33,8 @@ class Price(NamedTuple):
     minimum: int
     cap: int | None = None
     """Most tokens that are cached."""
+    lookback: int = _LOOKBACK
+    """Content blocks up to and with a marker's own in which an older entry is found."""
 
 
 PRICES = (
@@ -55,6 +57,8 @@ class Request:
     """Summaries written before it: tokens of the text that was removed, whether the main model wrote it, tokens of its context."""
     cut: str = ""
     """Why this request does not extend the one before, when its author says so."""
+    notes: int = 0
+    """Items at its end that the next request does not repeat: what changes from call to call."""
 
 
 class Cache:
@@ -112,7 +116,7 @@ class Cache:
         blocks = 0
         for position in range(mark, -1, -1):
             blocks += self._items[position].blocks
-            if blocks > _LOOKBACK:
+            if blocks > self._price.lookback and position < mark:
                 return None
             if self._alive(position, now):
                 return position
