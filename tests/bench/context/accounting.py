@@ -107,7 +107,10 @@ class Cache:
                 kept.add(last)
         hits = [hit for mark in kept if (hit := self._hit(mark, now)) is not None]
         read = tokens[max(hits)] if hits else 0
-        for position in (*kept, *hits):
+        used = [
+            at for at in range(max(hits, default=-1) + 1) if self._alive(at, now)
+        ]  # reading a prefix uses all of it
+        for position in (*kept, *used):
             self._entries[self._hashes[position]] = now
         written = max(0, tokens[max(kept)] - read) if kept else 0
         return tokens[-1] - read - written, written, read
