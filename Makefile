@@ -7,6 +7,7 @@
 #   make bench     overhead of governor, without a provider (JSON=file writes its figures)
 #   make bench-loops   loop detectors on labelled runs (CORPUS=dir, JSON=file)
 #   make bench-context   cost of compaction and caching on recorded runs (CORPUS=dir, JSON=file)
+#   make bench-context-wire   the same replay through real clients, held against the sandbox's bill (CORPUS=dir, RUNS=30, JSON=file)
 #   make bench-ledger   budgets under fan-out, broken streams, latency of the stores, beside peers (JSON=file, ARGS="--only latency")
 #   make conformance   LangGraph's own test suites, bare and with every graph governed; downloads them, takes a quarter of an hour (JSON=file)
 
@@ -32,7 +33,7 @@ PYTEST = $(PY) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --
 
 comma := ,
 
-.PHONY: demo test versions check soak bench bench-context bench-ledger bench-loops conformance redis clean
+.PHONY: demo test versions check soak bench bench-context bench-context-wire bench-ledger bench-loops conformance redis clean
 .DEFAULT_GOAL := check
 
 demo: $(BASE)
@@ -70,6 +71,10 @@ bench-context: $(READY)
 	@test -n "$(CORPUS)" || { echo "name the folder of recorded runs: make bench-context CORPUS=dir" >&2; exit 1; }
 	@test -d .venv-tokens || $(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-compile --target .venv-tokens llama-index-core==0.14.25 || true
 	$(PY) -m tests.bench.context --corpus "$(CORPUS)" $(if $(JSON),--json "$(JSON)") $(ARGS)
+
+bench-context-wire: $(READY)
+	@test -n "$(CORPUS)" || { echo "name the folder of recorded runs: make bench-context-wire CORPUS=dir" >&2; exit 1; }
+	$(PY) -m tests.bench.context.wire --corpus "$(CORPUS)" --runs $(or $(RUNS),30) $(if $(JSON),--json "$(JSON)") $(ARGS)
 
 bench-ledger: $(READY) redis
 	$(PY) -m tests.bench.ledger $(if $(JSON),--json "$(JSON)") $(ARGS)

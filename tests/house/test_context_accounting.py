@@ -7,8 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.bench.context.accounting import PRICES, Bill, Cache, cheapest_summary
-from tests.bench.context.corpus import Item
+from tests.bench.context.corpus import Item, Sizes, run_of
 from tests.bench.context.expiry import hourly
+from tests.bench.context.ours import Ours
+from tests.bench.context.score import faults_of
 
 SONNET, GPT, _, NOVA = PRICES
 
@@ -89,6 +91,27 @@ def test_an_entry_expires_after_its_last_use_and_a_hit_makes_it_live_on() -> Non
 
 def test_an_hour_of_life_costs_twice_the_input() -> None:
     assert 6.0 == hourly(SONNET).write
+
+
+def test_the_look_back_begins_with_the_markers_own_block() -> None:
+    cache, prompt = Cache(SONNET._replace(lookback=1)), [Item(2_000, blocks=3), Item(500)]
+    cache.send(prompt[:1], (0,))
+
+    assert 2_000 == cache.send(prompt, (0,))[2]
+    assert 0 == cache.send(prompt, (1,))[2]
+
+
+def test_a_line_that_changes_is_charged_at_the_end_of_each_prompt_and_moves_no_prefix() -> None:
+    talk = [{"role": "user", "content": "Go."}, {"role": "assistant", "content": "Yes."}] * 3
+    row = {"id": "r", "source": "s", "system": "Be brief.\nThe current time is 2026-05-15 15:00:00 EST.", "tools": []}
+    run = run_of({**row, "messages": talk}, Sizes(len))
+
+    requests = Ours(len)(run, SONNET)
+
+    assert [1, 1, 1] == [request.notes for request in requests]
+    assert all("15:00:00" in request.items[-1].text for request in requests)
+    assert {len("Be brief.") + 4} == {request.items[0].tokens for request in requests}
+    assert not any(faults_of(run, requests).values())
 
 
 @given(

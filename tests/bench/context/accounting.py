@@ -33,6 +33,8 @@ class Price(NamedTuple):
     minimum: int
     cap: int | None = None
     """Most tokens that are cached."""
+    lookback: int = _LOOKBACK
+    """Content blocks up to and with a marker's own in which an older entry is found."""
 
 
 PRICES = (
@@ -55,6 +57,8 @@ class Request:
     """Summaries written before it: tokens of the text that was removed, whether the main model wrote it, tokens of its context."""
     cut: str = ""
     """Why this request does not extend the one before, when its author says so."""
+    notes: int = 0
+    """Items at its end that the next request does not repeat: what changes from call to call."""
 
 
 class Cache:
@@ -103,7 +107,10 @@ class Cache:
                 kept.add(last)
         hits = [hit for mark in kept if (hit := self._hit(mark, now)) is not None]
         read = tokens[max(hits)] if hits else 0
-        for position in (*kept, *hits):
+        used = [
+            at for at in range(max(hits, default=-1) + 1) if self._alive(at, now)
+        ]  # reading a prefix uses all of it
+        for position in (*kept, *used):
             self._entries[self._hashes[position]] = now
         written = max(0, tokens[max(kept)] - read) if kept else 0
         return tokens[-1] - read - written, written, read
@@ -112,7 +119,7 @@ class Cache:
         blocks = 0
         for position in range(mark, -1, -1):
             blocks += self._items[position].blocks
-            if blocks > _LOOKBACK:
+            if blocks > self._price.lookback and position < mark:
                 return None
             if self._alive(position, now):
                 return position

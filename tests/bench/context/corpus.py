@@ -15,7 +15,7 @@ from typing import Any
 
 from tests.bench.context.tokens import Count
 
-__all__ = ["BUCKETS", "HALVES", "Item", "Run", "bucket", "half_of", "runs_in"]
+__all__ = ["BUCKETS", "HALVES", "Item", "Run", "Sizes", "bucket", "half_of", "run_of", "runs_in"]
 
 _FRAMING, _CALL_FRAMING = 4, 8
 """Tokens around a message and around a tool call (design notes, simulator)."""
@@ -97,25 +97,34 @@ def runs_in(folder: Path, count: Count) -> Iterator[Run]:
             for line in lines:
                 row = json.loads(line)
                 if row["source"] not in _APART:
-                    yield _run(row, count)
+                    yield run_of(row, Sizes(count))
 
 
-def message_tokens(text: str, calls: Sequence[Mapping[str, Any]], count: Count) -> int:
-    """Tokens of one message with its tool calls."""
-    named = (each["function"] for each in calls)
-    return (
-        _FRAMING + count(text) + sum(_CALL_FRAMING + count(each["name"]) + count(each["arguments"]) for each in named)
-    )
+class Sizes:
+    """How many tokens the parts of a prompt have, framing included: by the design notes."""
+
+    def __init__(self, count: Count) -> None:
+        """`count` counts text."""
+        self.count = count
+
+    def message(self, text: str, calls: Sequence[Mapping[str, Any]]) -> int:
+        """Tokens of one message with its tool calls."""
+        count, named = self.count, (each["function"] for each in calls)
+        return (
+            _FRAMING
+            + count(text)
+            + sum(_CALL_FRAMING + count(each["name"]) + count(each["arguments"]) for each in named)
+        )
+
+    def static(self, system: str, tools: Sequence[Mapping[str, Any]]) -> int:
+        """Tokens of system text and tools."""
+        return self.count(system) + _FRAMING + (self.count(json.dumps(tools)) if tools else 0)
 
 
-def static_tokens(system: str, tools: Sequence[Mapping[str, Any]], count: Count) -> int:
-    """Tokens of system text and tools."""
-    return count(system) + _FRAMING + (count(json.dumps(tools)) if tools else 0)
-
-
-def _run(row: Mapping[str, Any], count: Count) -> Run:
+def run_of(row: Mapping[str, Any], sizes: Sizes) -> Run:
+    """The run of one line of the corpus."""
     messages = row["messages"]
-    items = [_item(position, message, count) for position, message in enumerate(messages)]
+    items = [_item(position, message, sizes) for position, message in enumerate(messages)]
     total = [0]
     for item in items:
         total.append(total[-1] + item.tokens)
@@ -129,7 +138,7 @@ def _run(row: Mapping[str, Any], count: Count) -> Run:
         system=row["system"] or "",
         tools=row["tools"] or [],
         messages=messages,
-        static=Item(static_tokens(row["system"] or "", row["tools"] or [], count)),
+        static=Item(sizes.static(row["system"] or "", row["tools"] or [])),
         items=items,
         calls=[i for i, message in enumerate(messages) if message["role"] == "assistant"],
         times=times,
@@ -137,7 +146,7 @@ def _run(row: Mapping[str, Any], count: Count) -> Run:
     )
 
 
-def _item(position: int, message: Mapping[str, Any], count: Count) -> Item:
+def _item(position: int, message: Mapping[str, Any], sizes: Sizes) -> Item:
     text, calls = message.get("content") or "", message.get("tool_calls") or []
     blocks = max(1, bool(text) + len(calls))
-    return Item(message_tokens(text, calls, count), blocks, position)
+    return Item(sizes.message(text, calls), blocks, position)

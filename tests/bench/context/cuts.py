@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from tests.bench.context.accounting import PRICES, Price, Request
 from tests.bench.context.corpus import Run, runs_in
@@ -28,7 +29,7 @@ PLAIN, NONE = "2 append-only", "1 no cache"
 class Summarised:
     """`summarise` with the small model of the price model's vendor as the other tier."""
 
-    def __init__(self, count: Count, *, cap: str | None, **compact: str) -> None:
+    def __init__(self, count: Count, *, cap: str | None, **compact: Any) -> None:
         """As `Ours`."""
         self._count, self._cap, self._compact = count, cap, compact
         self._made: dict[str, Ours] = {}

@@ -19,11 +19,11 @@ from governor.runs import RunState
 from governor.tokens import estimate_message, estimate_tool
 from governor.values import replace
 from tests.bench.context.accounting import Price, Request
-from tests.bench.context.corpus import Item, Run, message_tokens, static_tokens
+from tests.bench.context.corpus import Item, Run, Sizes
 from tests.bench.context.stub import stubbed
 from tests.bench.context.tokens import Count
 
-__all__ = ["MODELS", "RECALL", "Ours"]
+__all__ = ["MODELS", "RECALL", "Ours", "moments", "policy_of"]
 
 MODELS = {
     "sonnet": ModelRef(provider="anthropic", model="claude-sonnet-4-5"),
@@ -46,6 +46,27 @@ RECALL = {
 _STEP = StepRef(run=RunRef(id="bench"), node="agent", path="agent", ns="agent:1")
 
 
+def policy_of(
+    *, cap: str | None = "2k", ttl: str = "5m", tiers: Mapping[str, Any] | None = None, **compact: Any
+) -> dict[str, Any]:
+    """The policy of a replay, as `Ours` takes it apart."""
+    context: dict[str, Any] = {
+        "cache": {"ttl": ttl},
+        "order": "auto",
+        "compact": {"strategy": "ledger", **compact},
+    }
+    if cap is not None:
+        context["tool_results"] = {"cap": cap, "recall": True}
+    return {"governor": 1, "name": "bench", "context": context, "tiers": tiers or {}}
+
+
+def moments(run: Run) -> list[int]:
+    """When each call is made, in milliseconds: as noted, or at even gaps."""
+    if run.times:
+        return [round(seconds * 1_000) for seconds in run.times]
+    return [(call + 1) * _GAP_MS for call in range(len(run.calls))]
+
+
 class Ours:
     """A strategy: the prompts that governor makes of a run."""
 
@@ -53,24 +74,21 @@ class Ours:
         self,
         count: Count,
         *,
+        sizes: Sizes | None = None,
+        model: ModelRef | None = None,
         cap: str | None = "2k",
         ttl: str = "5m",
         tiers: Mapping[str, Any] | None = None,
         **compact: Any,
     ) -> None:
-        """`cap`: the policy's `context.tool_results.cap`; `compact`: keys of `context.compact` that differ from its defaults.
+        """`sizes`: what the parts of a prompt count, when not what the design notes say; `model`: in place of the price
+        model's own; `cap`: the policy's `context.tool_results.cap`; `compact`: keys of `context.compact` that differ from its defaults.
 
         `tiers`: those who may be asked for summaries beside the model of the run.
         """
-        context: dict[str, Any] = {
-            "cache": {"ttl": ttl},
-            "order": "auto",
-            "compact": {"strategy": "ledger", **compact},
-        }
-        if cap is not None:
-            context["tool_results"] = {"cap": cap, "recall": True}
-        policy = Policy.model_validate({"governor": 1, "name": "bench", "context": context, "tiers": tiers or {}})
-        self._count, self._recall = count, cap is not None or compact.get("strategy") == "mask"
+        policy = Policy.model_validate(policy_of(cap=cap, ttl=ttl, tiers=tiers, **compact))
+        self.model = model
+        self._sizes, self._recall = sizes or Sizes(count), cap is not None or compact.get("strategy") == "mask"
         self._compact, self._order = Compact(policy), Order(policy)
 
     def __call__(self, run: Run, price: Price) -> list[Request]:
@@ -84,9 +102,9 @@ class Ours:
         return [tools[i] for i in self._order.sort_tools(specs)]
 
     @property
-    def parts(self) -> tuple[Compact, Order, Count, bool]:
+    def parts(self) -> tuple[Compact, Order, Sizes, bool]:
         """What drives a run."""
-        return self._compact, self._order, self._count, self._recall
+        return self._compact, self._order, self._sizes, self._recall
 
 
 def _spec(tool: Mapping[str, Any]) -> ToolSpec:
@@ -97,14 +115,15 @@ class _Driven:
     """One run under governor's controls."""
 
     def __init__(self, ours: Ours, run: Run, price: Price) -> None:
-        self._compact, self._order, self._count, recall = ours.parts
+        self._compact, self._order, self._sizes, recall = ours.parts
         self._run, self._recall = run, recall and bool(run.tools)
         offered = ours.tools(run)
         self._tools = tuple(_spec(tool) for tool in offered)
-        self._static = Item(static_tokens(run.system, offered, self._count))
+        system = self._order.steady(_convert(_Source({"role": "system", "content": run.system}, -1))).text
+        self._static = Item(self._sizes.static(system, offered))
         self._routed = Routed(
             tier=None,
-            model=MODELS[price.name],
+            model=ours.model or MODELS[price.name],
             rates=_rates(price),
             max_output_tokens=None,
             decision=Decision(control="route", verdict=Verdict.ALLOW),
@@ -118,15 +137,14 @@ class _Driven:
         sources: list[Any] = [_Source({"role": "system", "content": run.system}, -1)] if run.system else []
         found: list[Request] = []
         done = 0
-        for call, at in enumerate(run.calls):
+        for (call, at), self._now in zip(enumerate(run.calls), moments(run), strict=True):
             sources += [_Source(run.messages[i], i) for i in range(done, at)]
             done = at
-            self._now = round(run.times[call] * 1_000) if run.times else self._now + _GAP_MS
             found.append(self._request(memo, sources, call))
         return found
 
     def _request(self, memo: HistoryMemo, sources: list[Any], ordinal: int) -> Request:
-        history, elided = memo.extend(sources, _convert, lambda m: self._compact.show(m, recall=self._recall))
+        history, elided = memo.extend(sources, _convert, self._shown)
         call = ModelCall(
             step=_STEP,
             ordinal=ordinal,
@@ -153,11 +171,18 @@ class _Driven:
         messages = view.history.messages
         shown = [*(messages[i] for i in view.pinned), *view.inserted, *messages[view.start :]]
         items = [self._static, *(self._item(m) for m in shown if m.role != "system")]
+        items += [Item(self._sizes.message(note, []), text=note) for note in view.notes]
         marks = [each.position + offset for each in request.cache.messages]
         if request.cache.system or request.cache.tools:
             marks.append(0)
         reason = viewed.decision.reason
-        return Request(items, marks, summaries, cut=str(reason.evidence.get("cause")) if reason else "")
+        cut = str(reason.evidence.get("cause")) if reason else ""
+        return Request(items, marks, summaries, cut=cut, notes=len(view.notes))
+
+    def _shown(self, message: Message) -> tuple[Message, str | None]:
+        if message.role == "system":
+            return self._order.steady(message), None
+        return self._compact.show(message, recall=self._recall)
 
     def _item(self, message: Message) -> Item:
         known = self._items.get((message.key, message.text))
@@ -168,7 +193,7 @@ class _Driven:
     def _made(self, message: Message) -> Item:
         if isinstance(message.source, _Source) and not message.edited:
             return self._run.items[message.source.position]
-        tokens = message_tokens(message.text, [], self._count)
+        tokens = self._sizes.message(message.text, [])
         if message.source is None:
             return Item(tokens, entries=frozenset(listed(message.text)))
         return Item(tokens, text=message.text)

@@ -63,5 +63,5 @@ def faults_of(run: Run, requests: Sequence[Request]) -> Counter[str]:
             found["orphaned tool messages"] += message.get("role") == "tool" and message["tool_call_id"] not in called
         found["tasks lost"] += all(item.source != run.task for item in items)
         found["prefix moved"] += list(items[: len(before)]) != list(before) and not request.cut
-        before = items
+        before = items[: len(items) - request.notes]
     return found
