@@ -24,7 +24,7 @@ import pytest
 
 from tests.langgraph import killed
 
-KILLS = int(os.environ.get("KILLS", "6"))
+KILLS = int(os.environ.get("KILLS", "4"))
 NOTES = [f"branch {n}" for n in range(killed.BRANCHES)]
 
 

@@ -37,8 +37,8 @@ METER: dict[str, Any] = {
     "budgets": [{"id": "all", "scope": "agent", "limit": {"model_calls": "1M", "tool_calls": "1M"}}],
 }
 """Allows everything and counts it on a ledger."""
-SAMPLE = sampled(list(HOSTS), list(UNITS), keep=1, of=3)
-"""Every unit in one or two of the hosts; `make soak` runs it in all."""
+SAMPLE = sampled(list(HOSTS), list(UNITS), keep=1, of=5)
+"""Every unit in one of the hosts; `make soak` runs it in all."""
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning"),

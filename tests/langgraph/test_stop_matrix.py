@@ -68,7 +68,7 @@ def model_for(body: str, stop: str, store: Watched, late: list[str]) -> Whole:
 
 @pytest.mark.parametrize(
     ("stop", "body", "around"),
-    sampled(list(STOPS), list(stopping.BODIES), list(NESTS), keep=1, of=3),
+    sampled(list(STOPS), list(stopping.BODIES), list(NESTS), keep=1, of=4),
     ids=lambda value: value if isinstance(value, str) else "-".join(value) or "alone",
 )
 async def test_a_stop_ends_the_run(stop: str, body: str, around: tuple[str, ...]) -> None:
