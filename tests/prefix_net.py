@@ -168,7 +168,10 @@ def _outgoing(self: Any, original: Callable[..., Any], request: Any) -> Any:
     if net is not None:
         step = self.step
         run = step.run.ref
-        conversation = (id(step.run.governor.runtime.store), run.thread or run.id)
+        conversation = (
+            step.run.governor.runtime.store,
+            run.thread or run.id,
+        )  # itself: another one may get its id later
         call = Call(
             lane=(*conversation, request.call.lane),
             place=(run.id, step.ref.path),

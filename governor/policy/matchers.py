@@ -269,7 +269,8 @@ def _same(left: Any, right: Any) -> bool:
     if _kind(left) is not _kind(right):
         return False
     if _kind(left) is Decimal:
-        return Decimal(str(left)) == Decimal(str(right))
+        one, other = Decimal(str(left)), Decimal(str(right))
+        return not (one.is_nan() or other.is_nan()) and one == other  # a signalling NaN raises when it is compared
     return bool(left == right)
 
 

@@ -90,6 +90,9 @@ class PromptCache:
         )
         with self._lock:
             ideal = self._ideal.read(model, beginnings, now)
+        ideal = max(
+            ideal, plan.read
+        )  # a place within what was written may be shorter than the least that a marker takes
         return replace(plan, ideal=ideal, beginnings=beginnings, hour=any(p.ttl == "1h" for p in prefixes))
 
     def _plan_marked(self, model: Model, prompt: Prompt, prefixes: list[_Prefix], now: float) -> CachePlan:

@@ -4,7 +4,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from governor.policy.matchers import MatchError, PastCall, When, evaluate, lookup, matches_glob
@@ -147,6 +147,7 @@ tests = st.sampled_from(
 
 
 @given(tests, values)
+@example({"equals": 1}, Decimal("sNaN"))
 def test_any_value_gives_an_answer_or_a_match_error(test: Any, value: Any) -> None:
     try:
         answer = holds(test, value)
