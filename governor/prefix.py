@@ -55,8 +55,7 @@ def resumed(rolled: Sequence[int], start: int, end: int, before: int) -> list[in
     """The rolling digests at messages start..end-1 where earlier messages are shown otherwise: `before` is the digest of those."""
     made: list[int] = []
     for position in range(start, end):
-        own = (rolled[position] - (rolled[position - 1] if position else 0) * _BASE) % _MODULUS
-        before = rolled_on(before, own)
+        before = rolled_on(before, unrolled(rolled, position))
         made.append(before)
     return made
 
