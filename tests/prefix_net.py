@@ -84,9 +84,8 @@ class Net:
 
     def moves(self) -> list[Moved]:
         """Requests that moved their prefix, whatever the trace says."""
-        with (
-            self.lock
-        ):  # the client has its answer a moment before the server is done with it; one that never ends is left out
+        with self.lock:
+            # The client has its answer a moment before the server is done with it; one that never ends is left out.
             self.lock.wait_for(lambda: all(each.ended is not None for lane in self.lanes.values() for each in lane), 2)
         found: list[Moved] = []
         for requests in self.lanes.values():
@@ -139,7 +138,9 @@ def _short(block: Block | None) -> str:
 
 current: Net | None = None
 """The net of the test that runs. Tests of one process run one after the other."""
-_sending: ContextVar[str | None] = ContextVar("prefix_net", default=None)
+sending: ContextVar[str | None] = ContextVar("prefix_net", default=None)
+_numbers = itertools.count()
+"""Over all nets of the process: a number that an earlier test left in its context names no call of a later one."""
 _hung: set[str] = set()
 
 
@@ -168,10 +169,8 @@ def _outgoing(self: Any, original: Callable[..., Any], request: Any) -> Any:
     if net is not None:
         step = self.step
         run = step.run.ref
-        conversation = (
-            step.run.governor.runtime.store,
-            run.thread or run.id,
-        )  # itself: another one may get its id later
+        # The store itself: another one may get its id later.
+        conversation = (step.run.governor.runtime.store, run.thread or run.id)
         call = Call(
             lane=(*conversation, request.call.lane),
             place=(run.id, step.ref.path),
@@ -179,9 +178,9 @@ def _outgoing(self: Any, original: Callable[..., Any], request: Any) -> Any:
             notes=request.view.notes,
         )
         with net.lock:
-            number = str(len(net.calls))
+            number = str(next(_numbers))
             net.calls[number] = call
-        _sending.set(number)
+        sending.set(number)
     return made
 
 
@@ -228,14 +227,14 @@ def _blocks(prompt: Any) -> list[Block]:
 
 
 def _endheaders(self: Any, original: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
-    number = _sending.get()
+    number = sending.get()
     if number is not None and current is not None:
         self.putheader(HEADER, number)
     original(self, *args, **kwargs)
 
 
 def _send(self: Any, original: Callable[..., Any], request: Any) -> Any:
-    number = _sending.get()
+    number = sending.get()
     if number is not None and current is not None:
         request.headers[HEADER] = number
     return original(self, request)

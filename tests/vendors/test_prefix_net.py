@@ -106,3 +106,20 @@ def test_what_is_not_governed_is_not_looked_at(box: Sandbox) -> None:
         model.invoke([SystemMessage(text), HumanMessage("Look.")])
 
     assert {} == net().lanes
+
+
+def test_a_number_left_behind_by_an_earlier_net_names_no_call_of_a_later_one(
+    box: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = CLIENTS[BEDROCK](box)
+    graph = node(model, [[HumanMessage("Look.", id="task")]])
+    govern(graph, POLICY).invoke({"messages": []})
+    (left_behind,) = net().calls
+    monkeypatch.setattr(prefix_net, "current", later := prefix_net.Net())
+    govern(graph, POLICY).invoke({"messages": []})
+
+    token = prefix_net.sending.set(left_behind)
+    model.invoke([SystemMessage("Two."), HumanMessage("Look.")])
+    prefix_net.sending.reset(token)
+
+    assert [1] == [len(requests) for requests in later.lanes.values()]
