@@ -34,6 +34,7 @@ from tests.stores.places import lacking
 
 ROOT = Path(__file__).parents[2]
 PEERS = ROOT / ".venv-peers"
+PARTS = ["fan-out", "streams", "latency", "denials"]
 
 
 class Addresses:
@@ -102,13 +103,18 @@ def broken_streams() -> Iterator[tuple[str, ...]]:
 
 
 def latency(at: Addresses) -> Iterator[tuple[str, ...]]:
-    """Reserve and settle together, in microseconds, unless the row says otherwise."""
+    """Reserve and settle together, in microseconds, unless the row says otherwise; beside them yardsticks of the machine."""
+    yield _row("this machine: 100,000 additions in a loop", stores.additions(), "")
     if "memory" in at.kinds:
         yield _row("memory: reserve + settle", stores.memory(), "p50 <= 20")
     if "sqlite" in at.kinds:
+        bare = stores.bare_sqlite(at.fresh("sqlite").removeprefix("sqlite://"), 3_000)
+        yield _row("SQLite: two bare transactions, four rows each", bare, "")
         for processes in (1, 4):
             taken = stores.in_processes(at.fresh("sqlite"), processes, 3_000)
-            yield _row(f"SQLite, {processes} processes: reserve + settle", taken, "p50 <= 80, p99 <= 1000")
+            ratio = stores.quantiles(taken)[0] / stores.quantiles(bare)[0]
+            name = f"SQLite, {processes} processes: reserve + settle, {ratio:.2f} x bare"
+            yield _row(name, taken, "p50 <= 80, p99 <= 1000")
     if "redis" in at.kinds:
         reserved, settled, pinged = stores.beside_ping(at.fresh("redis"), 3_000)
         base = stores.quantiles(pinged)[0]
@@ -141,7 +147,7 @@ def main() -> None:
     parser.add_argument("--stores", nargs="+", default=["memory", "sqlite", "redis"])
     parser.add_argument("--processes", type=int, nargs="+", default=[1, 2, 4, 8])
     parser.add_argument("--operations", type=int, default=1_000_000)
-    parser.add_argument("--only", nargs="+", default=["fan-out", "streams", "latency", "denials"])
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     console, figures = Console(), dict[str, Any]()

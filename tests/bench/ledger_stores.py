@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import multiprocessing
 import random
+import sqlite3
 import statistics
 import time
 from typing import Any
@@ -44,6 +45,38 @@ def in_processes(address: str, processes: int, times: int) -> Times:
     for process in made:
         process.join(60)
     return found
+
+
+def additions(times: int = 200) -> Times:
+    """A yardstick of the interpreter: figures in microseconds compare between machines only beside it."""
+    taken = list[float]()
+    for _ in range(times):
+        begun, total = time.perf_counter_ns(), 0
+        for number in range(100_000):
+            total += number
+        taken.append((time.perf_counter_ns() - begun) / 1_000)
+    return taken
+
+
+def bare_sqlite(path: str, times: int) -> Times:
+    """The least that SQLite takes for a reserve and a settle on four levels: two transactions that update four rows each."""
+    db, taken = sqlite3.connect(path, isolation_level=None), list[float]()
+    for statement in (
+        "PRAGMA journal_mode = WAL",
+        "PRAGMA synchronous = NORMAL",
+        "CREATE TABLE sums (key TEXT PRIMARY KEY, sum INTEGER NOT NULL) WITHOUT ROWID",
+        "INSERT INTO sums VALUES ('0', 0), ('1', 0), ('2', 0), ('3', 0)",
+    ):
+        db.execute(statement)
+    for _ in range(times):
+        begun = time.perf_counter_ns()
+        for amount in (900, -200):
+            db.execute("BEGIN IMMEDIATE")
+            db.executemany("UPDATE sums SET sum = sum + ? WHERE key = ?", [(amount, str(key)) for key in range(4)])
+            db.execute("COMMIT")
+        taken.append((time.perf_counter_ns() - begun) / 1_000)
+    db.close()
+    return taken
 
 
 def beside_ping(address: str, times: int) -> tuple[Times, Times, Times]:
