@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from governor.calls import ModelCall, ModelRef, ModelRequest, ModelResponse, RunRef, StepRef, ToolCall, ToolResult
+from governor.flow import Effect, Flow, Value, ask
 from governor.ledger import Adjustment, Charge, Halted, Hold, Lease, Refusal
 from governor.meter import Meter
 from governor.values import cheap
+from governor.waits import AwaitLead, AwaitSlot, FreeSlot, LeadDone, TakeLead, TakeSlot, Turn, Wait
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,7 +20,6 @@ if TYPE_CHECKING:
     from governor.prefix import Remembered
     from governor.runs import RunState
     from governor.slots import Slot
-    from governor.warming import Ticket
 
 __all__ = [
     "NOW",
@@ -56,27 +57,7 @@ __all__ = [
     "ask",
 ]
 
-Value: TypeAlias = str | int | float | bool | tuple[str, ...]
-"""What an attribute of a span may be."""
-
 T = TypeVar("T")
-T_co = TypeVar("T_co", covariant=True)
-
-
-class Effect(Generic[T_co]):
-    """A request to the world whose answer has type T."""
-
-    __slots__ = ()
-
-
-Flow: TypeAlias = Generator[Effect[Any], Any, T]
-"""A piece of the path: yields effects, receives their answers, returns T."""
-
-
-def ask(effect: Effect[T]) -> Flow[T]:
-    """Yield one effect and return its answer with its type kept (a generator's send type is Any)."""
-    answer: T = yield effect
-    return answer
 
 
 @cheap
@@ -164,91 +145,6 @@ class Release(Effect[None]):
 
     lease: str
     now_ms: int
-
-
-@cheap
-@dataclass(frozen=True, slots=True)
-class Turn(Effect[int]):
-    """When it is a call's turn among those of this process that wait for the same rate, milliseconds since the epoch."""
-
-    hold: Hold
-    now_ms: int
-    retry_ms: int
-    """In how long there would be room if nobody waited."""
-    until_ms: int
-    """A turn beyond it is only told, not taken."""
-
-
-@cheap
-@dataclass(frozen=True, slots=True)
-class Wait(Effect[bool]):
-    """Let time pass, holding nothing. False, at once, where that would block an event loop."""
-
-    ms: int
-
-
-@cheap
-@dataclass(frozen=True, slots=True)
-class TakeSlot(Effect["Slot"]):
-    """A place among the model calls that a run makes at once in this process: inside, or behind all who wait."""
-
-    run: RunRef
-    width: int | None
-    """How many at once; None: any number, and then the call is only counted."""
-    now_ms: int
-
-
-@cheap
-@dataclass(frozen=True, slots=True)
-class AwaitSlot(Effect[bool]):
-    """Wait until a place is inside, holding nothing else. False when `ms` have passed and it is not.
-
-    Where that would block an event loop the call is let in at once: who is inside may need the loop.
-    """
-
-    slot: Slot
-    ms: int
-    now_ms: int
-
-
-@cheap
-@dataclass(frozen=True, slots=True)
-class FreeSlot(Effect[None]):
-    """Give a place back, waiting or inside. `known`, `width`: as in `Slots.free`."""
-
-    slot: Slot
-    now_ms: int
-    known: bool = False
-    width: int | None = None
-
-
-@cheap
-@dataclass(frozen=True, slots=True)
-class TakeLead(Effect["Ticket"]):
-    """Whether to go ahead with a prefix, or who else of this process does (`Leads.take`)."""
-
-    key: str
-    now_ms: int
-    patience_ms: int
-
-
-@cheap
-@dataclass(frozen=True, slots=True)
-class AwaitLead(Effect[bool]):
-    """Wait until a prefix is written or its writer has failed. False after `ms`, and at once where that would block an event loop."""
-
-    ticket: Ticket
-    ms: int
-
-
-@cheap
-@dataclass(frozen=True, slots=True)
-class LeadDone(Effect[None]):
-    """The writer's answer began, and can be read for `lives_ms`; 0: it never will."""
-
-    ticket: Ticket
-    now_ms: int
-    lives_ms: int
 
 
 @cheap
