@@ -49,6 +49,7 @@ _CACHED_RUNS = 512
 _CHECKPOINT_PAGES = 4_000
 """Size of the log at which a commit copies it into the file, and waits for the disk: 16 MB, four times SQLite's default."""
 
+_UPDATE = "UPDATE runs SET version = ?, state = ? WHERE id = ?"
 _BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 
@@ -96,11 +97,9 @@ class SqliteStore(Store):
             after, answer = apply(before)
             if after is not before or not row:
                 version += 1
-                db.execute(
-                    "INSERT INTO runs (id, version, state) VALUES (?, 1, ?)"
-                    " ON CONFLICT (id) DO UPDATE SET version = version + 1, state = excluded.state",
-                    (run, dump_state(after)),
-                )
+                # No upsert: one that updates uses up a number all the same, and by these runs are counted.
+                query = _UPDATE if row else "INSERT INTO runs (version, state, id) VALUES (?, ?, ?)"
+                db.execute(query, (version, dump_state(after), run))
             if not row:
                 self._forget_runs(db)
         # Only a committed state may be remembered. Another process's change since then shows as another version.
@@ -194,8 +193,9 @@ class SqliteStore(Store):
                 return row[0]
             before = row and db.execute("SELECT state FROM runs WHERE id = ?", (row[0],)).fetchone()
             if before:
-                state = dump_state(continued(parse_state(before[0])))
+                state = dump_state(continued(self._parsed(before[0], row[0])))
                 db.execute("INSERT OR IGNORE INTO runs (id, version, state) VALUES (?, 1, ?)", (fresh, state))
+                self._forget_runs(db)
             db.execute("INSERT OR REPLACE INTO threads (thread, run) VALUES (?, ?)", (thread, fresh))
         return fresh
 
@@ -320,10 +320,15 @@ class SqliteStore(Store):
         if cached and cached[0] == version:
             return cached[1]
         (data,) = db.execute("SELECT state FROM runs WHERE id = ?", (run,)).fetchone()
+        return self._parsed(data, run)
+
+    def _parsed(self, data: bytes, run: str) -> RunState:
         try:
             return parse_state(data)
         except ValidationError as error:
-            raise StoreError(f"{self._path}: the state of run {run} is unreadable. Start a new run.") from error
+            raise StoreError(
+                f"{self._path}: the state of run {run} is unreadable. Start a new run, on another thread."
+            ) from error
 
     def _forget_runs(self, db: sqlite3.Connection) -> None:
         """Drop the runs that began more than `max_runs` runs ago, with the texts kept for them."""

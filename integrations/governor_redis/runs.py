@@ -154,7 +154,9 @@ class KnownRuns:
             except ValidationError as error:
                 known.version = None
                 self._arrive(known, flight)
-                raise StoreError(f"the state of run {flight.run} is unreadable. Start a new run.") from error
+                raise StoreError(
+                    f"the state of run {flight.run} is unreadable. Start a new run, on another thread."
+                ) from error
         return flight.version in versions
 
     @staticmethod

@@ -105,6 +105,28 @@ def test_the_runs_that_began_longest_ago_are_forgotten_with_their_texts(path: Pa
     store.close()
 
 
+def test_runs_are_forgotten_by_how_many_there_are_however_often_each_changes(path: Path) -> None:
+    store = SqliteStore(path, max_runs=2)
+    for run in ("a", "b", "c"):
+        for _ in range(10):
+            store.change(run, lambda state: (replace(state, steps=state.steps + 1), None))
+
+    assert [10, 10, 0] == [store.change(run, lambda state: (state, state.steps)) for run in ("c", "b", "a")]
+    store.close()
+
+
+def test_runs_of_one_thread_are_forgotten_as_others_are(path: Path) -> None:
+    store = SqliteStore(path, max_runs=2)
+    for run in ("a", "b", "c", "d"):
+        store.open_run("thread", run, resume=False)
+        store.change(run, lambda state: (replace(state, steps=1), None))
+        store.keep(run, "h", "text")
+
+    assert [None, None, "text", "text"] == [store.recall(run, "h") for run in ("a", "b", "c", "d")]
+    assert "d" == store.open_run("thread", "fresh", resume=True)
+    store.close()
+
+
 def test_ledgers_go_when_their_window_is_over(path: Path) -> None:
     store = SqliteStore(path)
     store.reserve(request("l1", expires_ms=START_MS + 3_600_000))
@@ -290,6 +312,21 @@ def test_an_unreadable_run_state_is_an_error_that_names_the_run(path: Path) -> N
     with pytest.raises(StoreError, match="the state of run r is unreadable"):
         later.change("r", lambda state: (state, None))
     later.close()
+
+
+def test_a_thread_whose_run_is_unreadable_says_so_when_it_begins_another(path: Path) -> None:
+    store = SqliteStore(path)
+    store.open_run("t", "r", resume=False)
+    store.change("r", lambda state: (replace(state, steps=1), None))
+    db = sqlite3.connect(path)
+    db.execute("UPDATE runs SET state = ?", (b'{"steps": "many"}',))
+    db.commit()
+    db.close()
+
+    with pytest.raises(StoreError, match=r"the state of run r is unreadable.*on another thread"):
+        store.open_run("t", "fresh", resume=False)
+    assert "r" == store.latest_run("t")
+    store.close()
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root writes everywhere")
