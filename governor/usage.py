@@ -41,6 +41,12 @@ class Usage:
         """Prompt and output tokens together, unweighted."""
         return self.prompt + self.output
 
+    @property
+    def possible(self) -> bool:
+        """Whether nothing in it is negative: a report with a count below zero is a broken one, and nothing may be paid back for it."""
+        counts = (self.input, self.cache_read, self.cache_write_5m, self.cache_write_1h, self.output, self.fees)
+        return min(counts) >= 0
+
     def __add__(self, other: Usage) -> Usage:
         """Sum of two usages; estimated if either is."""
         return Usage(

@@ -14,6 +14,7 @@ from governor.stores.ledgers import (
     NOTHING,
     SWEEP,
     Counted,
+    charged,
     first_shortfall,
     granting,
     halt_among,
@@ -142,7 +143,7 @@ class Counters:
         if entry is None or entry.state in (LeaseState.SETTLED, LeaseState.RELEASED):
             return
         pairs = list(
-            zip(entry.holds, charge.amounts, entry.numbers, strict=True)
+            zip(entry.holds, charged(charge.amounts), entry.numbers, strict=True)
         )  # all or nothing, also when they do not match
         for hold, amount, number in pairs:
             self._move(hold, entry.state, amount, number, charge.now_ms)
@@ -204,8 +205,8 @@ class Counters:
             heappush(self._due, (entry.due_ms, lease))
         elif entry.state is LeaseState.DISPATCHED:
             for hold in entry.holds:
-                if not hold.per_ms:  # what flowed through a rate has flowed
-                    ledger = self.ledgers[hold.ledger]
+                ledger = self.ledgers.get(hold.ledger)  # one on which nothing was reserved may be gone
+                if ledger is not None and not hold.per_ms:  # what flowed through a rate has flowed
                     ledger.reserved -= hold.amount
                     ledger.spent += hold.amount
             entry.state = LeaseState.FORFEIT

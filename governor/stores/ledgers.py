@@ -21,6 +21,7 @@ __all__ = [
     "NOTHING",
     "SWEEP",
     "Counted",
+    "charged",
     "checked",
     "first_shortfall",
     "granting",
@@ -61,6 +62,15 @@ def checked(hold: Hold) -> Hold:
         message = f"a hold of {hold.amount} on {hold.ledger}: amounts are 0 to {MOST}"
         raise ValueError(message)
     return hold
+
+
+def charged(amounts: Sequence[int]) -> Sequence[int]:
+    """The amounts of a charge. Raises ValueError for one that would give instead of take, or that not every store can count exactly."""
+    for amount in amounts:
+        if not 0 <= amount <= MOST:
+            message = f"a charge of {amount}: amounts are 0 to {MOST}"
+            raise ValueError(message)
+    return amounts
 
 
 def first_shortfall(holds: Sequence[Hold], counts: Sequence[Counted], now_ms: int) -> Shortfall | None:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from governor.errors import StoreError
 from governor.ids import Ids
 from governor.ledger import Halted, Lease, LeaseState, ReserveRequest, Shortfall
-from governor.stores.ledgers import KEEP_MS, same_call
+from governor.stores.ledgers import KEEP_MS, charged, same_call
 from governor.stores.pieces import Granted, Slice, direct, needed
 from governor.stores.without import RunsWithoutStore
 from governor.values import replace
@@ -110,7 +110,7 @@ class SlicedStore(RunsWithoutStore):
             if granted is None:
                 self.store.settle(charge)
                 return
-            if len(charge.amounts) != len(granted.request.holds):
+            if len(charged(charge.amounts)) != len(granted.request.holds):
                 message = f"{len(charge.amounts)} amounts for {len(granted.request.holds)} holds"
                 raise ValueError(message)
             if granted.state in (LeaseState.SETTLED, LeaseState.RELEASED):

@@ -13,6 +13,7 @@ from governor.stores.ledgers import (
     NOTHING,
     SWEEP,
     Counted,
+    charged,
     first_shortfall,
     granting,
     halt_among,
@@ -110,7 +111,7 @@ class Tables:
         """See `Store.settle`. A lease that nobody remembers was forfeit long ago: its worst case stands."""
         row = db.execute("SELECT state, holds, escrow FROM leases WHERE id = ?", (charge.lease,)).fetchone()
         if row and row[0] not in ("settled", "released"):
-            self._end(db, charge.lease, row, LeaseState.SETTLED, charge.amounts, charge.now_ms)
+            self._end(db, charge.lease, row, LeaseState.SETTLED, charged(charge.amounts), charge.now_ms)
 
     def release(self, db: sqlite3.Connection, lease: str, now_ms: int) -> None:
         """See `Store.release`."""

@@ -71,6 +71,15 @@ class LeaseConformance(StoreTests):
         assert self.store.dispatch("l", self.now_ms)
         assert {"other/o": (0, 5), "run/a": (0, 30)} == self.balances()
 
+    def test_a_call_that_holds_nothing_may_outlive_its_ledger(self) -> None:
+        self.reserve("l", hold(amount=0, expires_ms=self.now_ms + 1))
+        for _ in range(2):
+            self.elapse(self.ttl_ms // 2)
+            self.sweep()
+        assert [LeaseState.FORFEIT] == [lease.state for lease in self.store.leases() if lease.id == "l"]
+        self.settle("l", 0)
+        assert {} == self.balances()
+
     def test_any_of_many_calls_that_waited_too_long_may_be_reserved_again(self) -> None:
         for number in range(100):
             self.wait(f"l{number}", hold(amount=1))

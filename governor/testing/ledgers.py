@@ -125,6 +125,18 @@ class LedgerConformance(StoreTests):
         assert isinstance(short, Shortfall)
         assert 0 == short.remaining
 
+    def test_a_charge_below_nothing_is_an_error_and_changes_nothing(self) -> None:
+        self.reserve("l", hold(amount=30))
+        for amount in (-1, 2**63):
+            try:
+                self.settle("l", amount)
+            except ValueError:
+                continue
+            raise AssertionError(amount)
+        assert {"run/a": (0, 30)} == self.balances()
+        self.settle("l", 12)
+        assert {"run/a": (12, 0)} == self.balances()
+
     def test_a_settlement_that_does_not_match_its_holds_is_an_error_and_charges_nothing(self) -> None:
         self.reserve("l", hold(amount=30))
         try:

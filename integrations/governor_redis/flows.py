@@ -12,11 +12,10 @@ from governor.errors import LeaseConflict, StoreError
 from governor.ids import Ids
 from governor.ledger import Lease, LeaseState
 from governor.runs import RunState, continued, dump_state
-from governor.stores.ledgers import granting
+from governor.stores.ledgers import charged, granting
 from governor.values import maker
 from governor_redis.packing import (
     STATES,
-    charged,
     counted,
     read_halt,
     read_holds,

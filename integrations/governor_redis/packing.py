@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "STATES",
-    "charged",
     "counted",
     "read_adjustment",
     "read_balance",
@@ -106,15 +105,6 @@ def _inexact(hold: Hold) -> str:
     if hold.limit is not None and abs(hold.limit) > MOST:
         return f"a limit of {hold.limit} on {hold.ledger}: Redis counts exactly to {MOST}. Lower it."
     return f"a rate over {hold.per_ms} ms on {hold.ledger}: Redis counts periods to {LONGEST_PERIOD_MS} ms. Use a rolling window."
-
-
-def charged(amounts: Sequence[int]) -> Sequence[int]:
-    """Amounts of a charge. Raises ValueError for one that is not counted exactly."""
-    for amount in amounts:
-        if not 0 <= amount <= MOST:
-            message = f"a charge of {amount}: amounts are 0 to {MOST}"
-            raise ValueError(message)
-    return amounts
 
 
 def write_holds(holds: Sequence[Hold]) -> str:

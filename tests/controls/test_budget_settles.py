@@ -10,6 +10,7 @@ from governor.decisions import Verdict
 from governor.ledger import Shortfall, Unit
 from governor.meter import Meter
 from governor.plans import Quote, ToolQuote
+from governor.stores.ledgers import MOST
 from governor.testing import START_MS
 from governor.tokens import MESSAGE_FRAMING, estimate
 from governor.usage import Usage
@@ -200,6 +201,33 @@ def test_the_providers_last_word_on_a_broken_stream_is_charged_as_it_is() -> Non
     settled = budget.broken(held, Meter(dispatched=True, final=True, usage=USAGE), SURE, 50)
 
     assert budget.amounts(held, USAGE, 50) == settled
+
+
+@pytest.mark.parametrize("count", ["input", "cache_read", "cache_write_5m", "cache_write_1h", "output"])
+def test_nothing_is_paid_back_for_a_report_below_nothing(count: str) -> None:
+    """As some proxies send it: a report like that is none, and what governor counted itself is charged."""
+    budget = control(EVERYTHING)
+    held = quote(budget, request(asked=500))
+    broken = replace(USAGE, **{count: -1_000_000})
+    meter = Meter(dispatched=True, output_tokens=90, final=True, observed=True, usage=broken)
+
+    used = budget.usage(held, ModelResponse(text="", usage=broken), meter)
+
+    assert used.estimated
+    assert Usage(input=1_000, output=99, estimated=True) == used
+    assert budget.broken_usage(held, replace(meter, usage=None, final=False), SURE) == budget.broken_usage(
+        held, meter, SURE
+    )
+
+
+def test_a_report_of_more_than_any_store_counts_is_charged_at_the_most_there_is() -> None:
+    budget = control(EVERYTHING)
+    held = quote(budget, request(asked=500))
+
+    settled = budget.amounts(held, Usage(input=1_000, output=2**70), 50)
+
+    assert MOST == max(settled)
+    assert settled[-1] == 50
 
 
 def test_a_policy_may_charge_every_broken_stream_at_its_worst_case() -> None:

@@ -31,7 +31,7 @@ from governor.models import facts
 from governor.plans import Quote, ToolQuote
 from governor.policy.matchers import matches_glob
 from governor.policy.pricing import refuse_unpriced
-from governor.policy.scalars import ScalarError
+from governor.policy.scalars import MAX_AMOUNT, ScalarError
 from governor.prices import ORDINARY
 from governor.tokens import MESSAGE_FRAMING, REQUEST_FRAMING, TOOLS_PREAMBLE, estimate, estimate_message
 from governor.usage import Usage
@@ -229,7 +229,7 @@ class BudgetControl:
     def usage(self, quote: Quote, response: ModelResponse, meter: Meter) -> Usage:
         """What the provider reported, else governor's own count, marked as estimated and on the high side. Fees included."""
         reported = response.usage or meter.usage
-        if reported is not None:
+        if reported is not None and reported.possible:
             if (
                 response.served == ORDINARY and not reported.tier
             ):  # asked for as a dearer class, answered as an ordinary call
@@ -248,7 +248,7 @@ class BudgetControl:
         for position, weighing in enumerate(quote.weighings):
             if weighing is not None:
                 amounts[position] = weighing.used(usage)
-        return tuple(amounts)
+        return tuple([min(amount, MAX_AMOUNT) for amount in amounts])
 
     def broken(
         self, quote: Quote, meter: Meter, ratios: tuple[int, int], elapsed_ms: int = 1
@@ -272,7 +272,7 @@ class BudgetControl:
         """Usage of a call that broke off, as far as there is evidence; None where there is none."""
         if not meter.dispatched or meter.rejected:
             return None
-        if meter.final and meter.usage is not None:
+        if meter.final and meter.usage is not None and meter.usage.possible:
             return with_worst_fees(meter.usage, quote)
         seen = arrived(quote, meter, ratios) if meter.observed and self._observes else None
         return with_worst_fees(seen, quote)

@@ -35,7 +35,7 @@ def arrived(quote: Quote, meter: Meter, ratios: tuple[int, int]) -> Usage:
     clamp = quote.request.max_output_tokens
     if clamp is not None:
         counted = min(counted, max(clamp, meter.output_tokens * LEAST_RATIO // 1_000))
-    if meter.usage is not None:
+    if meter.usage is not None and meter.usage.possible:
         return replace(meter.usage, output=max(counted, meter.usage.output), estimated=True)
     sent = max(1, quote.estimated - REQUEST_FRAMING + USUAL_FRAMING)
     text = -(-sent * of_prompt * times // (1_000 * per))
