@@ -13,6 +13,7 @@ After that, as with any store that does not answer, the policy's `on_store_loss`
 from __future__ import annotations
 
 from functools import partial
+from heapq import heappop, heappush
 from threading import RLock
 from typing import TYPE_CHECKING
 
@@ -72,6 +73,7 @@ class SlicedStore(RunsWithoutStore):
         self._closing: list[Slice] = []
         self._latest_ms = 0
         self._granted: dict[str, Granted] = {}
+        self._due: list[tuple[int, str]] = []
         self._halts: tuple[int, dict[str, Halted]] = (-HALTS_MS, {})
 
     # --- granting
@@ -101,6 +103,7 @@ class SlicedStore(RunsWithoutStore):
                 lease = replace(own, holds=request.holds, generation="", spent=())  # what may be lost is not this lease
             parts = [(at, self._take(hold)) for at, hold in enumerate(request.holds) if at not in apart]
             self._granted[request.id] = Granted(request, now + request.ttl_ms, parts, apart, own, lease.state)
+            heappush(self._due, (now + request.ttl_ms, request.id))
             return lease
 
     def settle(self, charge: Charge) -> None:
@@ -314,18 +317,18 @@ class SlicedStore(RunsWithoutStore):
 
     def _sweep(self, now_ms: int) -> None:
         """Charge calls that were never settled at what they held; forget those that are long over."""
-        while self._granted:
-            lease, oldest = next(iter(self._granted.items()))
-            if oldest.due_ms > now_ms:
-                return
-            del self._granted[lease]
-            if oldest.state is not LeaseState.DISPATCHED:
+        while self._due and self._due[0][0] <= now_ms:
+            lease = heappop(self._due)[1]
+            granted = self._granted[lease]
+            if granted.due_ms <= now_ms and granted.state is not LeaseState.DISPATCHED:
+                del self._granted[lease]
                 continue
-            for at, piece in oldest.parts:
-                amount = oldest.request.holds[at].amount
-                self._end(piece, amount, amount, now_ms, forfeit=False)
-            oldest.state, oldest.due_ms = LeaseState.FORFEIT, now_ms + KEEP_MS
-            self._granted[lease] = oldest  # a late settlement still corrects it
+            if granted.due_ms <= now_ms:
+                for at, piece in granted.parts:
+                    amount = granted.request.holds[at].amount
+                    self._end(piece, amount, amount, now_ms, forfeit=False)
+                granted.state, granted.due_ms = LeaseState.FORFEIT, now_ms + KEEP_MS  # a late settlement corrects it
+            heappush(self._due, (granted.due_ms, lease))
 
     def _halted(self, scopes: Sequence[str], now_ms: int) -> Halted | None:
         known_ms, halts = self._halts

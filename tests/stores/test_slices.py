@@ -11,7 +11,18 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from governor.errors import StoreError
-from governor.ledger import Adjustment, AdjustmentKind, Charge, Halted, Hold, Lease, Refusal, ReserveRequest, Shortfall
+from governor.ledger import (
+    Adjustment,
+    AdjustmentKind,
+    Charge,
+    Halted,
+    Hold,
+    Lease,
+    LeaseState,
+    Refusal,
+    ReserveRequest,
+    Shortfall,
+)
 from governor.runs import RunState
 from governor.stores.memory import MemoryStore
 from governor.stores.slices import SLICE_TTL_MS, SlicedStore
@@ -191,6 +202,26 @@ def test_a_call_that_was_never_settled_is_charged_and_corrected_once() -> None:
     store.give_back(later)
 
     assert {"org/o": (12, 0)} == spent_and_reserved(inner)
+
+
+@pytest.mark.parametrize("heartbeat", [True, False])
+def test_a_call_that_is_remembered_for_long_keeps_no_others_from_being_forgotten(heartbeat: bool) -> None:
+    """One that goes on by its heartbeats, or was never settled and may be corrected for a day."""
+    store, part, late = SlicedStore(MemoryStore()), hold(amount=10, limit=10_000), START_MS + 3 * TTL_MS
+    store.reserve(request("first", part))
+    if heartbeat:
+        store.extend("first", 10 * TTL_MS, START_MS)
+    store.reserve(request("done", part, now=START_MS + TTL_MS))
+    store.settle(Charge(lease="done", amounts=(4,), now_ms=START_MS + TTL_MS))
+
+    again = store.reserve(request("done", part, now=late))
+
+    assert isinstance(again, Lease)
+    assert again.state is LeaseState.DISPATCHED
+    store.settle(Charge(lease="done", amounts=(5,), now_ms=late))
+    store.settle(Charge(lease="first", amounts=(1,), now_ms=late))
+    store.give_back(late)
+    assert {"run/a": (10, 0)} == spent_and_reserved(store)
 
 
 def test_the_same_id_is_the_same_lease() -> None:
