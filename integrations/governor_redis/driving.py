@@ -90,7 +90,7 @@ class Driven(Store):
                 if sent is None or (droppable and not sent.sent):
                     flow.close()
                 else:
-                    sent.abandoned = partial(self._detach, flow)
+                    sent.abandon(partial(self._detach, flow))
                 raise
             except StoreError as error:
                 failure: StoreError | None = error

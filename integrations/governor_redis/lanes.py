@@ -44,6 +44,8 @@ class Sent:
     droppable: bool
     """Whether it may be dropped when its task is cancelled before it was sent."""
     sent: bool = False
+    reply: tuple[Any, StoreError | None] | None = None
+    """What came in."""
     abandoned: Callable[[Any, StoreError | None], None] | None = None
     """Takes the answer of a call whose task is gone."""
     unknown: bool = False
@@ -51,6 +53,7 @@ class Sent:
 
     def answered(self, reply: Any, error: StoreError | None = None) -> None:
         """Hand the answer over."""
+        self.reply = reply, error
         if self.answer.done():
             if self.abandoned:
                 self.abandoned(reply, error)
@@ -58,6 +61,13 @@ class Sent:
             self.answer.set_exception(error)
         else:
             self.answer.set_result(reply)
+
+    def abandon(self, to: Callable[[Any, StoreError | None], None]) -> None:
+        """Have `to` take the answer: at once where it came in just as its task was cancelled."""
+        if self.reply is not None:
+            to(*self.reply)
+        else:
+            self.abandoned = to
 
 
 class Lane:

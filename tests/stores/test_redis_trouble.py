@@ -16,6 +16,7 @@ from governor.ledger import Adjustment, AdjustmentKind, Charge, Lease, LeaseStat
 from governor.runs import RunState
 from governor.testing import hold, spent_and_reserved
 from governor_redis import RedisStore
+from governor_redis.lanes import Sent
 from tests.redis_server import RedisServer, private
 from tests.stores.redis_proxy import Proxy
 
@@ -199,6 +200,48 @@ async def test_a_cancelled_reservation_is_given_back_and_takes_nobody_along(prox
     assert {"run/a": (0, 101)} == spent_and_reserved(store)
     assert all(record.state is LeaseState.DISPATCHED for record in store.leases())
     store.close()
+
+
+@pytest.fixture
+def cancelled_when_answered(monkeypatch: pytest.MonkeyPatch) -> list[asyncio.Task[Any]]:
+    """Tasks to be cancelled when their answer has come in and before they run again."""
+    tasks, answered = list[asyncio.Task[Any]](), Sent.answered
+
+    def then_cancelled(sent: Sent, reply: object, error: StoreError | None = None) -> None:
+        answered(sent, reply, error)
+        while tasks:
+            tasks.pop().cancel()
+
+    monkeypatch.setattr(Sent, "answered", then_cancelled)
+    return tasks
+
+
+async def test_a_reservation_that_is_cancelled_as_its_answer_comes_is_given_back(
+    store: RedisStore, cancelled_when_answered: list[asyncio.Task[Any]]
+) -> None:
+    task = asyncio.create_task(store.areserve(REQUEST))
+    cancelled_when_answered.append(task)
+
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await asyncio.gather(*store._detached)
+
+    assert {} == spent_and_reserved(store)
+    assert [] == list(store.leases())
+
+
+async def test_a_change_that_is_cancelled_as_its_answer_comes_is_made_and_blocks_nobody(
+    store: RedisStore, cancelled_when_answered: list[asyncio.Task[Any]]
+) -> None:
+    task = asyncio.create_task(store.achange("r", lambda state: (replace(state, steps=state.steps + 1), None)))
+    cancelled_when_answered.append(task)
+
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    async with asyncio.timeout(5):
+        steps = await store.achange("r", lambda state: (state, state.steps))
+
+    assert 1 == steps
 
 
 async def test_a_cancelled_change_is_made_and_blocks_nobody(store: RedisStore) -> None:
