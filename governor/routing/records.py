@@ -68,9 +68,13 @@ class PairedOutcome:
     at_ms: int = 0
     """When it was labelled, milliseconds since the epoch."""
     propensity: float = 1.0
-    """How likely it was that this step would be paired: 0.01 for shadow calls at 1%. Above 0, at most 1."""
+    """How likely it was that this step would be paired: 0.01 for shadow calls at 1%. Above 0, at most 1.
+
+    It must not depend on the answers: pairs that exist because the cheap answer had failed say nothing of how often it fails."""
     sent: str = ""
     """The tier that answered for real; empty when the pair was made offline."""
+    run: str = ""
+    """Of the run; its steps are never parted between training and calibration. Empty: the step stands for itself."""
 
     @property
     def gain(self) -> float:
@@ -92,6 +96,7 @@ def dump_record(record: PairedOutcome) -> str:
             "at_ms": record.at_ms,
             "propensity": record.propensity,
             "sent": record.sent,
+            "run": record.run,
         }
     )
 
@@ -116,6 +121,7 @@ def parse_record(text: str, *, file: str | None = None, line: int | None = None)
         at_ms=given.integer("at_ms", 0),
         propensity=given.number("propensity", 1.0, least=0, most=1),
         sent=given.text("sent", ""),
+        run=given.text("run", ""),
     )
     if not record.propensity:
         raise given.wrong("propensity", "0 says that this could not be recorded", "Write how likely it was.")

@@ -50,6 +50,7 @@ records = st.builds(
     at_ms=counts,
     propensity=st.floats(0.001, 1),
     sent=st.sampled_from(["", "student", "frontier"]),
+    run=st.text(max_size=3),
 )
 RECORD = PairedOutcome(
     id="run-1/7",
