@@ -36,20 +36,24 @@ class Escalating:
 
     def raised(self, state: RunState, call: ModelCall, base: Base) -> Routed | None:
         """The better tier that an escalation block or fresh signals ask for; None where the base answers."""
-        up = self._up(base, call)
+        up, kept = self._up(base, call), base.tier if base.derived else None
         route = state.route
-        in_block = up is not None and self._in_block(state) and self._tiers.better(route.tier, base.tier)
+        in_block = up is not None and self.in_block(state) and self._tiers.better(route.tier, base.tier)
         signals = self._triggers(route.signals)
         if in_block and route.tier is not None and self._tiers.fits(route.tier, call):
             higher = self._tiers.above(route.tier, call) if signals and self._may_escalate(route) else None
             if higher is not None:
                 reason = self._escalated(higher, f"{route.tier} did no better: {', '.join(signals)}")
-                return self._tiers.routed(call, higher, reason, escalated=True)
+                return self._tiers.routed(call, higher, reason, escalated=True, base=kept)
             reason = self._escalated(route.tier, f"an escalation lasts until call {route.until_call} of the run")
-            return self._tiers.routed(call, route.tier, reason, escalated=True)
+            return self._tiers.routed(call, route.tier, reason, escalated=True, base=kept)
         if up is not None and signals and self._may_escalate(route):
             return self._tiers.routed(
-                call, up, self._escalated(up, f"seen since the last call: {', '.join(signals)}"), escalated=True
+                call,
+                up,
+                self._escalated(up, f"seen since the last call: {', '.join(signals)}"),
+                escalated=True,
+                base=kept,
             )
         return None
 
@@ -71,7 +75,7 @@ class Escalating:
                 seen=signal,
             ),
         )
-        base = self._rules.base(state, request.call)
+        base = self._base(state, request)
         up = self._up(base, request.call)
         asked_base = request.tier == base.tier
         if up is None or not asked_base or not self._triggers((signal,)) or not self._may_escalate(state.route):
@@ -79,7 +83,11 @@ class Escalating:
         if request.call.streaming or self._tiers.observed:
             return Judgement(signal=signal, decision=decision)
         again = self._tiers.routed(
-            request.call, up, self._escalated(up, f"the answer was not usable: {signal}"), escalated=True
+            request.call,
+            up,
+            self._escalated(up, f"the answer was not usable: {signal}"),
+            escalated=True,
+            base=request.base,
         )
         return Judgement(signal=signal, decision=decision, again=again)
 
@@ -92,14 +100,14 @@ class Escalating:
         escalate, route = self._escalate, state.route
         if escalate is None:
             return state
-        base = self._rules.base(state, request.call)
+        base = self._base(state, request)
         raised = self._tiers.better(request.tier, base.tier)
         unread = not raised and self._up(base, request.call) is not None and not self._tiers.observed
         signals = route.signals if unread and judged.again is None else ()
         if judged.signal is not None and judged.again is None and judged.signal not in signals:
             signals = (*signals, *self._triggers((judged.signal,)))
         begins = judged.again.tier if judged.again is not None else None
-        if begins is None and raised and (not self._in_block(state) or self._tiers.better(request.tier, route.tier)):
+        if begins is None and raised and (not self.in_block(state) or self._tiers.better(request.tier, route.tier)):
             begins = request.tier
         if begins is not None:
             until = state.model_calls + int(escalate.for_) - 1
@@ -118,6 +126,11 @@ class Escalating:
             return state
         return replace(state, route=replace(state.route, signals=(*state.route.signals, "tool_error")))
 
+    def _base(self, state: RunState, request: ModelRequest) -> Base:
+        """Where a call that was made belonged when nothing went wrong, as it was decided then."""
+        base = self._rules.base(state, request.call)
+        return base if request.base is None else replace(base, tier=request.base)
+
     def _up(self, base: Base, call: ModelCall) -> str | None:
         """The next tier above the base that can read the call, or None where there is none or nothing may raise it.
 
@@ -128,7 +141,10 @@ class Escalating:
             return None
         return self._tiers.above(tier, call)
 
-    def _in_block(self, state: RunState) -> bool:
+    def in_block(self, state: RunState) -> bool:
+        """Whether a better tier answers because something went wrong."""
+        if self._escalate is None:
+            return False
         return state.route.tier in self._tiers.names and state.model_calls <= state.route.until_call
 
     def _triggers(self, signals: tuple[str, ...]) -> tuple[str, ...]:

@@ -28,7 +28,9 @@ class Base:
     rule: str
     text: str
     locked: bool = False
-    evidence: dict[str, str]
+    evidence: dict[str, str | int | float | bool]
+    derived: bool = False
+    """Whether more than a rule or the default says it: a snapshot, or who answered before."""
 
 
 class Rules:
@@ -59,7 +61,7 @@ class Rules:
         return self._by_rule(call)
 
     def _by_rule(self, call: ModelCall) -> Base:
-        evidence: dict[str, str] = {}
+        evidence: dict[str, str | int | float | bool] = {}
         for rule in self._routing.rules:
             if not _matches(rule, call.step):
                 continue

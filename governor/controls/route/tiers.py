@@ -78,7 +78,9 @@ class Tiers:
     def _answer(self, tier: str, call: ModelCall) -> int:
         return int(self._tiers[tier].max_output_tokens or call.max_output_tokens or 0)
 
-    def routed(self, call: ModelCall, tier: str | None, reason: Reason, *, escalated: bool = False) -> Routed:
+    def routed(
+        self, call: ModelCall, tier: str | None, reason: Reason, *, escalated: bool = False, base: str | None = None
+    ) -> Routed:
         """A call answered by this tier, with what it costs there; unchanged where the policy only observes."""
         model = self.models[tier] if tier is not None else call.model
         changes = model != call.model
@@ -98,4 +100,5 @@ class Tiers:
             max_output_tokens=None if limit is None else int(limit),
             decision=decision,
             escalated=escalated,
+            base=None if self.observed else base,
         )
