@@ -154,6 +154,7 @@ def model_call(call: ModelCall, controls: Controls) -> Flow[ModelResponse]:
                 if not meter.again:
                     raise
                 continue  # what the client would have retried by itself is another attempt, held and paid for like the first
+            quote = controls.budget.answered(quote, response)
             usage, ended = controls.budget.usage(quote, response, meter), (yield from ask(NOW))
             yield from begun(ahead, ended, answered=True)
             yield from settle(
