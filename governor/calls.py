@@ -351,7 +351,13 @@ class ModelResponse:
     served: str = ""
     """Class of service that answered, where the answer names one."""
     cached: bool = False
-    """Answered by LangChain's own LLM cache: no provider call, no cost."""
+    """Answered by LangChain's own LLM cache, or by a gateway's: no provider call, no cost."""
+    fell_back: bool = False
+    """A gateway says that another model than the asked one answered."""
+    told_cost: int | None = None
+    """What a gateway says that the answer cost, nano-USD; None where it does not, or is not to be believed."""
+    gateway: Mapping[str, str | int] = field(default_factory=dict[str, str | int])
+    """What a gateway says of the answer, for the trace: names and numbers, never content."""
     invalid: bool = False
     """The answer failed the schema it was asked for, or holds tool calls whose arguments do not parse."""
     source: object = None

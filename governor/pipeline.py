@@ -163,6 +163,7 @@ def model_call(call: ModelCall, controls: Controls) -> Flow[ModelResponse]:
                 if answered is not None and (meter.outage or meter.answered):
                     return answered  # a better answer that failed does not undo one that was given
                 raise
+            quote = controls.budget.answered(quote, response)
             usage, ended = controls.budget.usage(quote, response, meter), (yield from ask(NOW))
             yield from begun(ahead, ended, answered=True)
             yield from settle(

@@ -13,17 +13,19 @@ from typing import TYPE_CHECKING, Literal
 from genai_prices.data_snapshot import get_snapshot
 from genai_prices.types import ModelPrice, TieredPrices, TimeOfDateConstraint
 
+from governor.calls import ModelRef
+from governor.gateway_names import behind, same_model
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from decimal import Decimal
 
     from genai_prices.types import ModelInfo
 
-    from governor.calls import ModelRef
     from governor.policy.schema import Policy, PriceOverride
     from governor.usage import Usage
 
-__all__ = ["ORDINARY", "PriceBook", "Rates"]
+__all__ = ["ORDINARY", "PriceBook", "Rates", "only"]
 
 ORDINARY = "default"
 """The class of service that has the listed price, as OpenAI's and Bedrock's answers name it."""
@@ -53,6 +55,7 @@ _PROVIDERS = {
     "openrouter": "openrouter",
     "perplexity": "perplexity",
     "together": "together",
+    "workers_ai": "cloudflare",
     "xai": "x-ai",
 }
 """LangChain's provider names to those of genai-prices. A provider that is not here has no known price: guessing from a
@@ -81,6 +84,13 @@ class Rates:
     """Tokens of recordings that the prompt of one call has at most (`hearing`)."""
     served: tuple[tuple[str, Rates], ...] = ()
     """(class of service, its rates), for those that the price list names: what an answer of that class costs, whatever was asked for."""
+    answering: tuple[tuple[str, Rates], ...] = ()
+    """(model, its rates), where one of several answers under the name that these rates are of: they are then the dearest of all."""
+
+    def of(self, answered: str) -> Rates | None:
+        """The rates of the model that answered, as the answer names it; None where it is none of these."""
+        found = [rates for name, rates in self.answering if same_model(answered, name)]
+        return _dearest(found) if found else None
 
     def at(self, prompt_tokens: int) -> Rates:
         """The rates that a prompt of this size pays."""
@@ -114,13 +124,14 @@ class Rates:
 
     def hearing(self, tokens: int) -> Rates:
         """These rates for a call whose prompt has recordings of at most so many tokens: the same where recordings cost what text does."""
-        if not tokens or not self.audio:
+        if not tokens or not (self.audio or any(rates.audio for _, rates in self.answering)):
             return self
         return replace(
             self,
             heard=tokens,
             above=tuple((threshold, rates.hearing(tokens)) for threshold, rates in self.above),
             served=tuple((name, rates.hearing(tokens)) for name, rates in self.served),
+            answering=tuple((name, rates.hearing(tokens)) for name, rates in self.answering),
         )
 
     def scaled(self, percent: int) -> Rates:
@@ -137,6 +148,7 @@ class Rates:
             audio=_ceil(self.audio * percent, 100),
             above=tuple((threshold, rates.scaled(percent)) for threshold, rates in self.above),
             served=(*self.served, (ORDINARY, self)),
+            answering=tuple((name, rates.scaled(percent)) for name, rates in self.answering),
         )
 
     def dearest_input(self, *, ttl: Literal["5m", "1h"] = "1h") -> int:
@@ -173,6 +185,11 @@ class Rates:
         return fits
 
 
+def only(nano_usd: int) -> Rates:
+    """Rates of a call whose cost is known as a whole, whatever its tokens are."""
+    return Rates(input=0, output=0, cache_read=0, cache_write_5m=0, cache_write_1h=0, request=nano_usd)
+
+
 class PriceBook:
     """Rates by model: the policy's overrides, then the genai-prices snapshot. Answers from memory; never a network call.
 
@@ -184,9 +201,15 @@ class PriceBook:
         self._on = on or datetime.now(UTC)
         self._known: dict[str, Rates | None] = {}
         self._overrides: dict[str, list[PriceOverride]] = {}
+        self._served: dict[str, tuple[ModelRef, ...]] = {}
         for tier in policy.tiers.values():
+            key = f"{tier.provider}:{tier.model_name}"
             if tier.price is not None:
-                self._overrides.setdefault(tier.model, []).append(tier.price)
+                self._overrides.setdefault(key, []).append(tier.price)
+            elif len(tier.serves) > 1:  # tiers that differ in what stands behind one name: whatever any of them says
+                self._served[key] = self._served.get(key, ()) + tuple(
+                    ModelRef(provider=tier.provider, model=name) for name in tier.served_names
+                )
 
     def rates(self, model: ModelRef) -> Rates | None:
         """Rates of `model`, or None when nobody knows them. Two tiers that price one model differently count at the dearer."""
@@ -196,9 +219,17 @@ class PriceBook:
         return self._known[key]
 
     def _find(self, model: ModelRef) -> Rates | None:
-        listed = _listed(model, self._on)
+        served = self._served.get(str(model))
+        listed = self._dearest_of(served) if served else _listed(behind(model), self._on)
         overrides = self._overrides.get(str(model))
         return _dearest(_overridden(override, listed) for override in overrides) if overrides else listed
+
+    def _dearest_of(self, served: tuple[ModelRef, ...]) -> Rates | None:
+        """Rates that hold whichever of these models answers; None when the price of any of them is not known."""
+        known = [(model.model, rates) for model in served if (rates := self.rates(model)) is not None]
+        if len(known) < len(served):
+            return None
+        return replace(_dearest(rates for _, rates in known), answering=tuple(known))
 
 
 def _overridden(price: PriceOverride, listed: Rates | None) -> Rates:

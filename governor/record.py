@@ -170,7 +170,10 @@ def record_model(
     Answers what came of the call, with its prompt beside the one before it in its lane.
     """
     request, usage, response, judged = quote.request, finished.usage, finished.response, finished.judged
-    if usage.prompt and not usage.estimated and not response.cached:
+    one = not (
+        response.fell_back or (routed.rates and routed.rates.answering)
+    )  # each model counts tokens in its own way
+    if one and usage.prompt and not usage.estimated and not response.cached:
         if not quote.media:  # a prompt with pictures says nothing about the density of text
             yield from ask(Learn(request.model, quote.estimated, usage.prompt))
         if request.call.streaming:  # the one kind of call whose answer may have to be counted, should it break off
@@ -226,6 +229,8 @@ def answered_facts(
         attributes["governor.context.uncached_nano_usd"] = sums.uncached
     attributes["gen_ai.response.model"] = response.model or quote.request.model.model
     attributes["gen_ai.response.finish_reasons"] = (response.finish,)
+    if response.gateway:
+        attributes |= {f"governor.gateway.{name}": value for name, value in response.gateway.items()}
     return attributes
 
 

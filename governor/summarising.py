@@ -128,6 +128,7 @@ def _answered(
             raise
         return f"the call failed with {type(error).__name__}"
     ended = yield from ask(NOW)
+    quote = controls.budget.answered(quote, response)
     usage = controls.budget.usage(quote, response, meter)
     told = controls.compact.told(call, viewed, asking, response)
     if isinstance(told, Viewed):

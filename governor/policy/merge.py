@@ -47,7 +47,7 @@ _EXHAUSTED = ("ask", "finish", "stop")
 _CHANGED = ("pin", "adopt", "ask")
 """Weakest first: a run that is pinned may do what the policy of today forbids."""
 _CONTENT = ("full", "redacted", "none")
-_PRICE_AND_PLACE = ("price", "base_url", "headers", "gateway")
+_PRICE_AND_PLACE = ("price", "serves", "base_url", "headers", "gateway")
 """What a tier costs and where its requests go. Absent is an answer too: the price book's price, the provider's own endpoint."""
 
 
@@ -116,7 +116,16 @@ def _same_arguments(merge: Tightening, path: Path, parent: Tier, child: Tier) ->
 
 def _priced_alike(merge: Tightening, parent: dict[str, Tier], name: str, tier: Tier) -> Tier:
     """Prices hold for a model, whatever tier names it: a child's own tier must not make one of the parent's cheaper to count."""
-    listed = next((each for each, base in parent.items() if base.model == tier.model and base.price is None), None)
+    sent = next((each for each, base in parent.items() if base.model == tier.model), None)
+    if sent is not None and set(tier.serves) != set(parent[sent].serves):
+        message = f"`tiers.{name}.serves` is not that of tier `{sent}` of the policy this one extends, the same model"
+        merge.loosen(("tiers", name, "serves"), message, ("tiers", sent))
+        tier = tier.model_copy(update={"serves": parent[sent].serves})
+    priced = (tier.provider, tier.model_name)
+    listed = next(
+        (each for each, base in parent.items() if (base.provider, base.model_name) == priced and base.price is None),
+        None,
+    )
     if tier.price is None or listed is None:
         return tier
     message = f"`tiers.{name}.price` would also price tier `{listed}` of the policy this one extends, the same model"

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, ConfigDict, Field, StrictBool, StringConstraints, model_validator
 
+from governor.gateway_names import RESOLD_BY
 from governor.policy.after import Hopeless, OutputCheck, Rest
 from governor.policy.base import Globs, Mode, Name, Section, also_written_as
 from governor.policy.scalars import PerRun, Price, ScalarError, Share, Steps, Tokens
@@ -63,15 +64,22 @@ def _vendor_value(value: Any) -> Any:
 Arguments = Annotated[dict[str, Any], BeforeValidator(_vendor_value)]
 
 
+ModelName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_\-]+:\S+$", max_length=300)]
+
+
 class Tier(Section):
     """A model that may answer, with what governor must know to reserve and price a call before it is made."""
 
-    model: Annotated[str, StringConstraints(pattern=r"^[a-z0-9_\-]+:\S+$", max_length=300)]
+    model: ModelName
     """`provider:model`, as in LangChain's `init_chat_model`."""
     args: Arguments = Field(default_factory=dict)
     """Arguments for the model's client (region, temperature), passed on unread."""
     max_output_tokens: Tokens | None = None
     """Set on every request of this tier: it is what gets reserved. Absent: the model's maximum."""
+    serves: tuple[ModelName, ...] = ()
+    """The models that may answer under the name in `model`, each as `provider:model`: where that is an alias, a prompt router, an
+    application inference profile or a gateway's chain of fallbacks. Held at the dearest of them, charged as the one that answered, where
+    the answer says which that was."""
     context_window: Tokens | None = None
     """How much the model can read. Absent: governor's table of known models."""
     price: PriceOverride | None = None
@@ -91,15 +99,36 @@ class Tier(Section):
             raise ScalarError("`gateway` and `base_url`/`headers` both say where requests go", "Keep one of them.")
         return self
 
+    @model_validator(mode="after")
+    def _speaks_for_what_it_serves(self) -> Self:
+        foreign = next((each for each in self.serves if each.partition(":")[0] != self.provider), None)
+        if foreign is not None and self.provider not in RESOLD_BY:
+            raise ScalarError(
+                f"`serves` names {foreign}, and only another model of {self.provider} can answer there",
+                f"Name models as `{self.provider}:...`, or reach that one through a gateway that speaks OpenAI's format (`openai:...`).",
+            )
+        return self
+
     @property
     def provider(self) -> str:
         """The part of `model` before the first colon."""
         return self.model.partition(":")[0]
 
     @property
-    def model_name(self) -> str:
-        """The part of `model` after the first colon, as the provider knows it."""
+    def sent_name(self) -> str:
+        """The part of `model` after the first colon, as requests name it."""
         return self.model.partition(":")[2]
+
+    @property
+    def model_name(self) -> str:
+        """The name that prices and facts go by: what alone stands behind the sent one, else the sent one itself."""
+        return self.served_names[0] if len(self.serves) == 1 else self.sent_name
+
+    @property
+    def served_names(self) -> tuple[str, ...]:
+        """`serves` as names under the tier's own provider; one of another provider's begins with that provider's (`anthropic/...`)."""
+        split = (each.partition(":") for each in self.serves)
+        return tuple(name if provider == self.provider else f"{provider}/{name}" for provider, _, name in split)
 
     @property
     def endpoint(self) -> str | None:

@@ -40,7 +40,10 @@ def unpriced(policy: Policy, prices: PriceBook) -> Iterator[tuple[str, str, str]
     for name, tier in policy.tiers.items():
         if prices.rates(ModelRef(provider=tier.provider, model=tier.model_name)) is None:
             message = f"tier {name} ({tier.model}) has no known price, and budget {budget.id} limits money"
-            remedy = f"Add `price: {{input: ..., output: ...}}` to tiers.{name}, in dollars per million tokens."
+            remedy = (
+                f"Add `price: {{input: ..., output: ...}}` to tiers.{name}, in dollars per million tokens, or, where the name is an alias, "
+                "`serves: [provider:model]`: the models that may answer under it."
+            )
             yield name, message, remedy
 
 

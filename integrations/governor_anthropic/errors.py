@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING, Any, cast
 
 import anthropic
 
-from governor_langgraph.answers import causes, failure_by_status, finish_of, from_transport, never_sent
+from governor_langgraph.answers import (
+    causes,
+    failure_at_gateway,
+    failure_by_status,
+    finish_of,
+    from_transport,
+    never_sent,
+)
 from governor_langgraph.vendors import Failure
 
 if TYPE_CHECKING:
@@ -43,6 +50,8 @@ def _answered(error: anthropic.APIStatusError) -> Failure:
     kind = str(cast("Mapping[str, Any]", inner).get("type") or "") if isinstance(inner, dict) else ""
     code = kind or f"HTTP {error.status_code}"
     if error.status_code >= 400:
+        if (at_gateway := failure_at_gateway(error.status_code, given)) is not None:
+            return at_gateway
         return failure_by_status(error.status_code, code)
     return Failure(rejected=False, transient=kind in PASSING, code=code)
 

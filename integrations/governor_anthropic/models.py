@@ -11,6 +11,7 @@ from langchain_anthropic import ChatAnthropic
 from governor.calls import ModelRef
 from governor.errors import ConfigurationError
 from governor_langgraph.clients import (
+    PLACEHOLDER,
     construct,
     has_auth_header,
     headers_of,
@@ -81,7 +82,7 @@ def build(tier: Tier) -> BaseChatModel:
     arguments: dict[str, Any] = {
         **output_default(tier, "max_tokens", "max_tokens_to_sample"),
         **tier.args,
-        "model": tier.model_name,
+        "model": tier.sent_name,
         "max_retries": 0,
         "stream_usage": True,
     }
@@ -93,7 +94,7 @@ def build(tier: Tier) -> BaseChatModel:
         if not has_auth_header(headers):
             message = f"tier {tier.model} has no credentials: set ANTHROPIC_API_KEY, or a header that authenticates at its gateway"
             raise ConfigurationError(message)
-        arguments["api_key"] = "held-by-the-gateway"
+        arguments["api_key"] = PLACEHOLDER
     return construct(tier, ChatAnthropic, arguments)
 
 

@@ -57,6 +57,9 @@ reserved is bought beforehand."""
 CONFIGS = ("inference_config", "inferenceConfig")
 """Spellings of the whole configuration; the client writes the first as the second."""
 
+REGIONS = ("us.", "eu.", "apac.", "global.", "jp.", "au.", "ca.", "us-gov.")
+"""Prefixes of system-defined inference profiles (AWS, "Supported regions and models for inference profiles")."""
+
 KEY_ARGUMENTS = frozenset({"aws_access_key_id", "bedrock_api_key", "api_key"})
 
 SMALLEST_THINKING = 1024
@@ -93,8 +96,9 @@ def build(tier: Tier) -> BaseChatModel:
     arguments: dict[str, Any] = {
         **output_default(tier, "max_tokens"),
         "disable_streaming": False,
+        **_behind(tier),
         **tier.args,
-        "model": tier.model_name,
+        "model": tier.sent_name,
         "config": config.merge(once) if config else once,
     }
     if tier.endpoint:
@@ -105,6 +109,21 @@ def build(tier: Tier) -> BaseChatModel:
         events = client.client.meta.events
         events.register("before-send.bedrock-runtime.*", _adding(headers))
     return client
+
+
+def _behind(tier: Tier) -> dict[str, Any]:
+    """What the client must be told of an ARN that does not say it: the vendor, and the base model where there is one."""
+    if not (tier.serves and tier.sent_name.startswith("arn:")):
+        return {}
+    first = _base(tier.served_names[0])
+    one = {"base_model": first} if len(tier.serves) == 1 else {}
+    return {"provider": first.split(".")[0], **one}
+
+
+def _base(name: str) -> str:
+    """A model's id without the prefix of its region or the front of its ARN."""
+    name = name.rsplit("/", 1)[-1]
+    return name.partition(".")[2] if name.startswith(REGIONS) else name
 
 
 def _require_account(tier: Tier) -> None:

@@ -13,7 +13,15 @@ if TYPE_CHECKING:
 
     from governor_langgraph.vendors import Finish
 
-__all__ = ["causes", "failure_by_status", "finish_of", "from_transport", "never_sent", "wait_asked"]
+__all__ = [
+    "causes",
+    "failure_at_gateway",
+    "failure_by_status",
+    "finish_of",
+    "from_transport",
+    "never_sent",
+    "wait_asked",
+]
 
 WORDS: Mapping[str, Finish] = {
     "stop": "stop",
@@ -37,8 +45,13 @@ WORDS: Mapping[str, Finish] = {
 
 PLACES = ("stop_reason", "stopReason", "finish_reason", "status")
 
-UNKNOWN_4XX = frozenset({408, 409, 424, 499})
-"""Statuses below 500 after which work may have been done: timeouts, conflicts, a model that failed while it answered."""
+UNKNOWN_4XX = frozenset({408, 409, 424, 446, 499})
+"""Statuses below 500 after which work may have been done: timeouts, conflicts, a model that failed while it answered, a guardrail of
+Portkey's (446, portkey.ai/docs/api-reference/inference-api/error-codes: of the prompt, or of an answer that was paid for)."""
+
+BLOCKED_PROMPT, BLOCKED_ANSWER = 2016, 2017
+"""Cloudflare AI Gateway's codes for what its guardrails block (developers.cloudflare.com/ai-gateway/guardrails): only the first means that
+no model was asked, whatever the status."""
 
 
 def finish_of(message: BaseMessage) -> Finish:
@@ -70,6 +83,25 @@ def failure_by_status(status: int | None, code: str) -> Failure:
         resent=transient,
         unanswered=True,
     )
+
+
+def failure_at_gateway(status: int, body: object) -> Failure | None:
+    """A failure that Cloudflare AI Gateway itself answered with; None for anybody else's.
+
+    Its body is `{"success": false, "error": [{"code": 2009, "message": "Unauthorized"}], ...}`, of which OpenAI's SDK keeps the list.
+
+    2003 rate limited and 2018 its unified billing's rate (429), 2009 unauthorized or a provider's key rejected (401; users have seen
+    it for throttled Workers AI as well, can1357/oh-my-pi#11327), 2021 no credit (402), 2016 and 2017 blocked by a guardrail.
+    """
+    outer = cast("Mapping[str, Any]", body).get("error") if isinstance(body, dict) else body
+    first: object = cast("list[object]", outer)[0] if isinstance(outer, list) and outer else None
+    code = cast("Mapping[str, Any]", first).get("code") if isinstance(first, dict) else None
+    if not isinstance(code, int):
+        return None
+    named = f"AiGatewayError {code}"
+    if code in (BLOCKED_PROMPT, BLOCKED_ANSWER):
+        return Failure(rejected=code == BLOCKED_PROMPT, transient=False, code=named, unanswered=True)
+    return failure_by_status(status, named)
 
 
 def causes(error: BaseException) -> Iterator[BaseException]:
@@ -106,8 +138,8 @@ def wait_asked(error: BaseException, longest_s: float = LONGEST_WAIT_S) -> float
     for cause in causes(error):
         response: Any = getattr(cause, "response", None)
         headers: Any = getattr(response, "headers", None)
-        if headers is None and isinstance(response, dict):  # botocore's, whose names are in lower case
-            headers = cast("Any", response).get("ResponseMetadata", {}).get("HTTPHeaders")
+        if isinstance(response, dict):  # boto3's
+            headers = cast("Mapping[str, Any]", response).get("ResponseMetadata", {}).get("HTTPHeaders")
         if headers is None:
             continue
         for name, per_second in (("retry-after-ms", 1000), ("retry-after", 1)):

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
 
 from governor.effects import Sample, Summarise
-from governor_langgraph.model_path import AtProvider, Outgoing, completion_response, response_of
+from governor_langgraph.model_path import AtProvider, Outgoing
+from governor_langgraph.responding import result_response
 from governor_langgraph.toolspec import CONFIGS, FORMATS, TOOLS
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     Through = Callable[[Outgoing, Callable[[Outgoing], LLMResult]], LLMResult]
     AThrough = Callable[[Outgoing, Callable[[Outgoing], Awaitable[LLMResult]]], Awaitable[LLMResult]]
 
-__all__ = ["abeside", "beside", "result_response"]
+__all__ = ["abeside", "beside"]
 
 _ABOUT: Mapping[str, Any] = {"run_name": "governor summary", "tags": ["nostream", "governor:summary"]}
 """What tracing that hooks in from elsewhere calls it. LangGraph streams no tokens of a call tagged `nostream`."""
@@ -39,10 +40,10 @@ _SAMPLED: Mapping[str, Any] = {"run_name": "governor sample", "tags": ["nostream
 def beside(prepared: Prepared, effect: Summarise | Sample, span: Span, through: Through | None) -> ModelResponse:
     """Ask. `through` takes the request on its way through the policy of another governor around this one."""
     out = _outgoing(prepared, effect)
-    with AtProvider(effect.meter, out.model, span, None):
+    with AtProvider(effect.meter, out, span, None):
         call = partial(_generate, about=_about(effect))
         result = call(out) if through is None else through(out, call)
-    return result_response(result, out.model, effect.request.model.provider)
+    return result_response(result, out, effect.request.model.provider)
 
 
 async def abeside(
@@ -50,19 +51,10 @@ async def abeside(
 ) -> ModelResponse:
     """The async twin of `beside`."""
     out = _outgoing(prepared, effect)
-    with AtProvider(effect.meter, out.model, span, None):
+    with AtProvider(effect.meter, out, span, None):
         call = partial(_agenerate, about=_about(effect))
         result = await (call(out) if through is None else through(out, call))
-    return result_response(result, out.model, effect.request.model.provider)
-
-
-def result_response(result: LLMResult, model: BaseChatModel, provider: str) -> ModelResponse:
-    """What `generate` answered, in the core's words."""
-    generations = result.generations[0] if result.generations else []
-    message = getattr(generations[0], "message", None) if generations else None
-    if message is None:
-        return completion_response(result)
-    return response_of(message, model, result, provider=provider)
+    return result_response(result, out, effect.request.model.provider)
 
 
 def _about(effect: Summarise | Sample) -> Mapping[str, Any]:
@@ -92,7 +84,7 @@ def _outgoing(prepared: Prepared, effect: Summarise | Sample) -> Outgoing:
         bare = replace(prepared.offer, added=None, order=None)
         plain = replace(prepared, kwargs=kwargs, offer=bare, rendered=told, placed={})
     out = plain.outgoing(effect.request)
-    return Outgoing(model=_silent(out.model), messages=out.messages, kwargs=out.kwargs)
+    return replace(out, model=_silent(out.model))
 
 
 def _message(role: str, text: str) -> BaseMessage:

@@ -21,7 +21,7 @@ from governor.calls import ModelResponse
 from governor.drive import drive_stream, drive_stream_async
 from governor.effects import InvokeModel, Sample, Summarise
 from governor.pipeline import model_call
-from governor_langgraph.beside import abeside, beside, result_response
+from governor_langgraph.beside import abeside, beside
 from governor_langgraph.chunks import AOpened, Opened
 from governor_langgraph.langgraph_internals import (
     EventStreamingHandler,
@@ -30,6 +30,7 @@ from governor_langgraph.langgraph_internals import (
     share_generation_info,
 )
 from governor_langgraph.model_path import AtProvider, GovernedCall, Outgoing, prepare
+from governor_langgraph.responding import result_response
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
@@ -84,9 +85,9 @@ def generate(
                 return beside(prepared, effect, span, _around(outer))
             out = prepared.outgoing(effect.request)
             prepared.attempts.pause()
-            with AtProvider(effect.meter, out.model, span, judge):
+            with AtProvider(effect.meter, out, span, judge):
                 result = call(out) if outer is None else through(outer, out, call)
-            return result_response(result, out.model, effect.request.model.provider)
+            return result_response(result, out, effect.request.model.provider)
 
         governor = step.run.governor
         response = governor.drive(model_call(prepared.call, governor.controls), span, invoke)
@@ -116,9 +117,9 @@ async def agenerate(
                 return await abeside(prepared, effect, span, _aaround(outer))
             out = prepared.outgoing(effect.request)
             await prepared.attempts.apause()
-            with AtProvider(effect.meter, out.model, span, judge):
+            with AtProvider(effect.meter, out, span, judge):
                 result = await (call(out) if outer is None else through(outer, out, call))
-            return result_response(result, out.model, effect.request.model.provider)
+            return result_response(result, out, effect.request.model.provider)
 
         governor = step.run.governor
         response = await governor.drive_async(model_call(prepared.call, governor.controls), span, invoke)

@@ -18,7 +18,8 @@ from governor.usage import Usage
 from governor.values import replace
 from governor_langgraph.answers import causes
 from governor_langgraph.arrived import arrived, cache_asked
-from governor_langgraph.model_path import AtProvider, response_of
+from governor_langgraph.model_path import AtProvider
+from governor_langgraph.responding import response_of
 from governor_langgraph.vendors import vendor_of
 from governor_langgraph.wire import Wire
 
@@ -62,7 +63,7 @@ class _Chunks:
         """What is owed for a stream that was cut at the clamp."""
 
     def at_provider(self, judge: Judge | None) -> AtProvider:
-        return AtProvider(self.meter, self.model, self.span, judge, self.wire)
+        return AtProvider(self.meter, self.out, self.span, judge, self.wire)
 
     def passed_the_clamp(self) -> bool:
         """Whether more was written than the limit that was sent allows: a provider that ignores it is left.
@@ -96,6 +97,10 @@ class _Chunks:
 
         After a timeout the provider may not know that nobody listens.
         """
+        told = self.out.heard.told()
+        if told is not None and told.cached:  # the provider was never asked
+            self.meter.rejected = True
+            return
         kinds = {base.__name__ for cause in causes(error) for base in type(cause).__mro__}
         if self.meter.rejected or any("Timeout" in name for name in kinds) or not self.wire.whole:
             return
@@ -122,7 +127,7 @@ class _Chunks:
         whole = self.answer() if self.answer is not None else self._whole()
         if whole is None:
             return ModelResponse()
-        response = response_of(whole, self.model, whole, provider=self.provider)
+        response = response_of(whole, self.out, whole, provider=self.provider)
         if self.over is not None:
             return replace(response, usage=self.over, finish="length")
         self.meter.usage = response.usage

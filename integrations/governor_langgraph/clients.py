@@ -11,19 +11,34 @@ from pydantic import ValidationError
 from governor.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 
     from langchain_core.language_models import BaseChatModel
 
     from governor.policy.schema import Tier
 
-__all__ = ["construct", "has_auth_header", "headers_of", "integers_in", "output_default", "without_retries"]
+__all__ = [
+    "PLACEHOLDER",
+    "construct",
+    "drop_placeholder",
+    "has_auth_header",
+    "headers_of",
+    "integers_in",
+    "output_default",
+    "without_retries",
+]
 
 T = TypeVar("T")
 
+PLACEHOLDER = "held-by-the-gateway"
+"""What an SDK that wants a key is given where a gateway holds it. It never leaves: `drop_placeholder`."""
+KEY_HEADERS = ("authorization", "x-api-key", "api-key")
+
 VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
-AUTH_HEADERS = frozenset({"authorization", "x-api-key", "api-key", "cf-aig-authorization", "x-portkey-api-key"})
+AUTH_HEADERS = frozenset(
+    {"authorization", "x-api-key", "api-key", "cf-aig-authorization", "x-litellm-api-key", "x-portkey-api-key"}
+)
 """Headers that stand in for a provider's key: a gateway that holds the keys itself is authenticated by one of them."""
 
 
@@ -49,6 +64,17 @@ def headers_of(tier: Tier) -> dict[str, str]:
 def has_auth_header(headers: Mapping[str, str]) -> bool:
     """Whether the headers authenticate on their own."""
     return any(name.lower() in AUTH_HEADERS for name in headers)
+
+
+def drop_placeholder(headers: MutableMapping[str, str]) -> None:
+    """Take a made-up key out of a request: a gateway would hand it on in place of the provider's key that it holds.
+
+    Cloudflare's documentation of stored keys: remove provider authorization headers (developers.cloudflare.com/ai-gateway/configuration/
+    bring-your-own-keys).
+    """
+    for name in KEY_HEADERS:
+        if headers.get(name, "").endswith(PLACEHOLDER):
+            del headers[name]
 
 
 def output_default(tier: Tier, *names: str) -> dict[str, Any]:

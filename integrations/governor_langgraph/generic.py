@@ -102,9 +102,7 @@ def build(tier: Tier) -> BaseChatModel:
     if headers := headers_of(tier):
         arguments["default_headers"] = headers
     try:
-        return construct(
-            tier, init_chat_model, {"model": tier.model_name, "model_provider": tier.provider, **arguments}
-        )
+        return construct(tier, init_chat_model, {"model": tier.sent_name, "model_provider": tier.provider, **arguments})
     except ImportError as error:
         message = f"tier {tier.model}: {error}"
         raise ConfigurationError(message) from error

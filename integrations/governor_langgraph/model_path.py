@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import takewhile
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
-from langchain_core.globals import get_llm_cache
 from langchain_core.language_models.llms import BaseLLM
-from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
+from langchain_core.messages import BaseMessage, HumanMessage
 from opentelemetry import context as otel_context
 from opentelemetry.trace import INVALID_SPAN
 
-from governor.calls import CachePlan, ModelCall, ModelResponse
+from governor.calls import CachePlan, ModelCall
 from governor.errors import ConfigurationError, Refused, RunStopped
-from governor.usage import Usage
 from governor.values import cheap, maker
 from governor_langgraph.answers import wait_asked
 from governor_langgraph.attempts import Attempts, single_attempt
 from governor_langgraph.context import current_span, model_taken, second_line
 from governor_langgraph.foreign import made_elsewhere
-from governor_langgraph.messages import convert, key_of, render, shown, text_of, tool_uses_of
+from governor_langgraph.gateways import Heard, heard_var
+from governor_langgraph.messages import convert, key_of, render, shown
 from governor_langgraph.offer import offer_of
 from governor_langgraph.stops import GovernorStop, stop
 from governor_langgraph.toolspec import FORMATS, carry_over, without_tool_use
-from governor_langgraph.usage import served_in, usage_of
 from governor_langgraph.vendors import vendor_of
 from governor_langgraph.wire import wire_var
 
@@ -34,7 +32,6 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from langchain_core.language_models import BaseChatModel
-    from langchain_core.outputs import LLMResult
     from opentelemetry.trace import Span
 
     from governor.calls import History, Message, ModelRequest
@@ -53,12 +50,10 @@ __all__ = [
     "Judge",
     "Outgoing",
     "Prepared",
-    "completion_response",
     "prepare",
-    "response_of",
 ]
 
-_call, _response = maker(ModelCall), maker(ModelResponse)
+_call = maker(ModelCall)
 
 NO_CACHE = CachePlan()
 LONGEST_REST_S = 86_400.0
@@ -73,6 +68,8 @@ class Outgoing:
     model: BaseChatModel
     messages: list[BaseMessage]
     kwargs: dict[str, Any]
+    heard: Heard = field(default_factory=Heard)
+    """What a gateway says of the answer."""
 
 
 _outgoing = maker(Outgoing)
@@ -118,7 +115,12 @@ class Prepared:
         if request.cache != NO_CACHE:
             messages, kwargs = vendor.mark(model, messages, kwargs, request.cache)
         messages += [HumanMessage(content=note) for note in request.view.notes]
-        return _outgoing(model=model, messages=messages, kwargs=kwargs)
+        return _outgoing(model=model, messages=messages, kwargs=kwargs, heard=self._heard(request))
+
+    def _heard(self, request: ModelRequest) -> Heard:
+        """Where the policy says that a gateway answers, what it says is believed."""
+        tiers = self.step.run.governor.policy.policy.tiers
+        return Heard(trusted=request.tier is not None and tiers[request.tier].gateway is not None)
 
     def _switched(self, vendor: Vendor, messages: Sequence[BaseMessage]) -> bool:
         """Whether what was said so far was not all said for a model of `vendor`: now, or on the way back from a tier of another one."""
@@ -278,11 +280,9 @@ class AtProvider:
     Never held across a `yield` of user code's stream: each `next` has its own.
     """
 
-    __slots__ = ("_judge", "_line", "_span", "_taken", "_wired", "meter", "model", "span", "wire")
+    __slots__ = ("_before", "_judge", "_line", "_span", "_taken", "_wired", "heard", "meter", "model", "span", "wire")
 
-    def __init__(
-        self, meter: Meter, model: BaseChatModel, span: Span, judge: Judge | None, wire: Wire | None = None
-    ) -> None:
+    def __init__(self, meter: Meter, out: Outgoing, span: Span, judge: Judge | None, wire: Wire | None = None) -> None:
         """`span` becomes the current one, for the spans of the client inside. `judge` says what follows a failure; None where nothing does.
 
         `wire` takes what a streamed answer is made of.
@@ -290,13 +290,16 @@ class AtProvider:
         self.wire = wire
         self._judge = judge
         self.meter = meter
-        self.model = model
+        self.model = out.model
+        self.heard = out.heard
         self.span = span
 
     def __enter__(self) -> None:
         """The request is about to leave."""
         self._taken = model_taken.set(True)
         self._wired = wire_var.set(self.wire)
+        self._before = heard_var.get()
+        heard_var.set(self.heard)
         self._line = second_line.set(None)  # it would let every call pass until the block is left
         self._span = current_span(self.span)
         self.meter.dispatched = True
@@ -309,7 +312,7 @@ class AtProvider:
             if isinstance(error, Refused):
                 self.meter.rejected = True
             elif isinstance(error, Exception):
-                failure = vendor_of(self.model).classify(error)
+                failure = self.heard.judged(vendor_of(self.model).classify(error), error)
                 self.meter.rejected = failure.rejected
                 self.meter.outage = failure.transient or failure.exhausted
                 self.meter.answered = failure.rejected and not self.meter.outage
@@ -319,6 +322,9 @@ class AtProvider:
         if self._span is not None:
             otel_context.detach(self._span)
         second_line.reset(self._line)
+        heard_var.set(self._before)
+        if self._before is not None:
+            self.heard.pass_on(self._before)
         wire_var.reset(self._wired)
         model_taken.reset(self._taken)
 
@@ -326,42 +332,3 @@ class AtProvider:
 def _asked_ms(error: BaseException) -> int | None:
     asked_s = wait_asked(error, LONGEST_REST_S)
     return None if asked_s is None else round(asked_s * 1_000)
-
-
-def response_of(message: BaseMessage, model: BaseChatModel, source: object, *, provider: str) -> ModelResponse:
-    """What an answer of `provider`'s says, in the core's words. `source` is handed back to user code untouched."""
-    vendor = vendor_of(model)
-    uses = tool_uses_of(message)
-    metadata = cast("Mapping[str, Any]", message.response_metadata)
-    answered = metadata.get("model_name") or metadata.get("model") or metadata.get("model_id")
-    return _response(
-        text=text_of(message),
-        tool_uses=uses,
-        usage=usage_of(message, provider),
-        hosted_uses=vendor.hosted_uses(message),
-        finish=vendor.finish(message),
-        model=str(answered) if answered else None,
-        served=served_in(metadata),
-        cached=_from_cache(message, model),
-        invalid=any(use.args is None for use in uses),
-        source=source,
-    )
-
-
-def completion_response(result: LLMResult) -> ModelResponse:
-    """What a completion model's answer says. Its tokens are in `llm_output`, where its client reports any."""
-    output: Mapping[str, Any] = result.llm_output or {}
-    counts: Mapping[str, Any] = output.get("token_usage") or {}
-    usage = None
-    if counts.get("prompt_tokens") is not None and counts.get("completion_tokens") is not None:
-        usage = Usage(input=int(counts["prompt_tokens"]), output=int(counts["completion_tokens"]))
-    texts = [generation.text for several in result.generations for generation in several]
-    return ModelResponse(text="\n".join(texts), usage=usage, source=result)
-
-
-def _from_cache(message: BaseMessage, model: BaseChatModel) -> bool:
-    """Whether LangChain's own LLM cache answered: it alone writes a total cost of 0 into the usage."""
-    if model.cache is False or (model.cache is None and get_llm_cache() is None) or not isinstance(message, AIMessage):
-        return False
-    usage = cast("Mapping[str, Any]", message.usage_metadata or {})
-    return usage.get("total_cost") == 0

@@ -14,7 +14,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 
+from governor_langgraph.clients import drop_placeholder
 from governor_langgraph.context import current_step, model_taken
+from governor_langgraph.gateways import hear
 from governor_langgraph.second_line import refuse_ungoverned
 from governor_langgraph.wire import tap_events, tap_response
 
@@ -35,7 +37,7 @@ _AT_A_PROVIDER = re.compile(r"/(?:completions|responses|messages|complete|chat|g
 _PROVIDERS = re.compile(
     r"(?:^|\.)(?:api\.anthropic\.com|api\.openai\.com|openai\.azure\.com|services\.ai\.azure\.com|api\.mistral\.ai|api\.cohere\.com"
     r"|api\.cohere\.ai|api\.groq\.com|api\.together\.xyz|api\.fireworks\.ai|openrouter\.ai|api\.deepseek\.com|api\.x\.ai"
-    r"|gateway\.ai\.cloudflare\.com|api\.perplexity\.ai)$"
+    r"|gateway\.ai\.cloudflare\.com|api\.portkey\.ai|api\.perplexity\.ai)$"
 )
 
 
@@ -85,7 +87,10 @@ def _destination(connection: http.client.HTTPConnection, url: str) -> tuple[str,
 def _send(original: Callable[..., Any], *, library: Any) -> Callable[..., Any]:
     def send(self: Any, request: Any, *args: Any, **kwargs: Any) -> Any:
         _look(request.method, request.url.host, request.url.path)
-        return tap_response(original(self, request, *args, **kwargs), library)
+        drop_placeholder(request.headers)
+        response = original(self, request, *args, **kwargs)
+        hear(request.url.host, response.headers)
+        return tap_response(response, library)
 
     return send
 
@@ -93,7 +98,10 @@ def _send(original: Callable[..., Any], *, library: Any) -> Callable[..., Any]:
 def _asend(original: Callable[..., Any], *, library: Any) -> Callable[..., Any]:
     async def send(self: Any, request: Any, *args: Any, **kwargs: Any) -> Any:
         _look(request.method, request.url.host, request.url.path)
-        return tap_response(await original(self, request, *args, **kwargs), library)
+        drop_placeholder(request.headers)
+        response = await original(self, request, *args, **kwargs)
+        hear(request.url.host, response.headers)
+        return tap_response(response, library)
 
     return send
 

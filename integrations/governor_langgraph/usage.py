@@ -13,13 +13,25 @@ if TYPE_CHECKING:
 
     from governor.usage import Usage
 
-__all__ = ["served_in", "usage_of"]
+__all__ = ["answered_in", "served_in", "usage_of"]
 
 
 def usage_of(message: BaseMessage | None, provider: str = "") -> Usage | None:
     """The usage a message reports, or None when it reports none (a broken-off stream, some proxies): never zero."""
     raw = getattr(message, "usage_metadata", None)
     return usage_in(cast("Mapping[str, Any]", raw), provider) if raw else None
+
+
+def answered_in(metadata: Mapping[str, Any]) -> str | None:
+    """The model that an answer's metadata names: a prompt router's word for the one that it invoked, else the provider's.
+
+    AWS, API reference of Amazon Bedrock, `PromptRouterTrace.invokedModelId`: the ARN of a foundation model or of an inference profile.
+    """
+    trace: object = metadata.get("trace")
+    router: object = cast("Mapping[str, Any]", trace).get("promptRouter") if isinstance(trace, dict) else None
+    invoked = cast("Mapping[str, Any]", router).get("invokedModelId") if isinstance(router, dict) else None
+    answered = invoked or metadata.get("model_name") or metadata.get("model") or metadata.get("model_id")
+    return str(answered) if answered else None
 
 
 def served_in(metadata: Mapping[str, Any]) -> str:

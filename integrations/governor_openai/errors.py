@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING
 
 import openai
 
-from governor_langgraph.answers import causes, failure_by_status, finish_of, from_transport, never_sent
+from governor_langgraph.answers import (
+    causes,
+    failure_at_gateway,
+    failure_by_status,
+    finish_of,
+    from_transport,
+    never_sent,
+)
 from governor_langgraph.vendors import Failure
 
 if TYPE_CHECKING:
@@ -18,6 +25,9 @@ __all__ = ["classify", "finish"]
 
 EXHAUSTED = frozenset({"insufficient_quota", "billing_hard_limit_reached", "budget_exceeded"})
 """Codes that come with 429 and do not pass by waiting (OpenAI; the last is LiteLLM's proxy)."""
+
+BUDGET_WORDS = ("exceeded budget", "over budget", "crossed budget", "budget has been exceeded", "max budget limit")
+"""How LiteLLM's proxy words the same without the code: of an end user, a deployment, a key of older releases (BerriAI/litellm#14144)."""
 
 
 def classify(error: BaseException) -> Failure:
@@ -36,8 +46,8 @@ def classify(error: BaseException) -> Failure:
 
 def _answered(error: openai.APIStatusError) -> Failure:
     code = str(error.code or error.type or f"HTTP {error.status_code}")
-    failure = failure_by_status(error.status_code, code)
-    if {str(error.code), str(error.type)} & EXHAUSTED:
+    failure = failure_at_gateway(error.status_code, error.body) or failure_by_status(error.status_code, code)
+    if {str(error.code), str(error.type)} & EXHAUSTED or any(word in str(error).lower() for word in BUDGET_WORDS):
         return Failure(rejected=failure.rejected, transient=False, code=code, unanswered=True, exhausted=True)
     return failure
 

@@ -12,6 +12,7 @@ from langchain_openai.chat_models.base import BaseChatOpenAI
 from governor.calls import ModelRef
 from governor.errors import ConfigurationError
 from governor_langgraph.clients import (
+    PLACEHOLDER,
     construct,
     has_auth_header,
     headers_of,
@@ -82,7 +83,7 @@ def build(tier: Tier) -> BaseChatModel:
     arguments: dict[str, Any] = {
         **output_default(tier, *(name for name in _LIMITS if name != "max_output_tokens")),
         **tier.args,
-        "model": tier.model_name,
+        "model": tier.sent_name,
         "max_retries": 0,
         "stream_usage": True,
     }
@@ -98,7 +99,7 @@ def build(tier: Tier) -> BaseChatModel:
                 f"tier {tier.model} has no credentials: set {variable}, or a header that authenticates at its gateway"
             )
             raise ConfigurationError(message)
-        arguments["api_key"] = "held-by-the-gateway"
+        arguments["api_key"] = PLACEHOLDER
     return construct(tier, AzureChatOpenAI if azure else ChatOpenAI, arguments)
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from functools import cache
 from importlib import resources
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -64,6 +64,8 @@ class Model:
     tier_percent: Mapping[str, int] = field(default_factory=dict[str, int])
     images: str = "claude"
     """Name of the rule by which pictures are counted (`pictures.RULES`)."""
+    routes: tuple[str, ...] = ()
+    """Of a prompt router: the models that it chooses among, the one for easy prompts first."""
 
 
 class ModelRow(BaseModel):
@@ -88,6 +90,7 @@ class ModelRow(BaseModel):
     regional_percent: int = 100
     tier_percent: dict[str, int] = Field(default={})
     images: str | None = None
+    routes: tuple[str, ...] = ()
 
     @field_validator("images")
     @classmethod
@@ -126,6 +129,7 @@ class ModelRow(BaseModel):
             regional_percent=self.regional_percent,
             tier_percent=self.tier_percent,
             images=self.images or ("gpt-4o" if self.provider == "openai" else "claude"),
+            routes=self.routes,
         )
 
     def over(self, base: Model, model_id: str) -> Model:
@@ -133,6 +137,14 @@ class ModelRow(BaseModel):
         given = {name: getattr(self, name) for name in self.model_fields_set - {"like", "aliases"}}
         prices = {name: _pico(given.pop(name)) for name in _PRICES if name in given}
         return replace(base, id=model_id, price=replace(base.price, **prices), **given)
+
+
+class Finds(Protocol):
+    """Looks models up by the name a request has for them."""
+
+    def find(self, model_id: str, provider: str) -> Model | None:
+        """The model, as this provider's API serves it; None when there is none."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

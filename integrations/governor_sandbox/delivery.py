@@ -5,8 +5,8 @@ A record is filed before the last byte is sent, so a client that has its answer 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from governor_sandbox.cache import CachePlan, PromptCache
@@ -24,8 +24,8 @@ class Line(Protocol):
         """Send a whole answer."""
         ...
 
-    def begin(self, content_type: str) -> None:
-        """Begin a stream."""
+    def begin(self, content_type: str, headers: Mapping[str, str] | None = None) -> None:
+        """Begin a stream, with more headers of its own."""
         ...
 
     def write(self, data: bytes) -> None:
@@ -80,6 +80,10 @@ class Delivery:
     now: Callable[[], float]
     book: Book
     line: Line
+    told: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Headers of a gateway on the way."""
+    free: bool = False
+    """Whether a gateway's cache answers: the provider is not asked and bills nothing."""
 
     def whole(self) -> None:
         """Send it in one piece: generated and billed whole, whether or not anyone is left to read it."""
@@ -93,7 +97,8 @@ class Delivery:
                 self.line.drop()
                 return
             self._bill(self.draft.usage)
-            self.line.send(answered(self.dialect.whole(self.draft)))
+            answer = answered(self.dialect.whole(self.draft))
+            self.line.send(replace(answer, headers={**answer.headers, **self.told}) if self.told else answer)
         except ClientGone:
             self._begin()
             self._bill(self.draft.usage, outcome="aborted")
@@ -113,7 +118,7 @@ class Delivery:
                     return
                 if i == 0:
                     self._begin()
-                    self.line.begin(self.dialect.stream_content_type)
+                    self.line.begin(self.dialect.stream_content_type, self.told)
                 else:
                     self.line.wait((self.reply.chunk_delay_ms + self._fault_delay_ms) / 1000)
                 sent += chunk.tokens
@@ -137,7 +142,8 @@ class Delivery:
         self.line.wait((self.reply.latency_ms + self._fault_delay_ms) / 1000)
 
     def _begin(self) -> None:
-        self.cache.commit(self.plan, self.now())
+        if not self.free:
+            self.cache.commit(self.plan, self.now())
 
     def _breaks(self, i: int, chunks: list[Chunk], sent: int) -> bool:
         """Whether the stream ends here, before chunk ``i``; a held stream goes on."""
@@ -152,7 +158,7 @@ class Delivery:
             self.line.drop()
             return True
         if i == 0:
-            self.line.begin(self.dialect.stream_content_type)
+            self.line.begin(self.dialect.stream_content_type, self.told)
         message = self.fault.message or "The model stream was interrupted."
         self.line.write(self.dialect.stream_error(Rejection("model_error", message)))
         self.line.end()
@@ -165,6 +171,9 @@ class Delivery:
 
     def _bill(self, usage: Usage, **changes: Any) -> None:
         """At the price of the service tier that was asked for."""
+        if self.free:
+            self.book.file(usage=Usage(), nano_usd=0, ideal_tokens=0, **changes)
+            return
         request = self.draft.request
         percent = request.spec.tier_percent.get(request.service_tier or "", 100)
         price = request.spec.price if percent == 100 else request.spec.price.scaled(percent)

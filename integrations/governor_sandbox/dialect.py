@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from pydantic import ValidationError
 
-from governor_sandbox.catalogue import Catalogue, Model
+from governor_sandbox.catalogue import Finds, Model
 from governor_sandbox.errors import Rejection
 from governor_sandbox.meter import Usage
 from governor_sandbox.output import CallPart, Output, TextPart
@@ -24,6 +24,10 @@ class Target:
     operation: Operation
     model: str | None = None
     stream: bool | None = None
+    gateway: str | None = None
+    """The gateway that the request goes through."""
+    compat: bool = False
+    """Whether it is the gateway's own endpoint in OpenAI's format, for models of every provider."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +68,7 @@ class Dialect(Protocol):
         """Refuse a request without credentials, any will do; header names are in lower case."""
         ...
 
-    def parse(self, target: Target, body: Mapping[str, Any], catalogue: Catalogue) -> Request:
+    def parse(self, target: Target, body: Mapping[str, Any], catalogue: Finds) -> Request:
         """Read a request as the real API would, or raise `Rejection` as it would."""
         ...
 

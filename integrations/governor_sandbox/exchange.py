@@ -6,16 +6,19 @@ authenticate -> parse -> draw a fault -> plan the cache -> answer from the scena
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from governor_sandbox.anthropic import Anthropic
 from governor_sandbox.bedrock import Bedrock
 from governor_sandbox.cache import CachePlan, PromptCache
-from governor_sandbox.catalogue import Catalogue
+from governor_sandbox.catalogue import Catalogue, Finds
 from governor_sandbox.delivery import Book, Delivery, Line
 from governor_sandbox.dialect import Dialect, Draft, Target, answered
 from governor_sandbox.errors import Rejection, ScenarioError
 from governor_sandbox.faults import Fault, FaultLine
+from governor_sandbox.gateways import Cloudflare, Front, LiteLLM, Portkey, Turned
+from governor_sandbox.gateways.front import Crossing, Resold
 from governor_sandbox.meter import Meter, Outcome, Record, Usage
 from governor_sandbox.openai import OpenAI
 from governor_sandbox.output import Output, compose
@@ -36,6 +39,10 @@ class Exchange:
         self._behaviour = scenario.behaviour
         self._catalogue = Catalogue.standard().extended(scenario.models)
         self._now = now
+        self.cloudflare, self.litellm, self.portkey = Cloudflare(), LiteLLM(), Portkey()
+        self.fronts: Mapping[str, Front] = {
+            front.name: front for front in (self.cloudflare, self.litellm, self.portkey)
+        }
 
     def reset(self) -> None:
         """Forget bills, cached prefixes and counters."""
@@ -43,6 +50,8 @@ class Exchange:
         self.cache.clear()
         self.faults.reset()
         self._behaviour.reset()
+        for front in self.fronts.values():
+            front.reset()
 
     def serve(
         self, target: Target, headers: Mapping[str, str], body: Callable[[], Mapping[str, Any]], line: Line
@@ -55,8 +64,14 @@ class Exchange:
         book = Book(self.meter, record, epoch)
         dialect = DIALECTS[target.provider]
         try:
-            dialect.authenticate(headers)
-            self._serve(self._read(target, body(), dialect, book), dialect, book, line)
+            if target.gateway is not None:
+                self._through(self.fronts[target.gateway], target, headers, body(), book, line)
+            else:
+                dialect.authenticate(headers)
+                self._serve(self._read(target, body(), dialect, book, self._catalogue), dialect, book, line)
+        except Turned as turned:
+            book.file(status=turned.answer.status, outcome="rejected", error=turned.name)
+            line.send(turned.answer)
         except Rejection as rejection:
             self._refuse(rejection, rejection.message, dialect, book, line)
         except ScenarioError as error:
@@ -64,24 +79,58 @@ class Exchange:
         finally:
             self.meter.depart(epoch)
 
-    def _read(self, target: Target, body: Mapping[str, Any], dialect: Dialect, book: Book) -> Request:
+    def _through(
+        self,
+        front: Front,
+        target: Target,
+        headers: Mapping[str, str],
+        body: Mapping[str, Any],
+        book: Book,
+        line: Line,
+    ) -> None:
+        """Serve a request that came by a gateway: it may answer from its own cache, or refuse before the provider is asked."""
+        front.admit(headers)
+        crossing = front.cross(target, headers, body)
+        dialect = DIALECTS[target.provider]
+        dialect.authenticate(front.forwarded(headers))
+        request = self._read(target, body, dialect, book, Resold(self._catalogue, crossing))
+        request = replace(request, model=crossing.named)
+        book.note(gateway=front.name)
+        kept = front.kept.get(crossing.key) if crossing.caches else None
+        self._serve(request, dialect, book, line, way=(front, crossing, kept))
+
+    def _read(self, target: Target, body: Mapping[str, Any], dialect: Dialect, book: Book, catalogue: Finds) -> Request:
         if isinstance(body.get("model"), str):
             book.note(model=body["model"])
-        request = dialect.parse(target, body, self._catalogue)
+        request = dialect.parse(target, body, catalogue)
         step = request.conversation.step
         book.note(model=request.model, stream=request.stream, step=step, metadata=dict(request.metadata))
         return request
 
-    def _serve(self, request: Request, dialect: Dialect, book: Book, line: Line) -> None:
+    def _serve(
+        self,
+        request: Request,
+        dialect: Dialect,
+        book: Book,
+        line: Line,
+        way: tuple[Front, Crossing, Draft | None] | None = None,
+    ) -> None:
         if request.operation == "count_tokens":
             book.file()
             line.send(answered(dialect.counted(request.prompt.tokens)))
             return
-        fault = self.faults.draw(request.conversation, stream=request.stream)
+        fault = None if way and way[2] else self.faults.draw(request.conversation, stream=request.stream)
         if fault is not None and (rejection := fault.rejection()):
             book.note(outcome="faulted")
             raise rejection
         delivery = self._generate(request, fault, dialect, book, line)
+        if way is not None:
+            front, crossing, kept = way
+            if kept is not None:
+                delivery = replace(delivery, draft=replace(kept, request=request, seq=book.record.seq), free=True)
+            elif crossing.caches:
+                front.kept[crossing.key] = delivery.draft
+            delivery = replace(delivery, told=front.headers(crossing, delivery.draft, hit=kept is not None))
         if request.stream:
             delivery.stream()
         else:

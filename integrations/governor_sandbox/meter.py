@@ -83,6 +83,8 @@ class Record:
     step: int = 0
     metadata: Mapping[str, str] = field(default_factory=dict[str, str])
     """What the client tagged the request with (Bedrock ``requestMetadata``, OpenAI and Anthropic ``metadata``)."""
+    gateway: str | None = None
+    """The gateway that it came by."""
 
     def as_json(self) -> dict[str, Any]:
         """Flat, for ``GET /_sandbox/requests``."""

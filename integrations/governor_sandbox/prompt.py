@@ -143,6 +143,8 @@ class Request:
     stream: bool = False
     include_usage: bool = True
     service_tier: str | None = None
+    invoked: str | None = None
+    """The ARN of the model that a prompt router chose."""
     metadata: Mapping[str, str] = field(default_factory=dict[str, str])
 
 

@@ -16,6 +16,7 @@ from governor_sandbox.dialect import Answered
 from governor_sandbox.errors import SandboxError
 from governor_sandbox.exchange import Exchange
 from governor_sandbox.faults import Fault
+from governor_sandbox.gateways import Cloudflare, LiteLLM, Portkey
 from governor_sandbox.meter import Meter
 from governor_sandbox.scenario import Scenario
 from governor_sandbox.wire import LoopbackServer
@@ -138,6 +139,21 @@ class Sandbox:
             "ANTHROPIC_API_KEY": "sandbox",
             "NO_PROXY": f"{HOST},localhost",
         }
+
+    @property
+    def cloudflare(self) -> Cloudflare:
+        """The gateway at ``/cloudflare/v1/{account}/{gateway}/...``."""
+        return self._exchange.cloudflare
+
+    @property
+    def litellm(self) -> LiteLLM:
+        """The proxy at ``/litellm``."""
+        return self._exchange.litellm
+
+    @property
+    def portkey(self) -> Portkey:
+        """The gateway at ``/portkey/v1``."""
+        return self._exchange.portkey
 
     def now(self) -> float:
         """The sandbox's clock, in seconds."""

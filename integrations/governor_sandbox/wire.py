@@ -39,10 +39,28 @@ def route(path: str) -> Target | None:
     if path in _FIXED:
         return _FIXED[path]
     match path.split("/"):
+        case ["", "cloudflare", "v1", _account, _gateway, *rest]:
+            return _at_cloudflare("/".join(rest))
+        case ["", "litellm" | "portkey" as gateway, *rest] if rest[:1] == ["v1"] or gateway == "litellm":
+            found = route("/" + "/".join(rest if rest[0] == "v1" else ["v1", *rest]))
+            return None if found is None else replace(found, gateway=gateway, compat=found.provider == "openai")
         case ["", "model", model, action] if action in _BEDROCK:
             return replace(_BEDROCK[action], model=unquote(model))
         case _:
             return None
+
+
+def _at_cloudflare(path: str) -> Target | None:
+    """What stands behind a gateway's name: `/compat`, or a provider's own API without its version where that has one."""
+    if path == "compat/chat/completions":
+        return replace(_FIXED["/v1/chat/completions"], gateway="cloudflare", compat=True)
+    vendor, _, rest = path.partition("/")
+    if vendor == "aws-bedrock":
+        service, _, rest = rest.partition("/")
+        _region, _, rest = rest.partition("/") if service == "bedrock-runtime" else ("", "", "")
+    native = {"openai": f"/v1/{rest}", "anthropic": f"/{rest}", "aws-bedrock": f"/{rest}"}.get(vendor, "")
+    found = route(native)
+    return None if found is None or found.gateway else replace(found, gateway="cloudflare")
 
 
 class Holds:
@@ -182,10 +200,12 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self._push(answer.body)
 
-    def begin(self, content_type: str) -> None:
+    def begin(self, content_type: str, headers: Mapping[str, str] | None = None) -> None:
         """Send the head of a chunked stream; it travels with the first chunk."""
         self.send_response(200)
         self.send_header("Content-Type", content_type)
+        for name, value in (headers or {}).items():
+            self.send_header(name, value)
         self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
 

@@ -155,7 +155,8 @@ def test_a_tier_that_no_money_limit_could_hold_is_an_error_with_its_remedy() -> 
 
     assert (
         "<text>:7:7: error: tier b (openai:nobody-knows) has no known price, and budget run limits money: no run would start. "
-        "Add `price: {input: ..., output: ...}` to tiers.b, in dollars per million tokens. [unknown-price]"
+        "Add `price: {input: ..., output: ...}` to tiers.b, in dollars per million tokens, or, where the name is an alias, "
+        "`serves: [provider:model]`: the models that may answer under it. [unknown-price]"
     ) == str(finding)
 
 

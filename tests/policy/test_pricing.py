@@ -39,7 +39,11 @@ def test_the_error_is_at_the_model_in_the_file_that_names_it(child: Path) -> Non
     error = caught.value
     assert ("parent.yaml", 5, 17, "money") == (Path(error.file or "").name, error.line, error.column, error.rule)
     assert "tier mine (ollama:mine) has no known price, and budget money limits money" == error.message
-    assert "Add `price: {input: ..., output: ...}` to tiers.mine, in dollars per million tokens." == error.remedy
+    remedy = (
+        "Add `price: {input: ..., output: ...}` to tiers.mine, in dollars per million tokens, or, where the name is an alias, "
+        "`serves: [provider:model]`: the models that may answer under it."
+    )
+    assert remedy == error.remedy
 
 
 def test_without_a_file_it_still_says_what_is_wrong(child: Path) -> None:

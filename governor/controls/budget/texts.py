@@ -133,7 +133,8 @@ def unknown_price(line: Line, model: ModelRef) -> Decision:
             text=f"Budget {budget} allows {limit}, and the price of {model} is not known, so that it cannot be held.",
             limit=line.written,
             seen=f"no price for {model}",
-            remedy="Name the model as a tier with `price: {input: ..., output: ...}`, in dollars per million tokens.",
+            remedy="Name the model as a tier with `price: {input: ..., output: ...}`, in dollars per million tokens, or, where the name "
+            "is an alias, with `serves: [provider:model]`.",
         )
     )
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from governor_sandbox.anthropic.request import parse
-from governor_sandbox.catalogue import Catalogue
+from governor_sandbox.catalogue import Finds
 from governor_sandbox.dialect import Answered, Chunk, Draft, Target, retry_after, streamed
 from governor_sandbox.errors import Kind, Rejection
 from governor_sandbox.meter import Usage
@@ -45,7 +45,7 @@ class Anthropic:
         if not headers.get("anthropic-version"):
             raise Rejection("invalid", "anthropic-version: header is required")
 
-    def parse(self, target: Target, body: Mapping[str, Any], catalogue: Catalogue) -> Request:
+    def parse(self, target: Target, body: Mapping[str, Any], catalogue: Finds) -> Request:
         """See `governor_sandbox.anthropic.request.parse`."""
         return parse(target, body, catalogue)
 

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from governor_sandbox.anthropic import rules
 from governor_sandbox.anthropic.shapes import Content, Count, Media, Messages, Text, Thinking, ToolResult, ToolUse, Turn
 from governor_sandbox.attached import Attached, bytes_of, document
-from governor_sandbox.catalogue import Catalogue, Model
+from governor_sandbox.catalogue import Finds, Model
 from governor_sandbox.dialect import Target, deepest, limit_of
 from governor_sandbox.errors import Rejection
 from governor_sandbox.prompt import (
@@ -24,7 +24,7 @@ from governor_sandbox.prompt import (
 from governor_sandbox.prompt import ToolResult as Result
 
 
-def parse(target: Target, body: Mapping[str, Any], catalogue: Catalogue) -> Request:
+def parse(target: Target, body: Mapping[str, Any], catalogue: Finds) -> Request:
     """Validate as the API does and normalise.
 
     Raises:

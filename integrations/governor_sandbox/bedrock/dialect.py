@@ -7,7 +7,7 @@ from typing import Any
 
 from governor_sandbox import eventstream
 from governor_sandbox.bedrock.request import parse
-from governor_sandbox.catalogue import Catalogue
+from governor_sandbox.catalogue import Finds
 from governor_sandbox.dialect import Answered, Chunk, Draft, Target, retry_after, streamed
 from governor_sandbox.errors import Kind, Rejection
 from governor_sandbox.output import CallPart, StopReason, TextPart
@@ -49,7 +49,7 @@ class Bedrock:
         if not headers.get("authorization"):
             raise Rejection("unauthenticated", "The security token included in the request is invalid.")
 
-    def parse(self, target: Target, body: Mapping[str, Any], catalogue: Catalogue) -> Request:
+    def parse(self, target: Target, body: Mapping[str, Any], catalogue: Finds) -> Request:
         """See `governor_sandbox.bedrock.request.parse`."""
         return parse(target, body, catalogue)
 
@@ -118,4 +118,6 @@ def _closing(draft: Draft) -> dict[str, Any]:
         counts |= {"cacheReadInputTokens": usage.cache_read, "cacheWriteInputTokens": usage.cache_write}
         counts |= {"cacheDetails": details} if details else {}
     tier = {"serviceTier": {"type": draft.request.service_tier}} if draft.request.service_tier else {}
-    return {"usage": counts, "metrics": {"latencyMs": 1}, **tier}
+    invoked = draft.request.invoked
+    trace = {"trace": {"promptRouter": {"invokedModelId": invoked}}} if invoked else {}
+    return {"usage": counts, "metrics": {"latencyMs": 1}, **tier, **trace}

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from governor_sandbox.attached import Attached, bytes_of, document
 from governor_sandbox.bedrock import rules
 from governor_sandbox.bedrock.shapes import Content, Converse, ToolResult, ToolResultContent, Turn
-from governor_sandbox.catalogue import Catalogue, Model, is_foundation_model_id
+from governor_sandbox.catalogue import Finds, Model, is_foundation_model_id
 from governor_sandbox.dialect import Target, deepest, limit_of
 from governor_sandbox.errors import Rejection
 from governor_sandbox.prompt import (
@@ -24,7 +24,7 @@ from governor_sandbox.prompt import (
 from governor_sandbox.prompt import ToolResult as Result
 
 
-def parse(target: Target, body: Mapping[str, Any], catalogue: Catalogue) -> Request:
+def parse(target: Target, body: Mapping[str, Any], catalogue: Finds) -> Request:
     """Validate as the service does and normalise.
 
     Raises:
@@ -35,6 +35,7 @@ def parse(target: Target, body: Mapping[str, Any], catalogue: Catalogue) -> Requ
     if spec is None:
         raise Rejection("not_found", f"Could not resolve the foundation model from the model identifier: {model_id}")
     converse = _converse(target, body, model_id, spec)
+    spec, invoked = _routed(spec, converse, catalogue)
     rules.check_conversation(converse)
     rules.check_tools(converse)
     builder = _blocks(converse, spec)
@@ -53,8 +54,26 @@ def parse(target: Target, body: Mapping[str, Any], catalogue: Catalogue) -> Requ
         stop=converse.inferenceConfig.stopSequences,
         stream=bool(target.stream),
         service_tier=converse.serviceTier.type if converse.serviceTier else None,
+        invoked=invoked,
         metadata=converse.requestMetadata or {},
     )
+
+
+HARD = 200
+"""Characters of the last message from which on a prompt router takes the last of its models."""
+
+
+def _routed(spec: Model, converse: Converse, catalogue: Finds) -> tuple[Model, str | None]:
+    """The model that a prompt router chooses, with the ARN that its trace names; any other model itself."""
+    if not spec.routes:
+        return spec, None
+    asked = "".join(block.text or "" for block in converse.messages[-1].content)
+    chosen = spec.routes[-1] if len(asked) >= HARD else spec.routes[0]
+    found = catalogue.find(chosen, "bedrock")
+    if found is None:
+        raise Rejection("invalid", f"The prompt router names a model that does not exist: {chosen}")
+    own = ":foundation-model" if is_foundation_model_id(chosen) else "123456789012:inference-profile"
+    return found, f"arn:aws:bedrock:us-east-1:{own}/{chosen}"
 
 
 def _converse(target: Target, body: Mapping[str, Any], model_id: str, spec: Model) -> Converse:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from governor_sandbox.catalogue import Catalogue
+from governor_sandbox.catalogue import Finds
 from governor_sandbox.dialect import Answered, Chunk, Draft, Target, retry_after, streamed
 from governor_sandbox.errors import Kind, Rejection
 from governor_sandbox.meter import Usage
@@ -45,7 +45,7 @@ class OpenAI:
         if not headers.get("authorization", "").removeprefix("Bearer "):
             raise Rejection("unauthenticated", "You didn't provide an API key.")
 
-    def parse(self, target: Target, body: Mapping[str, Any], catalogue: Catalogue) -> Request:
+    def parse(self, target: Target, body: Mapping[str, Any], catalogue: Finds) -> Request:
         """See `governor_sandbox.openai.request.parse`."""
         return parse(target, body, catalogue)
 

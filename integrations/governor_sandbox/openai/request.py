@@ -9,7 +9,7 @@ from typing import Any, cast
 from pydantic import ValidationError
 
 from governor_sandbox.attached import Attached, bytes_of
-from governor_sandbox.catalogue import Catalogue, Model
+from governor_sandbox.catalogue import Finds, Model
 from governor_sandbox.dialect import Target, deepest, limit_of
 from governor_sandbox.errors import Rejection
 from governor_sandbox.openai import rules
@@ -26,7 +26,7 @@ from governor_sandbox.prompt import (
 )
 
 
-def parse(target: Target, body: Mapping[str, Any], catalogue: Catalogue) -> Request:
+def parse(target: Target, body: Mapping[str, Any], catalogue: Finds) -> Request:
     """Validate as the API does and normalise.
 
     Raises:
