@@ -127,7 +127,9 @@ def model_call(call: ModelCall, controls: Controls) -> Flow[ModelResponse]:
     # what is asked of the provider is yielded here: GeneratorExit, a reader that leaves, would only close a flow inside of this one
     state, admission, now = yield from _begun(call, controls)
     step, door, ahead = call.step, Door(), Ahead()
-    under = Attempt(state=state, now=now, chosen=controls.route.choose(state, call), rung=controls.ladder.rung(state))
+    under = Attempt(
+        state=state, now=now, chosen=controls.route.choose(state, call, now), rung=controls.ladder.rung(state)
+    )
     answered: ModelResponse | None = None
     try:
         while True:

@@ -83,11 +83,17 @@ def after_model(
     """
     quote, lease, rung = reserved
     request, usage, response, compared = quote.request, finished.usage, finished.response, finished.compared
+    model, before = str(request.model), viewed.lane
+    cut = viewed.decision.reason is not None and viewed.decision.reason.code == "context.cut"
     lane = _left(
-        viewed.lane,
+        before,
         last_at_ms=now,
-        model=str(request.model),
+        model=model,
+        tier=request.tier,
         prefix_tokens=usage.prompt,
+        output_tokens=usage.output,
+        others=before.beside(model, cut=cut and not viewed.decision.observed),
+        since=before.since if before.model == model else before.calls,
         previous_last=request.call.history.messages[-1].key if request.call.history.messages else None,
         sent=compared.sent if compared else viewed.lane.sent,
     )
@@ -95,10 +101,12 @@ def after_model(
     def apply(state: RunState) -> tuple[RunState, RunState | None]:
         billed = 0 if response.cached else usage.total
         state = controls.loop.observe_model(state, request.call, response, now, billed, chanted=finished.chanted)
+        block = state.route.tier
         state = controls.route.observe_model(state, request, finished.judged)
+        raised = request.tier is not None and request.tier in (block, state.route.tier)
         state = controls.ladder.observe(state, request.call, rung, lease, quote, response)
         lanes = {key: kept for key, kept in state.lanes.items() if key != request.call.lane}
-        lanes[request.call.lane] = lane
+        lanes[request.call.lane] = _left(lane, escalated=raised) if raised != lane.escalated else lane
         if len(lanes) > LANES:
             del lanes[next(iter(lanes))]
         prompts = state.prompts if compared is None else _summed(state.prompts, compared)
