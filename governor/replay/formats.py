@@ -32,6 +32,8 @@ _REMEDY = (
     "or the file of `governor run --recording`."
 )
 _LARGEST_BYTES = 2 << 30
+_DEEPEST_FACT = 2
+"""Objects inside of objects that are looked through for facts of a run."""
 
 
 def read(path: Path) -> Traces:
@@ -208,6 +210,7 @@ def _recorded(file: str, line: int, name: str, messages: list[Line], row: Mappin
         thread=thread,
         tools=_tools(row.get("tools")),
         scopes=dict(_named(cast("Mapping[Any, Any]", scopes))) if isinstance(scopes, Mapping) else {},
+        facts=dict(_facts(row)),
         remarks=tuple(remarks),
     )
 
@@ -216,6 +219,15 @@ def _named(scopes: Mapping[Any, Any]) -> Iterator[tuple[str, str]]:
     for name, value in scopes.items():
         if isinstance(name, str) and isinstance(value, (str, int)):
             yield name, str(value)
+
+
+def _facts(row: Mapping[str, Any], before: str = "", depth: int = 0) -> Iterator[tuple[str, str | int | float | bool]]:
+    """Single values of a run's line, those of objects in it by their path: `metadata.reward`."""
+    for name, value in row.items():
+        if isinstance(value, (str, int, float)):
+            yield f"{before}{name}", value
+        elif isinstance(value, Mapping) and depth < _DEEPEST_FACT:
+            yield from _facts(cast("Mapping[str, Any]", value), f"{before}{name}.", depth + 1)
 
 
 def _tools(given: object) -> tuple[tuple[str, str], ...] | None:

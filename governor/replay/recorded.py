@@ -106,6 +106,8 @@ class Recorded:
     tools: tuple[tuple[str, str], ...] | None = None
     """Name and description (as JSON) of each tool that was offered, where the record says."""
     scopes: Mapping[str, str] = field(default_factory=dict[str, str])
+    facts: Mapping[str, str | int | float | bool] = field(default_factory=dict[str, "str | int | float | bool"])
+    """What else the record says of the run as a whole, such as `reward` or `metadata.resolved`."""
     remarks: tuple[str, ...] = ()
     """What could not be used of the record, as sentences."""
 
