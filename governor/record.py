@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from governor.effects import Value
     from governor.ledger import Lease
     from governor.plans import Judgement, Quote, Routed, Rung, ToolQuote, Viewed
+    from governor.runs import Steady
 
 __all__ = [
     "LANES",
@@ -32,6 +33,7 @@ __all__ = [
     "begin_model",
     "begin_tool",
     "failed_facts",
+    "latest_steady",
     "record_failed_model",
     "record_failed_tool",
     "record_model",
@@ -98,7 +100,9 @@ def after_model(
         state = controls.route.observe_model(state, request, finished.judged)
         state = controls.ladder.observe(state, request.call, rung, lease, quote, response)
         lanes = {key: kept for key, kept in state.lanes.items() if key != request.call.lane}
-        lanes[request.call.lane] = lane
+        lanes[request.call.lane] = _left(
+            lane, steady=latest_steady(state.lanes.get(request.call.lane), request.call.steady)
+        )
         if len(lanes) > LANES:
             del lanes[next(iter(lanes))]
         prompts = state.prompts if compared is None else _summed(state.prompts, compared)
@@ -106,6 +110,15 @@ def after_model(
         return state, state
 
     return apply
+
+
+def latest_steady(kept: Lane | None, seen: tuple[Steady, ...]) -> tuple[Steady, ...]:
+    """What was seen of a lane's system texts, by whichever of two calls side by side saw more of it."""
+    others = kept.steady if kept is not None else ()
+    if others is seen or not others:
+        return seen
+    both = [mine if mine.changes >= other.changes else other for mine, other in zip(seen, others, strict=False)]
+    return (*both, *seen[len(both) :], *others[len(both) :])
 
 
 def _summed(sums: PromptSums, compared: Compared) -> PromptSums:

@@ -24,6 +24,7 @@ __all__ = [
     "RouteState",
     "RunState",
     "Sent",
+    "Steady",
     "Stopped",
     "continued",
     "dump_state",
@@ -103,6 +104,19 @@ class PromptSums:
 
 @cheap
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Steady:
+    """What was seen of a lane's system text so far, and which of its lines are sent at the tail (`volatile`)."""
+
+    lines: str = ""
+    """Marks of lines, four characters each: of all lines of the latest text, or of those that stay in it once others were taken out."""
+    apart: bool = False
+    """Whether lines were seen to change: whatever is not in `lines` goes to the tail."""
+    changes: int = 0
+    """How often the above was found to be no longer so. Of two that were kept side by side the higher one is the later."""
+
+
+@cheap
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Lane:
     """The compaction and cache view of one node of one run."""
 
@@ -120,6 +134,8 @@ class Lane:
     prefix_tokens: int = 0
     sent: Sent | None = None
     """The latest request of this lane that was answered."""
+    steady: tuple[Steady, ...] = ()
+    """By leading system text."""
 
 
 @cheap

@@ -44,7 +44,7 @@ from governor.ids import Ids
 from governor.losing import Losses
 from governor.pacing import Lineup
 from governor.prices import PriceBook
-from governor.remembering import Memory
+from governor.remembering import Memory, Texts
 from governor.slots import Slots
 from governor.stores.memory import MemoryStore
 from governor.stores.opening import address_of, open_store
@@ -107,7 +107,7 @@ class Runtime:
         self.new_id = new_id or Ids()
         self.sleep, self.sleep_async = sleep, sleep_async
         self.lineup, self.slots, self.memory = Lineup(), Slots(), Memory()
-        self.leads = Leads()
+        self.leads, self.texts = Leads(), Texts()
         self.losses = Losses(policy.policy, self.telemetry)
         self.calibrations = Calibrations()
 
@@ -116,7 +116,7 @@ class Runtime:
         other = Runtime(
             policy, store=self.store, telemetry=self.telemetry.under(policy), clock=self.clock, new_id=self.new_id
         )
-        other.slots, other.memory, other.leads = self.slots, self.memory, self.leads
+        other.slots, other.memory, other.leads, other.texts = self.slots, self.memory, self.leads, self.texts
         other.losses = self.losses.under(policy.policy, other.telemetry)
         return other
 
