@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from governor.fees import HostedTool
     from governor.media import Media
+    from governor.runs import Steady
 
 __all__ = [
     "Breakpoint",
@@ -299,6 +300,8 @@ class ModelCall:
     streaming: bool = False
     lane: str = ""
     """Key of the compaction lane: node path and the first message, so that forks and fan-out branches do not share one."""
+    steady: tuple[Steady, ...] = ()
+    """What the lane has seen of its leading system texts, these included; empty where nothing of them is sent elsewhere."""
     recall: bool = False
     """Whether the graph can answer the recall tool, so that long results may be cut."""
     elided: tuple[tuple[str, str], ...] = ()

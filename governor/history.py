@@ -101,6 +101,8 @@ class HistoryMemo:
             show: The form in which a message is shown, and the handle of what that leaves out (`Compact.show`).
         """
         same = self._common(sources)
+        while same < min(len(self._sources), len(sources)) and self._swapped(same, sources[same], convert, show):
+            same = self._common(sources)
         reuse: dict[int, _Seen] = {}
         if same < min(len(self._sources), len(sources)):
             reuse = self._rewind(same)
@@ -114,7 +116,10 @@ class HistoryMemo:
             else:
                 converted = convert(source)
                 shown, handle = show(converted)
-                excess, digest = max(0, converted.tokens - shown.tokens), digest_of(shown)
+                excess = (
+                    0 if shown.moved else max(0, converted.tokens - shown.tokens)
+                )  # what moved is sent all the same
+                digest = digest_of(shown)
                 if handle is not None:
                     elided.append((handle, converted.text))
                 rendered = self._render(shown) if self._render else None
@@ -136,6 +141,31 @@ class HistoryMemo:
             moved=self._moves > 0,
         )
         return history, tuple(elided)
+
+    def _swapped(
+        self,
+        position: int,
+        source: object,
+        convert: Callable[[object], Message],
+        show: Callable[[Message], tuple[Message, str | None]],
+    ) -> bool:
+        """Put a source in the place of another that is shown in the same words, whatever of it is sent at the tail.
+
+        A clock in the system text is another one at each call: what comes after it must not be gone through again for that.
+        """
+        was = self._messages[position]
+        if was.role != "system" or not was.moved:
+            return False
+        shown, _ = show(convert(source))
+        if not shown.moved or (shown.role, shown.text, shown.opaque) != (was.role, was.text, was.opaque):
+            return False
+        self._sources[position], self._fields[position] = source, _fields_of(source)
+        self._prints[position] = self._print_of(source)
+        self._shown[position] = shown
+        self._messages[position] = replace(shown, key=was.key, tokens=was.tokens)
+        self.rendered = [*self.rendered]  # those handed out are another call's
+        self.rendered[position] = self._render(shown) if self._render else None
+        return True
 
     def _common(self, sources: Sequence[object]) -> int:
         """How many leading sources are those of last time, unedited.

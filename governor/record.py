@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from governor.effects import Value
     from governor.ledger import Lease
     from governor.plans import Judgement, Quote, Routed, Rung, ToolQuote, Viewed
+    from governor.runs import Steady
 
 __all__ = [
     "LANES",
@@ -32,6 +33,7 @@ __all__ = [
     "begin_model",
     "begin_tool",
     "failed_facts",
+    "latest_steady",
     "record_failed_model",
     "record_failed_tool",
     "record_model",
@@ -111,7 +113,8 @@ def after_model(
         raised = request.tier is not None and request.tier in (block, state.route.tier)
         state = controls.ladder.observe(state, request.call, rung, lease, quote, response)
         lanes = {key: kept for key, kept in state.lanes.items() if key != request.call.lane}
-        lanes[request.call.lane] = _left(lane, escalated=raised) if raised != lane.escalated else lane
+        steady = latest_steady(state.lanes.get(request.call.lane), request.call.steady)
+        lanes[request.call.lane] = _left(lane, steady=steady, escalated=raised)
         if len(lanes) > LANES:
             del lanes[next(iter(lanes))]
         prompts = state.prompts if compared is None else _summed(state.prompts, compared)
@@ -119,6 +122,15 @@ def after_model(
         return state, state
 
     return apply
+
+
+def latest_steady(kept: Lane | None, seen: tuple[Steady, ...]) -> tuple[Steady, ...]:
+    """What was seen of a lane's system texts, by whichever of two calls side by side saw more of it."""
+    others = kept.steady if kept is not None else ()
+    if others is seen or not others:
+        return seen
+    both = [mine if mine.changes >= other.changes else other for mine, other in zip(seen, others, strict=False)]
+    return (*both, *seen[len(both) :], *others[len(both) :])
 
 
 def _summed(sums: PromptSums, compared: Compared) -> PromptSums:

@@ -25,6 +25,7 @@ __all__ = [
     "RouteState",
     "RunState",
     "Sent",
+    "Steady",
     "Stopped",
     "Warm",
     "continued",
@@ -122,6 +123,19 @@ WARM_MODELS = 3
 
 @cheap
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Steady:
+    """What was seen of a lane's system text so far, and which of its lines are sent at the tail (`volatile`)."""
+
+    lines: str = ""
+    """Marks of lines, four characters each: of all lines of the latest text, or of those that stay in it once others were taken out."""
+    apart: bool = False
+    """Whether lines were seen to change: whatever is not in `lines` goes to the tail."""
+    changes: int = 0
+    """How often the above was found to be no longer so. Of two that were kept side by side the higher one is the later."""
+
+
+@cheap
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Lane:
     """The compaction and cache view of one node of one run."""
 
@@ -149,6 +163,8 @@ class Lane:
     """Model call of the lane at which `model` took over."""
     escalated: bool = False
     """Whether `model` answered because something had gone wrong before."""
+    steady: tuple[Steady, ...] = ()
+    """By leading system text."""
 
     def warm(self, model: str) -> Warm | None:
         """What a model's cache holds of the lane; None where it never answered, or what it had was cut away."""

@@ -47,7 +47,7 @@ from governor.losing import Losses
 from governor.pacing import Lineup
 from governor.policy.schema import Rest
 from governor.prices import PriceBook
-from governor.remembering import Memory
+from governor.remembering import Memory, Texts
 from governor.slots import Slots
 from governor.stores.memory import MemoryStore
 from governor.stores.opening import address_of, open_store
@@ -113,7 +113,8 @@ class Runtime:
         self.new_id = new_id or Ids()
         self.sleep, self.sleep_async = sleep, sleep_async
         self.lineup, self.slots, self.memory = Lineup(), Slots(), Memory()
-        self.leads, self.breakers = Leads(), Breakers(policy.policy.routing.rest or Rest())
+        self.leads, self.texts = Leads(), Texts()
+        self.breakers = Breakers(policy.policy.routing.rest or Rest())
         self.losses = Losses(policy.policy, self.telemetry)
         self.calibrations = Calibrations()
 
@@ -122,7 +123,7 @@ class Runtime:
         other = Runtime(
             policy, store=self.store, telemetry=self.telemetry.under(policy), clock=self.clock, new_id=self.new_id
         )
-        other.slots, other.memory, other.leads = self.slots, self.memory, self.leads
+        other.slots, other.memory, other.leads, other.texts = self.slots, self.memory, self.leads, self.texts
         other.breakers = self.breakers
         other.losses = self.losses.under(policy.policy, other.telemetry)
         return other

@@ -20,7 +20,7 @@ from governor.plans import NO_RUNG, Lead
 from governor.prefix import digest_of
 from governor.tokens import estimate
 from governor.values import cheap, maker, replace
-from governor.volatile import parted
+from governor.volatile import steadied
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from governor.models import ModelFacts
     from governor.plans import Routed, Rung, Viewed
     from governor.policy.schema import Policy
-    from governor.runs import Lane, RunState
+    from governor.runs import Lane, RunState, Steady
 
 __all__ = ["Order"]
 
@@ -116,15 +116,23 @@ class Order:
             return tuple(range(len(tools)))
         return tuple(sorted(range(len(tools)), key=lambda index: tools[index].name))
 
-    def steady(self, message: Message) -> Message:
-        """A system text without the lines that change from call to call (clock, date, ids); `arrange` sends those last."""
+    @property
+    def steadies(self) -> bool:
+        """Whether lines of system text that change are sent last."""
+        return self._sorts
+
+    def steady(self, message: Message, seen: Steady | None) -> tuple[Message, Steady | None]:
+        """A leading system text without the lines that were seen to change (`arrange` sends those last), and what is seen now.
+
+        `seen`: as it was answered for the text before it in the lane, None for the first.
+        """
         if not self._sorts or message.role != "system" or message.opaque:
-            return message
-        text, moved = parted(message.text)
-        if not moved:
-            return message
-        tokens = max(1, message.tokens - estimate(message.text) + estimate(text))
-        return replace(message, text=text, tokens=tokens, edited=True, moved=moved)
+            return message, seen
+        two = steadied(message.text, seen)
+        if not two.goes:
+            return message, two.seen
+        tokens = max(1, message.tokens - estimate(message.text) + estimate(two.stays))
+        return replace(message, text=two.stays, tokens=tokens, edited=True, moved=two.told), two.seen
 
     def arrange(
         self,

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from governor.calls import Message, RunRef
     from governor.decisions import Reason
+    from governor.runs import Steady
     from governor_langgraph.governing import Governor
     from governor_langgraph.stops import GovernorStop
 
@@ -65,6 +66,9 @@ _step = maker(StepRef)
 LANES = 64
 """Lanes whose converted history is kept in memory per run; the least recently used is converted anew."""
 
+_STEADY = 256
+"""Lanes of which it is remembered what their system texts were; the one used longest ago begins anew. A run may be as long as a process."""
+
 
 @dataclass(eq=False, slots=True, kw_only=True)
 class GovernedRun:
@@ -89,6 +93,8 @@ class GovernedRun:
     passing: GovernorStop | None = None
     """The stop of a run that was started inside of a tool, on its way to whoever called this one."""
     lanes: OrderedDict[str, HistoryMemo] = field(default_factory=OrderedDict[str, HistoryMemo])
+    steady: dict[str, tuple[Steady, ...]] = field(default_factory=dict[str, tuple["Steady", ...]])
+    """What each lane has seen of its leading system texts: as the store had it when the run was opened, then as it went on here."""
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def covers(self, governor: Governor) -> bool:
@@ -110,6 +116,13 @@ class GovernedRun:
         else:
             self.lanes.move_to_end(lane)
         return memo
+
+    def saw(self, lane: str, steady: tuple[Steady, ...]) -> None:
+        """Remember what a lane has seen of its leading system texts. Call with `lock` held."""
+        self.steady.pop(lane, None)
+        self.steady[lane] = steady
+        if len(self.steady) > _STEADY:
+            del self.steady[next(iter(self.steady))]
 
 
 @dataclass(eq=False, slots=True, kw_only=True)

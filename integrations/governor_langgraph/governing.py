@@ -21,7 +21,7 @@ from governor.runs import RunState
 from governor.runtime import Runtime
 from governor_langgraph.context import GovernedRun, within
 from governor_langgraph.langgraph_internals import control_of, is_resuming
-from governor_langgraph.losing import opened, pinned, with_loss
+from governor_langgraph.losing import opened, pinned, steady_of, with_loss
 from governor_langgraph.resuming import Taken, at_root, take_up
 from governor_langgraph.second_line import SECOND_LINE
 from governor_langgraph.stops import publish, watched
@@ -187,6 +187,7 @@ class Governor:
             ends=taken.ends,
             void=taken.void,
             stands_for=self,
+            steady={} if key is None else steady_of(taken.governor.runtime, identifier),
         )
         return run, taken.given
 

@@ -12,10 +12,11 @@ from governor.values import replace
 
 if TYPE_CHECKING:
     from governor.report import GovernorReport
+    from governor.runs import Steady
     from governor.runtime import Runtime
     from governor_langgraph.context import GovernedRun
 
-__all__ = ["opened", "pinned", "with_loss"]
+__all__ = ["opened", "pinned", "steady_of", "with_loss"]
 
 
 def opened(runtime: Runtime, key: str | None, fresh: str, *, resume: bool) -> str:
@@ -34,6 +35,20 @@ def opened(runtime: Runtime, key: str | None, fresh: str, *, resume: bool) -> st
     if run != fresh:
         catch_up_on(runtime, run)
     return run
+
+
+def steady_of(runtime: Runtime, run: str) -> dict[str, tuple[Steady, ...]]:
+    """What the lanes of a run that goes on, or of the thread's run before it, have seen of their system texts.
+
+    A store that is lost is no reason not to begin: they are then sent as they are, until they are seen to change.
+    """
+    if not runtime.controls.order.steadies:
+        return {}
+    try:
+        state = runtime.store.change(run, lambda before: (before, before))
+    except StoreError:
+        return {}
+    return {key: lane.steady for key, lane in state.lanes.items() if lane.steady}
 
 
 def pinned(runtime: Runtime, run: str, policy: str) -> None:

@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from opentelemetry.trace import Span
 
     from governor.calls import History, Message, ModelRequest
-    from governor.controls import Controls
     from governor.meter import Meter
+    from governor.runs import Steady
     from governor_langgraph.context import GovernedStep
     from governor_langgraph.offer import Offer
     from governor_langgraph.vendors import Failure, Vendor
@@ -170,7 +170,7 @@ def prepare(
     vendor = vendor_of(model)
     offer = offer_of(step, model, kwargs)
     lane = _lane(step, messages, recall=offer.recall)
-    history, elided, rendered, placed = _history(step, lane, messages, recall=offer.recall)
+    history, elided, rendered, placed, steady = _history(step, lane, messages, recall=offer.recall)
     call = _call(
         step=step.ref,
         ordinal=next(step.calls),
@@ -183,6 +183,7 @@ def prepare(
         max_output_tokens=vendor.max_output(model, kwargs),
         streaming=streaming,
         lane=lane,
+        steady=steady,
         recall=offer.recall,
         elided=elided,
         price_percents=offer.price_percents,
@@ -203,31 +204,41 @@ def prepare(
 
 def _history(
     step: GovernedStep, lane: str, messages: Sequence[BaseMessage], *, recall: bool
-) -> tuple[History, tuple[tuple[str, str], ...], Sequence[object], dict[str, Any]]:
-    show = partial(_shown, step.run.governor.controls, leading=_leading(messages), recall=recall)
-    with step.run.lock:
-        memo = step.run.memo(lane, render)
+) -> tuple[History, tuple[tuple[str, str], ...], Sequence[object], dict[str, Any], tuple[Steady, ...]]:
+    run = step.run
+    with run.lock:
+        memo, seen = run.memo(lane, render), list(run.steady.get(lane, ()))
+        show = partial(_shown, step, leading=_leading(messages), seen=seen, new=not seen, recall=recall)
         history, elided = memo.extend(messages, convert, show)
-        return (
-            history,
-            elided,
-            memo.rendered,
-            memo.placed,
-        )  # the list only grows, or is replaced: it stays in step with this history
+        steady = tuple(seen)
+        if steady:
+            run.saw(lane, steady)
+        # the list only grows, or is replaced: it stays in step with this history
+        return history, elided, memo.rendered, memo.placed, steady
 
 
-def _leading(messages: Sequence[BaseMessage]) -> frozenset[int]:
-    """Identities of the system messages that a prompt begins with and that are text."""
+def _leading(messages: Sequence[BaseMessage]) -> dict[int, int]:
+    """Identities of the system messages that a prompt begins with and that are text, to their places among these."""
     leading = takewhile(lambda message: message.type == "system", messages)
-    return frozenset(id(message) for message in leading if isinstance(message.content, str))
+    texts = [id(message) for message in leading if isinstance(message.content, str)]
+    return {text: place for place, text in enumerate(texts)}
 
 
 def _shown(
-    controls: Controls, message: Message, *, leading: frozenset[int], recall: bool
+    step: GovernedStep, message: Message, *, leading: dict[int, int], seen: list[Steady], new: bool, recall: bool
 ) -> tuple[Message, str | None]:
-    if id(message.source) in leading:
-        return controls.order.steady(message), None
-    return controls.compact.show(message, recall=recall)
+    """A message as it is shown. `seen` is brought up to date; `new`: of a lane that nobody knows of."""
+    runtime = step.run.governor.runtime
+    order, place = runtime.controls.order, leading.get(id(message.source))
+    if place is None or not order.steadies:
+        return runtime.controls.compact.show(message, recall=recall)
+    known = seen[place] if place < len(seen) else None
+    if known is None and new:
+        known = runtime.texts.begin(f"{step.run.governor.name}/{step.ref.path}", message.text)
+    message, now = order.steady(message, known)
+    if now is not None:
+        seen[place : place + 1] = [now]
+    return message, None
 
 
 def _lane(step: GovernedStep, messages: Sequence[BaseMessage], *, recall: bool) -> str:

@@ -12,7 +12,7 @@ from governor.controls.prefix import Compared, Prefix
 from governor.history import HistoryMemo
 from governor.policy.schema import Policy
 from governor.prefix import Remembered
-from governor.runs import Lane, RunState
+from governor.runs import Lane, RunState, Steady
 from governor.usage import Usage
 from tests.controls.histories import LANE, RATES, SONNET, model_call, policy, routed, system, tool, turns, words
 
@@ -43,9 +43,10 @@ class Line:
         gap_ms: int = 1_000,
         note: str | None = None,
         choice: str = "",
+        steady: tuple[Steady, ...] = (),
     ) -> Compared:
         self.now += gap_ms
-        call = model_call(self.history(messages), model, tools=tools, choice=choice)
+        call = replace(model_call(self.history(messages), model, tools=tools, choice=choice), steady=steady)
         state = RunState(lanes={LANE: self.lane})
         viewed = self.compact.view(state, call, routed(model), self.now)
         request = self.order.arrange(state, call, routed(model), viewed, note=note)
@@ -63,6 +64,7 @@ class Line:
             last_at_ms=self.now,
             model=str(model),
             previous_last=messages[-1].key,
+            steady=steady,
         )
         return compared
 

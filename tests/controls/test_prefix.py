@@ -9,10 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from governor.calls import Message, ModelRef, ModelRequest, ToolSpec
+from governor.controls.prefix import Compared
 from governor.controls.prefix.differing import difference
 from governor.decisions import Decision
 from governor.policy.schema import Policy
 from governor.prefix import shown_in
+from governor.runs import Steady
 from tests.controls.histories import (
     GPT,
     LOCAL,
@@ -270,3 +272,18 @@ def _texts(request: ModelRequest) -> list[tuple[object, ...]]:
     history = view.history.messages
     shown = [*(history[i] for i in view.pinned), *view.inserted, *history[view.start :]]
     return [(each.role, each.text, str(each.tool_uses), each.answers) for each in shown]
+
+
+def test_the_move_after_which_changing_lines_are_sent_last_says_so() -> None:
+    line, said = Line(PLAIN), Steady(lines="abcd", apart=True, changes=1)
+
+    def asked(minute: int, steady: tuple[Steady, ...]) -> Compared:
+        return line.answered([system(f"Be brief. {minute} {words(400)}"), *LONG[1:]], steady=steady)
+
+    assert None is asked(0, (Steady(lines="abcd"),)).move
+    first, second = asked(1, (said,)).move, asked(2, (said,)).move
+
+    assert first is not None
+    assert second is not None
+    assert ("system", "lines that change are sent last from now on") == (first.cause, first.detail)
+    assert ("system", "") == (second.cause, second.detail)

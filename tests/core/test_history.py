@@ -1,7 +1,7 @@
 """The history of a lane: what a call pays for, and what it notices."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import perf_counter
 
 import pytest
@@ -216,6 +216,47 @@ def test_after_any_edits_the_history_is_the_one_of_a_fresh_memo_and_old_historie
         assert (shown, tokens) == (texts(history), history.tokens)
         noted = [position for position in history.spoken or () if position < len(history.messages)]
         assert noted == [i for i, message in enumerate(history.messages) if message.role in ("system", "user")]
+
+
+class Clocked(Reader):
+    """The first source is a system text; what follows `@` in it is sent at the tail."""
+
+    def __call__(self, source: object) -> Message:
+        message = super().__call__(source)
+        return replace(message, role="system") if message.key == "k0" else message
+
+
+def without_clock(message: Message) -> tuple[Message, str | None]:
+    text, _, clock = message.text.partition("@")
+    return (replace(message, text=text, tokens=len(text), edited=True, moved=clock) if clock else message), None
+
+
+def test_a_clock_that_ticks_in_the_system_text_converts_nothing_else_anew() -> None:
+    memo, read = HistoryMemo(render=lambda message: message.text + message.moved), Clocked()
+    messages = sources("rules@1", "b", "cc")
+    before, _ = memo.extend(messages, read, without_clock)
+    rendered = memo.rendered
+    after, _ = memo.extend([Source("k0", "rules@2"), *messages[1:], Source("k3", "d")], read, without_clock)
+
+    assert ["k0", "k1", "k2", "k0", "k3"] == read.seen
+    assert (["1", "", ""], ["2", "", "", ""]) == tuple([m.moved for m in each.messages] for each in (before, after))
+    assert (["rules1", "b", "cc"], ["rules2", "b", "cc", "d"]) == (rendered, memo.rendered)
+    assert len("rulesbccd") == after.tokens == after.uncapped
+    assert after.replaced is None
+
+
+@pytest.mark.parametrize("other", ["laws@2", "rules", "rules@"])
+def test_another_text_or_one_without_a_clock_is_another_history(other: str) -> None:
+    memo, messages = HistoryMemo(), sources("rules@1", "b")
+    memo.extend(messages, Clocked(), without_clock)
+    changed = [Source("k0", other), messages[1]]
+
+    after, _ = memo.extend(changed, Clocked(), without_clock)
+    fresh, _ = HistoryMemo().extend(changed, Clocked(), without_clock)
+
+    assert list(fresh.messages) == list(after.messages)
+    assert (fresh.tokens, fresh.moved) == (after.tokens, after.moved)
+    assert after.replaced is not None
 
 
 @pytest.mark.bench

@@ -74,6 +74,17 @@ def test_beyond_the_cap_nothing_is_cached_and_what_is_within_it_still_is() -> No
     assert (7_000, 0, 19_000) == cache.send(prompt, (0, 3))
 
 
+def test_a_marker_in_a_turn_with_tools_counts_where_the_last_turn_without_any_ended() -> None:
+    said = [
+        Item(2_000),
+        *(Item(1_000, role=role) for role in ("user", "assistant", "tool", "user", "assistant", "user")),
+    ]
+
+    for length, kept in ((2, 3_000), (4, 3_000), (5, 3_000), (7, 8_000)):
+        assert (1_000 * (length + 1) - kept, kept, 0) == Cache(NOVA).send(said[:length], (length - 1,))
+        assert 0 == Cache(NOVA._replace(plain=False)).send(said[:length], (length - 1,))[0]
+
+
 def test_automatic_caches_read_any_prefix_in_steps_of_128_and_write_nothing() -> None:
     cache, prompt = Cache(GPT), items(1_000, 300, 77)
 
@@ -101,16 +112,16 @@ def test_the_look_back_begins_with_the_markers_own_block() -> None:
     assert 0 == cache.send(prompt, (1,))[2]
 
 
-def test_a_line_that_changes_is_charged_at_the_end_of_each_prompt_and_moves_no_prefix() -> None:
+def test_a_line_that_might_change_and_never_does_is_charged_where_it_stands() -> None:
     talk = [{"role": "user", "content": "Go."}, {"role": "assistant", "content": "Yes."}] * 3
-    row = {"id": "r", "source": "s", "system": "Be brief.\nThe current time is 2026-05-15 15:00:00 EST.", "tools": []}
+    text = "Be brief.\nThe current time is 2026-05-15 15:00:00 EST."
+    row = {"id": "r", "source": "s", "system": text, "tools": []}
     run = run_of({**row, "messages": talk}, Sizes(len))
 
     requests = Ours(len)(run, SONNET)
 
-    assert [1, 1, 1] == [request.notes for request in requests]
-    assert all("15:00:00" in request.items[-1].text for request in requests)
-    assert {len("Be brief.") + 4} == {request.items[0].tokens for request in requests}
+    assert [0, 0, 0] == [request.notes for request in requests]
+    assert {len(text) + 4} == {request.items[0].tokens for request in requests}
     assert not any(faults_of(run, requests).values())
 
 

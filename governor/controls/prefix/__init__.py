@@ -219,7 +219,14 @@ def _message_moved(pair: _Pair, sent: Sent, *, cut: bool) -> Move:
     role = _message_at(pair, at).role if at < shown.length else ""
     kept = _tokens_to(pair, at)
     if at < max(pair.systems, sent.systems) and (pair.systems, pair.system) != (sent.systems, sent.system):
-        return Move(cause="system", position=at, role="system", kept=kept, where=_system_differs(pair, at))
+        return Move(
+            cause="system",
+            position=at,
+            role="system",
+            kept=kept,
+            where=_system_differs(pair, at),
+            detail="lines that change are sent last from now on" if _newly_apart(pair) else "",
+        )
     if cut:
         return Move(cause="cut", position=at, role=role, kept=kept)
     if before is None:
@@ -230,6 +237,12 @@ def _message_moved(pair: _Pair, sent: Sent, *, cut: bool) -> Move:
         )
     cause, where = _edit(pair, before.shown, at)
     return Move(cause=cause, position=at, role=role, kept=kept, where=where)
+
+
+def _newly_apart(pair: _Pair) -> bool:
+    """Whether lines of the system text were taken to the tail in this request for the first time."""
+    seen, before = pair.request.call.steady, pair.lane.steady
+    return any(each.apart and (at >= len(before) or before[at].changes != each.changes) for at, each in enumerate(seen))
 
 
 def _left_out(shown: Shown) -> object:

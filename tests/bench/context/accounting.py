@@ -35,15 +35,18 @@ class Price(NamedTuple):
     """Most tokens that are cached."""
     lookback: int = _LOOKBACK
     """Content blocks up to and with a marker's own in which an older entry is found."""
+    plain: bool = False
+    """Whether a marker is taken only after what the system or a person says in a turn without tool calls and results."""
 
 
 PRICES = (
     Price("sonnet", 3, 3.75, 0.30, 15, (1, 5), True, 1_024),
     Price("gpt 0.1x", 1.25, 1.25, 0.125, 10, (0.25, 2), False, 1_024),
     Price("gpt 0.5x", 2.5, 2.5, 1.25, 10, (0.15, 0.60), False, 1_024),
-    Price("nova pro", 0.8, 0.8, 0.2, 3.2, (0.035, 0.14), True, 1_000, 20_000),
+    Price("nova pro", 0.8, 0.8, 0.2, 3.2, (0.035, 0.14), True, 1_000, 20_000, plain=True),
 )
-"""List prices and cache rules (design notes, price and cache models)."""
+"""List prices and cache rules (design notes, price and cache models). That Nova takes no marker in turns with tools is how AWS's own client
+treats it, and the sandbox."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,10 +102,12 @@ class Cache:
 
     def _explicit(self, marks: Sequence[int], now: float) -> tuple[int, int, int]:
         tokens, cap = self._tokens, self._price.cap
+        if self._price.plain:
+            marks = [self._plain(mark) for mark in marks]
         kept = {mark for mark in marks if tokens[mark] >= self._price.minimum}
         if cap is not None and any(tokens[mark] > cap for mark in kept):
             kept = {mark for mark in kept if tokens[mark] <= cap}
-            last = max((i for i, sum_ in enumerate(tokens) if sum_ <= cap), default=-1)
+            last = max((i for i, sum_ in enumerate(tokens) if sum_ <= cap and self._takes(i)), default=-1)
             if last >= 0 and tokens[last] >= self._price.minimum:
                 kept.add(last)
         hits = [hit for mark in kept if (hit := self._hit(mark, now)) is not None]
@@ -114,6 +119,16 @@ class Cache:
             self._entries[self._hashes[position]] = now
         written = max(0, tokens[max(kept)] - read) if kept else 0
         return tokens[-1] - read - written, written, read
+
+    def _plain(self, mark: int) -> int:
+        """The last place up to a marker's own that takes one. What a prompt begins with does."""
+        return next((at for at in range(mark, 0, -1) if self._takes(at)), 0)
+
+    def _takes(self, at: int) -> bool:
+        """What a person says right after a tool's result is of one turn with it."""
+        role = self._items[at].role
+        after_tool = at > 0 and self._items[at - 1].role == "tool"
+        return not self._price.plain or role == "" or (role == "user" and not after_tool)
 
     def _hit(self, mark: int, now: float) -> int | None:
         blocks = 0

@@ -39,6 +39,8 @@ class Item:
     """What it shows, where it is not a message verbatim."""
     entries: frozenset[str] | None = None
     """A ledger's entries: it holds these and nothing else."""
+    role: str = ""
+    """Who says it: `user`, `assistant`, `tool`; empty for system text and tools."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -149,4 +151,4 @@ def run_of(row: Mapping[str, Any], sizes: Sizes) -> Run:
 def _item(position: int, message: Mapping[str, Any], sizes: Sizes) -> Item:
     text, calls = message.get("content") or "", message.get("tool_calls") or []
     blocks = max(1, bool(text) + len(calls))
-    return Item(sizes.message(text, calls), blocks, position)
+    return Item(sizes.message(text, calls), blocks, position, role=message["role"])

@@ -119,8 +119,7 @@ class _Driven:
         self._run, self._recall = run, recall and bool(run.tools)
         offered = ours.tools(run)
         self._tools = tuple(_spec(tool) for tool in offered)
-        system = self._order.steady(_convert(_Source({"role": "system", "content": run.system}, -1))).text
-        self._static = Item(self._sizes.static(system, offered))
+        self._static = run.static if offered == list(run.tools) else Item(self._sizes.static(run.system, offered))
         self._routed = Routed(
             tier=None,
             model=ours.model or MODELS[price.name],
@@ -171,7 +170,7 @@ class _Driven:
         messages = view.history.messages
         shown = [*(messages[i] for i in view.pinned), *view.inserted, *messages[view.start :]]
         items = [self._static, *(self._item(m) for m in shown if m.role != "system")]
-        items += [Item(self._sizes.message(note, []), text=note) for note in view.notes]
+        items += [Item(self._sizes.message(note, []), text=note, role="user") for note in view.notes]
         marks = [each.position + offset for each in request.cache.messages]
         if request.cache.system or request.cache.tools:
             marks.append(0)
@@ -180,8 +179,8 @@ class _Driven:
         return Request(items, marks, summaries, cut=cut, notes=len(view.notes))
 
     def _shown(self, message: Message) -> tuple[Message, str | None]:
-        if message.role == "system":
-            return self._order.steady(message), None
+        if message.role == "system":  # one text for the whole run: nothing of it is seen to change
+            return self._order.steady(message, None)[0], None
         return self._compact.show(message, recall=self._recall)
 
     def _item(self, message: Message) -> Item:
@@ -195,8 +194,8 @@ class _Driven:
             return self._run.items[message.source.position]
         tokens = self._sizes.message(message.text, [])
         if message.source is None:
-            return Item(tokens, entries=frozenset(listed(message.text)))
-        return Item(tokens, text=message.text)
+            return Item(tokens, entries=frozenset(listed(message.text)), role="user")
+        return Item(tokens, text=message.text, role=message.role)
 
 
 class _Source:

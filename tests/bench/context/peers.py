@@ -59,9 +59,9 @@ class _Counter:
     def item(self, message: BaseMessage) -> Item:
         key = str(message.id)
         if not key.isdigit():
-            return self._summaries.setdefault(key, Item(_SUMMARY))
+            return self._summaries.setdefault(key, Item(_SUMMARY, role="user"))
         if message.response_metadata.get("context_editing"):
-            return self._cleared.setdefault(key, Item(_CLEARED))
+            return self._cleared.setdefault(key, Item(_CLEARED, role="tool"))
         return self._run.items[int(key)]
 
     def __call__(self, messages: Sequence[BaseMessage]) -> int:

@@ -37,7 +37,7 @@ def append_only(run: Run, _: Price) -> list[Request]:
 def capped(run: Run, cap: int) -> Run:
     """The run with tool results above `cap` tokens shortened."""
     items = [
-        Item(_CAPPED, item.blocks, text=_shortened(message["content"] or ""))
+        Item(_CAPPED, item.blocks, text=_shortened(message["content"] or ""), role="tool")
         if message["role"] == "tool" and item.tokens > cap
         else item
         for item, message in zip(run.items, run.messages, strict=True)
@@ -144,7 +144,7 @@ def _with_cuts(spans: _Spans, price: Price, cuts: Sequence[int], size: int, *, l
     run, made, requests = spans.run, set(cuts), list[Request]()
     last: int | None = None
     head = [run.static, *run.items[: spans.first]]
-    item = Item(size)
+    item = Item(size, role="user")
     for call, at in enumerate(run.calls):
         summaries: list[tuple[int, bool, int]] = []
         if call in made:
@@ -153,7 +153,7 @@ def _with_cuts(spans: _Spans, price: Price, cuts: Sequence[int], size: int, *, l
             if not ledger:
                 summaries.append((removed, cheapest_summary(price, removed, now)[1], now))
             entries = _ledger(run, spans.first, spans.tail[call]) if ledger else None
-            item, last = Item(size, entries=entries), call
+            item, last = Item(size, entries=entries, role="user"), call
         items = [*head, *run.items[spans.first : at]] if last is None else _cut(head, item, run, spans.tail[last], at)
         marks = (min(spans.first, len(items) - 1), len(items) - 1)
         requests.append(Request(items, marks, summaries, "cut" if call in made else ""))
@@ -202,7 +202,7 @@ def mask_by_rent(keep: int) -> Strategy:
             rest = sum(item.tokens for item in items[max(boundary, spans.first) : at]) - saved
             if call and saved and rent >= (price.write - price.read) * rest / 1e6:
                 for i in found:
-                    items[i] = Item(_MASKED)
+                    items[i] = Item(_MASKED, role="tool")
                 rent, boundary, saved, why = 0.0, tail, 0, "masked"
                 boundaries = (0, boundary)
             rent += saved * price.read / 1e6

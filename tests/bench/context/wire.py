@@ -61,8 +61,6 @@ class Family:
     """Framing tokens of the system text."""
     joins: bool = True
     """Whether messages of one side in a row are one turn."""
-    plain: bool = False
-    """Whether markers stand only after what a person or the system said, never in a turn with tool calls or results."""
 
     @property
     def ref(self) -> ModelRef:
@@ -101,7 +99,7 @@ _NOVA = _BY_NAME["nova pro"]._replace(minimum=1_024, lookback=1)
 FAMILIES = {
     "anthropic": Family("anthropic", "claude-sonnet-4-5", _BY_NAME["sonnet"], _anthropic),
     "bedrock": Family("bedrock", "anthropic.claude-sonnet-4-5-20250929-v1:0", _BY_NAME["sonnet"], _bedrock),
-    "bedrock, Nova": Family("bedrock", "amazon.nova-pro-v1:0", _NOVA, _bedrock, plain=True),
+    "bedrock, Nova": Family("bedrock", "amazon.nova-pro-v1:0", _NOVA, _bedrock),
     "openai": Family("openai", "gpt-5", _BY_NAME["gpt 0.1x"], dict, _spaced, MESSAGE_OVERHEAD, joins=False),
 }
 
@@ -188,27 +186,19 @@ def _simulated(run: Run, family: Family, *, exact: bool) -> tuple[Bill, list[tup
     sized = replace(run_of(row, sizes), times=run.times)
     price = family.price if exact else _BY_NAME[family.price.name]
     bill, cache, splits = Bill(), Cache(price, _TTL), list[tuple[int, int, int]]()
-    turns = _Turns(run)
+    turns = _Turns()
     for request, now in zip(Ours(count, sizes=sizes, model=family.ref)(sized, price), moments(run), strict=True):
         items = turns.joined(request.items) if exact and family.joins else request.items
-        marks = turns.plain(request.items, request.marks) if exact and family.plain else request.marks
-        splits.append(cache.send(items, marks, now / 1_000))
+        splits.append(cache.send(items, request.marks, now / 1_000))
         bill.add(price, splits[-1])
     return bill, splits
 
 
 class _Turns:
-    """What the protocol makes of a request's items: turns, and places that take a marker."""
+    """What the protocol makes of a request's items: turns."""
 
-    def __init__(self, run: Run) -> None:
-        self._run = run
+    def __init__(self) -> None:
         self._bare: dict[Item, Item] = {}
-
-    def _role(self, item: Item) -> str:
-        """A ledger or a note is the user's; what else is no message verbatim is a result that was shortened."""
-        if item.source >= 0:
-            return self._run.messages[item.source]["role"]
-        return "user" if item.entries is not None else "tool"
 
     def joined(self, items: Sequence[Item]) -> list[Item]:
         """Without the framing of those that continue a turn: what users and tools say in a row is one.
@@ -216,18 +206,12 @@ class _Turns:
         The same object for the same item: only then is it the same bytes.
         """
         found = list(items[:1])  # system text and tools
-        says = [self._role(item) == "assistant" for item in items[1:]]
+        says = [item.role == "assistant" for item in items[1:]]
         for at, item in enumerate(items[1:]):
             continues = at > 0 and says[at] == says[at - 1]
             bare = replace(item, tokens=item.tokens - MESSAGE_OVERHEAD)
             found.append(self._bare.setdefault(item, bare) if continues else item)
         return found
-
-    def plain(self, items: Sequence[Item], marks: Sequence[int]) -> list[int]:
-        """Each marker at the last place up to its own that is no turn with tool blocks."""
-        roles = ["system", *map(self._role, items[1:])]
-        takes = [role == "system" or (role == "user" and roles[at - 1] != "tool") for at, role in enumerate(roles)]
-        return sorted({next(at for at in range(mark, -1, -1) if takes[at]) for mark in marks})
 
 
 def _sums(splits: Sequence[Sequence[int]]) -> list[int]:
