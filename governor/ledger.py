@@ -203,7 +203,7 @@ class Balance:
     granted: int = 0
     """Added to the limit by operators."""
     opened_ms: int = 0
-    """When it was first reserved on, and when last: what a forecast divides by."""
+    """When it was first reserved on or last reset, and when it was last used: what a forecast divides by."""
     touched_ms: int = 0
     per_ms: int | None = None
     """Set for a rate."""
@@ -232,7 +232,8 @@ class AdjustmentKind(StrEnum):
     GRANT = "grant"
     """Add `amount` to the limit of ledger `subject`."""
     RESET = "reset"
-    """Take what ledger `subject` has spent as forgiven: its window begins anew. What is reserved stays."""
+    """Take what ledger `subject` has spent as forgiven: its window begins anew. What is reserved stays. A call in doubt that settles after
+    all is charged what it used, and takes nothing off: what it was charged before is forgiven with the rest."""
     HALT = "halt"
     """Refuse every further call under scope `subject`."""
     RESUME = "resume"

@@ -20,6 +20,7 @@ from governor.cli.operating import (
     duration,
     found,
     in_reach,
+    left_behind,
     moment,
     now_ms,
     opened,
@@ -116,13 +117,17 @@ def grant(
     """Add to the limit of one ledger, for its window alone. Every process sees it at its next call."""
     with errors(as_json=as_json), opened(store) as live:
         ledger = _one(found(live.balances(), subject, window), subject)
+        if left_behind(ledger):
+            raise ConfigurationError(
+                f"{ledger.ledger}: its window is over. The next call opens another: grant it more then."
+            )
         value = amount_of(amount, ledger.unit)
         change = adjusted(live, AdjustmentKind.GRANT, ledger.ledger, who, why, amount=value, id=id_)
         every = live.balances()
         after = rolled(every, next(each for each in every if each.ledger == ledger.ledger))
     _changed(
         change,
-        f"{after.budget} ({after.scope}) has {spoken(change.amount, after.unit)} more: limit {_limit(after)}",
+        f"{after.budget} ({after.scope}), window {window_of(after)}, has {spoken(change.amount, after.unit)} more: limit {_limit(after)}",
         as_json=as_json,
     )
 

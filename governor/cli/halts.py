@@ -44,6 +44,8 @@ OrgOption = Annotated[str | None, typer.Option("--org", help="All runs of an org
 AgentOption = Annotated[str | None, typer.Option("--agent", help="All runs of an agent.")]
 AllOption = Annotated[bool, typer.Option("--all", help="Everything that uses this store.")]
 _SCOPES = ("run", "thread", "tenant", "user", "org", "agent")
+_STORE = "store"
+"""What a store that noticed a loss is resumed by (`governor_redis`)."""
 
 
 def halt(
@@ -99,11 +101,14 @@ def resume(
     id_: IdOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Take a halt back. Runs that it stopped go on when their threads are resumed."""
+    """Take a halt back. Runs that it stopped go on when their threads are resumed.
+
+    `governor resume store` accepts what a fleet's store has lost: its hard budgets count on from what it still has.
+    """
     names: dict[str, str | None] = dict(zip(_SCOPES, (run, thread, tenant, user, org, agent), strict=True))
     with errors(as_json=as_json), opened(store) as live:
-        scopes = _scopes(scope, names, every=every)
-        known = {halted.scope for halted in live.halts()}
+        scopes = _scopes(scope, names, every=every, more=(_STORE,))
+        known = {_STORE, *(halted.scope for halted in live.halts())}
         missing = [each for each in scopes if each not in known]
         if missing and id_ is None:
             raise ConfigurationError(f"{missing[0]} is not halted: `governor halts` shows what is.")
@@ -115,7 +120,8 @@ def resume(
         emit([asdict(change) for change in changes])
         return
     for change in changes:
-        _stdout.print(f"{change.subject} may go on: resume its threads.", markup=False)
+        then = "budgets count on from what it has" if change.subject == _STORE else "resume its threads"
+        _stdout.print(f"{change.subject} may go on: {then}.", markup=False)
 
 
 def halts(*, store: StoreOption = None, as_json: JsonOption = False) -> None:
@@ -192,11 +198,13 @@ def _ids(given: str | None, scopes: list[str]) -> list[str | None]:
     return [f"{given}/{scope}" for scope in scopes]
 
 
-def _scopes(given: list[str] | None, names: Mapping[str, str | None], *, every: bool) -> list[str]:
+def _scopes(
+    given: list[str] | None, names: Mapping[str, str | None], *, every: bool, more: tuple[str, ...] = ()
+) -> list[str]:
     scopes = [f"{scope}={name}" for scope, name in names.items() if name] + (["all"] if every else [])
     for each in given or []:
         scope, _, name = each.partition("=")
-        if each != "all" and (scope not in _SCOPES or not name):
+        if each not in ("all", *more) and (scope not in _SCOPES or not name):
             raise ConfigurationError(
                 f"{each} is no scope: write all, or {', '.join(f'{scope}=NAME' for scope in _SCOPES)}."
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import os
 import re
 import time
 from contextlib import contextmanager
@@ -34,6 +35,7 @@ __all__ = [
     "duration",
     "found",
     "in_reach",
+    "left_behind",
     "moment",
     "now_ms",
     "opened",
@@ -88,7 +90,7 @@ def adjusted(store: Store, kind: AdjustmentKind, subject: str, who: str | None, 
         kind=kind,
         subject=subject,
         amount=given.get("amount", 0),
-        who=(who or getpass.getuser()).strip(),
+        who=(who or _user()).strip(),
         why=why.strip(),
         at_ms=now_ms(),
     )
@@ -103,6 +105,14 @@ def adjusted(store: Store, kind: AdjustmentKind, subject: str, who: str | None, 
     }
     with trace.get_tracer("governor").start_as_current_span(f"governor.{change.kind.value}", attributes=attributes):
         return change
+
+
+def _user() -> str:
+    """The user of this system, by number where it has no name, as in a container: a kill switch must not fail for want of one."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError, ImportError):
+        return f"uid {os.getuid()}" if hasattr(os, "getuid") else "unknown"
 
 
 def window_of(balance: Balance) -> str:
@@ -149,15 +159,27 @@ def in_reach(balances: Sequence[Balance], latest: Balance) -> list[Balance]:
 
 
 def rolled(balances: Sequence[Balance], latest: Balance) -> Balance:
-    """A ledger as its window stands: of a rolling one, all slices that it still reaches."""
-    slices = in_reach(balances, latest)
+    """A ledger as its window stands now: of a rolling one, all slices that it still reaches; none, where all have left it."""
+    slices = [each for each in in_reach(balances, latest) if not left_behind(each)]
     return replace(
         latest,
         spent=sum(each.spent for each in slices),
         reserved=sum(each.reserved for each in slices),
         granted=sum(each.granted for each in slices),
-        opened_ms=min(each.opened_ms for each in slices),
+        opened_ms=min((each.opened_ms for each in slices), default=latest.opened_ms),
     )
+
+
+def left_behind(balance: Balance) -> bool:
+    """Whether this is a slice that its rolling window has left behind."""
+    from governor.policy.scalars import Milliseconds
+
+    name = _ROLLING.fullmatch(window_of(balance))
+    if name is None:
+        return False
+    slices = int(name["slices"])
+    slice_ms = -(-int(Milliseconds.parse(name["length"])) // slices)
+    return int(name["number"]) < now_ms() // slice_ms - slices
 
 
 _ROLLING = re.compile(r"(?P<length>.+)~(?P<slices>\d+)@(?P<number>\d+)")

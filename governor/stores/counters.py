@@ -16,6 +16,7 @@ from governor.stores.ledgers import (
     Counted,
     charged,
     first_shortfall,
+    forgiven,
     granting,
     halt_among,
     movement,
@@ -185,7 +186,10 @@ class Counters:
             if change.kind is AdjustmentKind.GRANT:
                 ledger.granted += change.amount
             else:
-                ledger.spent, ledger.bucket = 0, EMPTY
+                ledger.spent, ledger.bucket, ledger.opened_ms = 0, EMPTY, change.at_ms
+                for entry in self.entries.values():
+                    if entry.state is LeaseState.FORFEIT:
+                        entry.holds = forgiven(entry.holds, change.subject)
         self.adjustments[change.id] = change
 
     def sweep(self, now_ms: int) -> None:

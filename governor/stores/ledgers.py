@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from governor.errors import LeaseConflict
 from governor.ledger import LeaseState, Shortfall
 from governor.stores.rates import EMPTY, Bucket, drained, retry_ms
-from governor.values import cheap
+from governor.values import cheap, replace
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -24,6 +24,7 @@ __all__ = [
     "charged",
     "checked",
     "first_shortfall",
+    "forgiven",
     "granting",
     "halt_among",
     "movement",
@@ -127,6 +128,11 @@ def movement(state: LeaseState, held: int, charged: int) -> tuple[int, int]:
     A forfeit hold was charged at its worst case already, so that only the difference moves.
     """
     return (charged - held, 0) if state is LeaseState.FORFEIT else (charged, -held)
+
+
+def forgiven(holds: Sequence[Hold], ledger: str) -> tuple[Hold, ...]:
+    """The holds of a forfeit lease when `ledger` is reset: nothing on it, so that a late settlement takes nothing off the new count."""
+    return tuple([replace(hold, amount=0) if hold.ledger == ledger and not hold.per_ms else hold for hold in holds])
 
 
 def halt_among(scopes: Sequence[str], halts: Mapping[str, Halted]) -> Halted | None:

@@ -15,6 +15,7 @@ from governor.stores.ledgers import (
     Counted,
     charged,
     first_shortfall,
+    forgiven,
     granting,
     halt_among,
     movement,
@@ -181,7 +182,11 @@ class Tables:
         if change.kind is AdjustmentKind.GRANT:
             query, parts = "UPDATE ledgers SET granted = granted + ? WHERE key = ?", (change.amount, change.subject)
             return db.execute(query, parts).rowcount > 0
-        return db.execute("UPDATE ledgers SET spent = 0, bucket = NULL WHERE key = ?", (change.subject,)).rowcount > 0
+        for lease, holds in db.execute("SELECT id, holds FROM leases WHERE state = 'forfeit'").fetchall():
+            if any(ledger == change.subject for ledger, _, _ in read_moves(holds)):
+                rewrite(db, lease, forgiven(read_holds(holds), change.subject))
+        query = "UPDATE ledgers SET spent = 0, bucket = NULL, opened_ms = ? WHERE key = ?"
+        return db.execute(query, (change.at_ms, change.subject)).rowcount > 0
 
     # --- counting
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from governor.errors import StoreError
-from governor.ledger import AdjustmentKind, Halted, Lease, Shortfall
+from governor.ledger import Adjustment, AdjustmentKind, Halted, Lease, Shortfall
 from governor.testing.base import StoreTests, hold, rate
 from governor.testing.fakes import START_MS
 
@@ -163,6 +163,25 @@ class OperationsConformance(StoreTests):
         self.adjust(RESET, "run/a")
         assert {"org/o": (60, 0)} == self.balances()
         assert [0, 5] == [balance.granted for balance in self.store.balances()]
+
+    def test_a_call_in_doubt_that_settles_after_a_reset_takes_nothing_off_the_new_count(self) -> None:
+        self.reserve("l1", hold("org/o", 60), hold("run/a", 60))
+        self.elapse(self.ttl_ms)
+        self.sweep()
+        assert {"org/o": (60, 0), "run/a": (60, 0)} == self.balances()
+        self.adjust(RESET, "run/a", 60)
+        self.settle("l1", 20, 20)
+        assert {"org/o": (20, 0), "run/a": (20, 0)} == self.balances()
+        assert isinstance(self.reserve("l2", hold(amount=81)), Shortfall)
+
+    def test_a_ledger_that_is_reset_counts_as_opened_then(self) -> None:
+        self.reserve("l1", hold())
+        self.elapse(self.ttl_ms // 2)
+        change = Adjustment(id="1", kind=RESET, subject="run/a", amount=0, who="ann", why="why not", at_ms=self.now_ms)
+        (before,) = self.store.balances("run/a")
+        self.store.adjust(change)
+        (after,) = self.store.balances("run/a")
+        assert self.ttl_ms // 2 <= after.opened_ms - before.opened_ms
 
     def test_a_reset_empties_a_rate(self) -> None:
         self.reserve("l1", rate(100))

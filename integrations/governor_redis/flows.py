@@ -153,7 +153,7 @@ class Flows:
         charged((abs(change.amount),))
         numbers = struct.pack("<3d", self.seen.known(), self._loss(), change.amount)
         written = write_adjustment(change)
-        keys = (self.meta, self.ledgers, self.leases, self.audit, self.order)
+        keys = (self.meta, self.ledgers, self.leases, self.due, self.audit, self.order)
         args = (numbers, change.id, change.kind, change.subject, written, written)
         call = self._call("adjust", keys, args)
         code = self._learned(call, (yield call))[0]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import getpass
 import json
+import os
 import subprocess
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,17 +16,21 @@ import pytest
 from langchain_core.messages import AIMessage, BaseMessage
 from langgraph.checkpoint.memory import InMemorySaver
 
+from governor.cli import operating
 from governor.cli.operating import amount_of, duration
-from governor.errors import ConfigurationError, RunStopped
-from governor.ledger import Charge, ReserveRequest, Unit
+from governor.errors import ConfigurationError, RunStopped, StoreError
+from governor.ledger import Charge, Lease, ReserveRequest, Unit
 from governor.stores.sqlite import SqliteStore
 from governor.testing import START_MS, hold
 from governor_langgraph import govern
+from governor_redis import RedisStore
 from tests.cli.conftest import Governor, Process
 from tests.langgraph import graphs
 from tests.langgraph.fakes import Streaming, policy
+from tests.redis_server import private
 
 ACME: dict[str, Any] = {"configurable": {"thread_id": "t1", "tenant": "acme"}}
+SLICE_MS = 2 * 3_600_000
 IDENTIFIED = policy(
     identity={"tenant": "config.tenant"},
     budgets=[{"id": "calls", "scope": "tenant", "limit": {"model_calls": 3}}],
@@ -92,8 +98,11 @@ def test_a_reset_is_asked_about_and_forgives_what_was_spent(path: Path, governor
     ]
 
 
-def test_a_rolling_window_is_listed_raised_and_reset_as_a_whole(path: Path, governor: Governor) -> None:
-    store = SqliteStore(path)
+def test_a_rolling_window_is_listed_raised_and_reset_as_a_whole(
+    path: Path, governor: Governor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, now = SqliteStore(path), [20 * SLICE_MS]
+    monkeypatch.setattr(operating, "now_ms", lambda: now[0])
     for number, amount in ((5, 7), (7, 2), (8, 3), (20, 1)):
         key = f"day/tenant=t/24h~12@{number}/usd"
         earlier = tuple(f"day/tenant=t/24h~12@{number - back}/usd" for back in range(1, 13))
@@ -103,11 +112,20 @@ def test_a_rolling_window_is_listed_raised_and_reset_as_a_whole(path: Path, gove
         store.settle(Charge(lease=key, amounts=(amount * 1_000_000_000,), now_ms=START_MS + number))
 
     listed = [row["spent"] for row in told(governor("budget", "list", "--json")) if row["budget"] == "day"]
+    now[0] = 32 * SLICE_MS
+    later = [row["spent"] for row in told(governor("budget", "list", "--json")) if row["budget"] == "day"]
+    now[0] = 33 * SLICE_MS
+    over = [row["spent"] for row in told(governor("budget", "list", "--json")) if row["budget"] == "day"]
+    refused = governor("budget", "grant", "day", "5", "--why", "w")
+    now[0] = 20 * SLICE_MS
     raised = governor("budget", "grant", "day", "5", "--why", "w").stdout
     governor("budget", "reset", "day", "--why", "w", "--yes")
 
     assert [4_000_000_000] == listed  # the window reaches back to slice 8
-    assert "limit $100.00 + $5.00" in raised
+    assert [1_000_000_000] == later  # only slice 20 is still in it
+    assert [0] == over
+    assert (2, True) == (refused.exit_code, "its window is over" in refused.output)
+    assert "window 24h~12@20, has $5.00 more: limit $100.00 + $5.00" in raised
     left = {each.ledger: each.spent for each in store.balances("day/") if each.spent}
     store.close()
     assert {f"day/tenant=t/24h~12@{slice_}/usd": n * 1_000_000_000 for slice_, n in ((5, 7), (7, 2))} == left
@@ -227,6 +245,37 @@ def test_a_halt_refuses_the_next_call_and_after_it_is_lifted_the_thread_goes_on(
     RUNS[way](app, None, ACME)
     assert 2 == len(model.calls)
     assert "done" == app.get_state(ACME).values["messages"][-1].text
+
+
+@pytest.mark.redis
+def test_what_a_fleets_store_lost_is_accepted_by_a_person(tmp_path: Path, governor: Governor) -> None:
+    asked = ReserveRequest(id="l", holds=(hold(amount=30),), ttl_ms=60_000, now_ms=0)
+    with private(tmp_path) as server:
+        store = RedisStore(server.url)
+        store.reserve(asked)
+        server.client.flushall()
+        with pytest.raises(StoreError, match=r"go on at once: .*`governor resume store`"):
+            store.reserve(asked)
+
+        result = governor("resume", "store", "--why", "a new server", "--store", server.url)
+
+        assert "store may go on: budgets count on from what it has.\n" == result.stdout
+        assert isinstance(store.reserve(asked), Lease)
+        store.close()
+
+
+def test_a_user_without_a_name_can_halt_all_the_same(
+    path: Path, governor: Governor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nameless() -> str:
+        message = "getpwuid(): uid not found: 12345"
+        raise KeyError(message)
+
+    monkeypatch.setattr(getpass, "getuser", nameless)
+
+    governor("halt", "--all", "--why", "it runs wild", "--yes")
+
+    assert [f"uid {os.getuid()}"] == [each["who"] for each in told(governor("halts", "--json"))]
 
 
 def test_another_tenant_goes_on(path: Path, governor: Governor) -> None:

@@ -129,6 +129,14 @@ def test_a_value_that_rises_ends_suspicion() -> None:
         assert ALLOW == run.turn("read", ARGS, LONG)
 
 
+def test_what_is_no_number_stands_in_no_ones_way() -> None:
+    run = Run(loop(progress="state.share"))
+    run.state = run.control.progressed(run.state, float("nan"))
+    for done in range(20):
+        run.state = run.control.progressed(run.state, done / 20)
+        assert ALLOW == run.turn("read", ARGS, LONG)
+
+
 def test_a_value_that_stays_says_nothing() -> None:
     run = Run(loop(progress="state.done"))
     verdicts: list[str] = []
@@ -232,12 +240,41 @@ def test_three_reviewers_side_by_side_may_say_the_same() -> None:
 # --- proof
 
 
+class Unspeakable:
+    """An argument that cannot be shown."""
+
+    def __repr__(self) -> str:
+        raise LookupError
+
+
+def odd(digits: int) -> object:
+    """A number that Python does not write, or something that cannot be shown: made as they are needed, since Hypothesis shows others."""
+    return 10**digits if digits else Unspeakable()
+
+
+@given(
+    values=st.lists(
+        st.integers() | st.floats() | st.sampled_from([400, 5_000]).map(lambda digits: -(10**digits)), max_size=8
+    )
+)
+def test_no_number_that_is_called_progress_raises(values: list[int | float]) -> None:
+    run = Run(loop(progress="state.done"), stored=True)
+    for value in values:
+        run.keep(run.control.progressed(run.state, value))
+
+
 @given(
     steps=st.lists(
         st.tuples(
             st.sampled_from(["bash", "read", "transfer_to_b", "task", "think", ""]),
             st.recursive(
-                st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=40) | st.binary(max_size=20),
+                st.none()
+                | st.booleans()
+                | st.integers()
+                | st.floats()
+                | st.text(max_size=40)
+                | st.binary(max_size=20)
+                | st.sampled_from([5_000, 0]).map(odd),
                 lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=6), inner, max_size=3),
                 max_leaves=6,
             ),

@@ -173,5 +173,11 @@ class Model:
         elif change.kind is AdjustmentKind.RESUME:
             self.halts.pop(change.subject, None)
         elif change.kind is AdjustmentKind.RESET:
+            for lease in self.leases.values():
+                if lease.state is LeaseState.FORFEIT:
+                    lease.holds = tuple(
+                        replace(hold, amount=0) if hold.ledger == change.subject and not hold.per_ms else hold
+                        for hold in lease.holds
+                    )
             self.forgiven[change.subject] = self.forgiven.get(change.subject, 0) + self.balance(change.subject)[0]
             self.rates.pop(change.subject, None)

@@ -201,16 +201,23 @@ MUTANTS = (
     Mutant(
         "a reset forgives what is reserved",
         "counters",
-        "ledger.spent, ledger.bucket = 0, EMPTY",
+        "ledger.spent, ledger.bucket, ledger.opened_ms = 0, EMPTY, change.at_ms",
         "ledger.spent, ledger.reserved, ledger.bucket = 0, 0, EMPTY",
         only=("reserve", "adjust", "settle"),
     ),
     Mutant(
         "a reset leaves a rate full",
         "counters",
-        "ledger.spent, ledger.bucket = 0, EMPTY",
+        "ledger.spent, ledger.bucket, ledger.opened_ms = 0, EMPTY, change.at_ms",
         "ledger.spent = 0",
         only=("reserve", "adjust"),
+    ),
+    Mutant(
+        "a call in doubt that settles after a reset is paid back what was forgiven",
+        "counters",
+        "entry.holds = forgiven(entry.holds, change.subject)",
+        "pass",
+        only=("reserve", "adjust", "settle", "time_passes"),
     ),
     Mutant(
         "what waited too long is charged",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf, isfinite, isnan
 from typing import TYPE_CHECKING
 
 from governor.controls.loop.signatures import digest
@@ -26,13 +27,15 @@ def progressed(loop: LoopState, value: Value, cap: int) -> LoopState:
     was learned in between, is a fruitless repetition. One that stays says nothing: most nodes do not change it.
     """
     state = loop.suspicion
-    mark = digest("progress", str(value))
+    number = _number(value)
+    if number is not None and isnan(number):
+        return loop  # it is neither higher nor lower than anything
+    mark = digest("progress", str(value if number is None or isfinite(number) else number))
     if state.values and state.values[-1] == mark:
         return loop
     known = mark in state.values
     others = tuple(each for each in state.values if each != mark)
     noted = _suspicion(state, values=(*others[-(_VALUES - 1) :], mark), values_news=state.news)
-    number = float(value) if isinstance(value, (int, float)) else None
     rises = not known if number is None else state.best is None or number > state.best
     if number is not None and (state.best is None or number > state.best):
         noted = _suspicion(noted, best=number)
@@ -43,3 +46,13 @@ def progressed(loop: LoopState, value: Value, cap: int) -> LoopState:
     if known and state.values_news == state.news:
         noted = raised(noted, REPEATED, cap)
     return _changed(loop, suspicion=noted)
+
+
+def _number(value: Value) -> float | None:
+    """The value, where it is a number; one that no float holds is infinite."""
+    if not isinstance(value, (int, float)):
+        return None
+    try:
+        return float(value)
+    except OverflowError:
+        return inf if value > 0 else -inf

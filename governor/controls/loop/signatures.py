@@ -69,6 +69,8 @@ _WHOLE = 20_000
 _EDGE = 4_000
 _LONG_ARGUMENT = 4_096
 _MAX_NESTING = 8
+_LONG_NUMBER = 1_024
+"""Bits of a whole number from which on it is compared in hexadecimal: Python writes none of more than 4,300 decimal digits."""
 
 
 def digest(*parts: str) -> str:
@@ -98,7 +100,7 @@ def _canon(value: object, depth: int) -> Any:
     if isinstance(value, str):
         return _canon_string(value, depth)
     if value is None or isinstance(value, (int, float)):
-        return value
+        return _shown(value) if isinstance(value, int) and value.bit_length() > _LONG_NUMBER else value
     if depth >= _MAX_NESTING:
         return digest(_shown(value))
     if isinstance(
@@ -110,14 +112,14 @@ def _canon(value: object, depth: int) -> Any:
         }
     if isinstance(value, (list, tuple)):
         return [_canon(item, depth + 1) for item in cast("list[object]", value)]
-    return repr(value)
+    return _shown(value)
 
 
 def _shown(value: object) -> str:
     try:
-        return repr(value)
-    except RecursionError:  # arguments nested a thousand deep: two of them are the same only by being so
-        return "too deep"
+        return hex(value) if isinstance(value, int) else repr(value)
+    except Exception:  # noqa: BLE001 - nested a thousand deep, or of a class that cannot be shown: the same only by being so
+        return f"a {type(value).__name__}"
 
 
 def _canon_string(text: str, depth: int) -> Any:

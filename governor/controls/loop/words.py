@@ -21,6 +21,7 @@ _MAX_CHARACTERS = 1_600
 """Read from the start of a text: a task is said in its first sentences, and what a step costs must not grow with what it says."""
 _MAX_WORDS = 64
 _WIDTH = 4
+_LONG_NUMBER = 1_024  # bits: Python writes no whole number of more than 4,300 digits
 
 _WORD = re.compile(r"[^\W_]+(?:[._'-][^\W_]+)*")
 _DIGIT = re.compile(r"[0-9]")
@@ -79,7 +80,7 @@ def _flat(values: Iterable[object], depth: int) -> Iterable[str]:
         if isinstance(value, str):
             yield value[:400]
         elif isinstance(value, (int, float)):
-            yield str(value)[:40]
+            yield str(value)[:40] if isinstance(value, float) or value.bit_length() <= _LONG_NUMBER else "number"
         elif isinstance(value, Mapping) and depth:
             yield from _flat(cast("Mapping[object, object]", value).values(), depth - 1)
         elif isinstance(value, (list, tuple)) and depth:
