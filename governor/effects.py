@@ -14,6 +14,7 @@ from governor.values import cheap
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from governor.calls import AnswerForm
     from governor.decisions import Decision
     from governor.prefix import Remembered
     from governor.runs import RunState
@@ -332,6 +333,8 @@ class Summarise(Effect[ModelResponse]):
     meter: Meter
     appended: bool
     """As `plans.Asking`."""
+    form: AnswerForm | None = None
+    """What the answer has to look like, where it is no text."""
 
 
 @cheap
@@ -382,3 +385,5 @@ class MeasuredBeside(Effect[None]):
     call: ModelCall
     since_ms: int
     attributes: Callable[[], Mapping[str, Value]]
+    purpose: str = "summary"
+    """What it was made for: `summary`, `judge`."""

@@ -6,10 +6,13 @@ import asyncio
 import threading
 import time
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from governor import storing
+from governor.asides import Aside, Asides
 from governor.controls import Controls
+from governor.drive import drive, drive_async
 from governor.effects import (
     Adjust,
     Approve,
@@ -107,7 +110,7 @@ class Runtime:
         self.new_id = new_id or Ids()
         self.sleep, self.sleep_async = sleep, sleep_async
         self.lineup, self.slots, self.memory = Lineup(), Slots(), Memory()
-        self.leads = Leads()
+        self.leads, self.asides = Leads(), Asides()
         self.losses = Losses(policy.policy, self.telemetry)
         self.calibrations = Calibrations()
 
@@ -117,6 +120,7 @@ class Runtime:
             policy, store=self.store, telemetry=self.telemetry.under(policy), clock=self.clock, new_id=self.new_id
         )
         other.slots, other.memory, other.leads = self.slots, self.memory, self.leads
+        other.asides = self.asides
         other.losses = self.losses.under(policy.policy, other.telemetry)
         return other
 
@@ -135,6 +139,9 @@ class Runtime:
         """
 
         def perform(effect: Effect[Any]) -> Any:
+            if isinstance(effect, Aside):
+                flow = effect.flow
+                return self.asides.run(lambda: drive(flow(), perform), effect.wait_ms)
             do = _HERE.get(type(effect))
             return invoke(_called(effect)) if do is None else do(self, effect, span)
 
@@ -148,6 +155,9 @@ class Runtime:
     ) -> Any:
         """The async twin of `perform`."""
         kind = type(effect)
+        if isinstance(effect, Aside):
+            flow, perform = effect.flow, partial(self.perform_async, span=span, invoke=invoke)
+            return await self.asides.run_async(lambda: drive_async(flow(), perform), effect.wait_ms)
         if (stored := _STORED_ASYNC.get(kind)) is not None:
             return await stored(self, effect, span)
         if (do := _HERE.get(kind)) is not None:
@@ -259,7 +269,7 @@ _HERE: Mapping[type[Effect[Any]], Callable[[Runtime, Any, Span], Any]] = {
         effect.run.thread or effect.run.id, effect.lane, effect.request
     ),
     MeasuredBeside: lambda runtime, effect, span: runtime.telemetry.beside(
-        span, effect.call, effect.since_ms, effect.attributes
+        span, effect.call, effect.since_ms, effect.attributes, effect.purpose
     ),
     Change: storing.change,
     Reserve: storing.reserve,

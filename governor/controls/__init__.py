@@ -14,6 +14,7 @@ from governor.controls.limits import Limits
 from governor.controls.loop import Loop
 from governor.controls.order import Order
 from governor.controls.prefix import Prefix
+from governor.controls.rate import Rate
 from governor.controls.route import Route
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ class Controls:
     loop: Loop
     access: Access
     route: Route
+    rate: Rate
     compact: Compact
     order: Order
     prefix: Prefix
@@ -52,6 +54,7 @@ class Controls:
             loop=Loop(policy),
             access=Access(policy),
             route=Route(policy, prices),
+            rate=Rate(policy, prices),
             compact=Compact(policy, prices),
             order=Order(policy),
             prefix=Prefix(policy),

@@ -11,7 +11,7 @@ import logging
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, cast
 
 from governor.errors import ConfigurationError
 from governor.routing.judge import DEFAULT_WEIGHTS, Judge, Ratings, read_weights
@@ -128,8 +128,7 @@ def _judge(
 ) -> Judge:
     section = sections.get("judge")
     weights = DEFAULT_WEIGHTS if section is None else read_weights(section)[1]
-    mode = "inline" if settings.get("mode", "shadow") == "inline" else "shadow"
-    return Judge(ratings, weights, default, cast("Literal['shadow', 'inline']", mode))
+    return Judge(ratings, weights, default, "inline" if settings.get("mode", "shadow") == "inline" else "shadow")
 
 
 def _entry(name: str, asked: Asked) -> Estimator | None:
