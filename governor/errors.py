@@ -4,6 +4,7 @@
     +-- PolicyError                 the author's mistake, found at load: file, line, column, remedy
     |   +-- PolicyErrors            several of them at once
     +-- ConfigurationError          the developer's mistake: not a graph, missing extra, no credentials
+    +-- RoutingError                outcomes or a snapshot of routing that cannot be used: file, line, field, remedy
     +-- StoreError                  the store could not be read or written; hard limits refuse (fail closed)
     |   +-- LeaseConflict           one id for two different calls
     +-- Refused                     a decision of the policy at run time; carries a `Reason`
@@ -32,6 +33,7 @@ __all__ = [
     "PolicyError",
     "PolicyErrors",
     "Refused",
+    "RoutingError",
     "RunStopped",
     "StoreError",
 ]
@@ -91,6 +93,31 @@ class PolicyErrors(PolicyError):
 
 class ConfigurationError(GovernorError):
     """Governor was put together wrongly: something that is no graph, a missing extra, no credentials for a tier."""
+
+
+class RoutingError(GovernorError):
+    """A file of recorded outcomes or a snapshot that cannot be used, with the place and the remedy. Nothing of it is used."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        file: str | None = None,
+        line: int | None = None,
+        field: str | None = None,
+        remedy: str | None = None,
+    ) -> None:
+        """Keep the parts as attributes. Lines count from 1; a field is written with dots: `strong.score`."""
+        self.message = message
+        self.file = file
+        self.line = line
+        self.field = field
+        self.remedy = remedy
+        place = ":".join(str(part) for part in (file, line) if part is not None)
+        where = ": ".join(part for part in (place, field) if part)
+        super().__init__(
+            f"{where}: {message}. {remedy or ''}".strip() if where else f"{message}. {remedy or ''}".strip()
+        )
 
 
 class StoreError(GovernorError):
