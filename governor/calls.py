@@ -314,6 +314,8 @@ class ModelCall:
     """(handle, full text) of results shortened for the first time in this call; kept in the store before anything is sent."""
     price_percents: Mapping[str | None, int] = field(default_factory=dict[str | None, int])
     """Percent of the listed price by tier (None: the model of user code), where it is not 100: a faster class of service costs more."""
+    structured: bool = False
+    """Whether the answer must be of a schema."""
     locked: bool = False
     """The tier may not be changed: provider state (signed reasoning blocks, server-side ids) pins the model."""
 
@@ -335,6 +337,8 @@ class ModelRequest:
     """Upper bound of the input that was reserved."""
     hosted_uses: int | None = None
     """Most uses of each of the provider's tools without a limit of its own: set on the request, because that is what was reserved."""
+    base: str | None = None
+    """The tier that would answer when nothing went wrong, where that was estimated (`Routed.base`)."""
     final: bool = False
     """The last answer of a run whose budget is used up: tools are not to be called, where the provider can be told so."""
 

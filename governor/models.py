@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from governor.calls import ModelRef
 
-__all__ = ["ModelFacts", "claude_version", "facts"]
+__all__ = ["ModelFacts", "cache_lifetime_ms", "claude_version", "facts"]
 
 Family = Literal["claude", "nova", "gpt", "gemini", "unknown"]
 
@@ -243,3 +243,13 @@ def _gemini(name: str) -> ModelFacts:
         calibration_start=1_300,
         settling_start=1_300,
     )
+
+
+def cache_lifetime_ms(known: ModelFacts, ttl: Literal["5m", "1h", "off"]) -> int:
+    """After this long without a call a cached prefix is certainly gone, milliseconds.
+
+    5 minutes or 1 hour by marker; providers that cache by themselves keep a prefix for up to an hour (OpenAI's documentation).
+    """
+    if known.cache == "automatic" or (ttl == "1h" and known.cache_1h):
+        return 3_600_000
+    return 300_000

@@ -129,7 +129,9 @@ def model_call(call: ModelCall, controls: Controls) -> Flow[ModelResponse]:
     state, admission, now = yield from _begun(call, controls)
     yield from with_rating(call, state, controls, now)
     step, door, ahead = call.step, Door(), Ahead()
-    under = Attempt(state=state, now=now, chosen=controls.route.choose(state, call), rung=controls.ladder.rung(state))
+    under = Attempt(
+        state=state, now=now, chosen=controls.route.choose(state, call, now), rung=controls.ladder.rung(state)
+    )
     answered: ModelResponse | None = None
     try:
         while True:

@@ -46,6 +46,8 @@ class Routed:
     """The tier's own limit."""
     decision: Decision
     escalated: bool = False
+    base: str | None = None
+    """The tier that would answer when nothing went wrong, where that was estimated; None where a rule or the default says it."""
 
 
 @cheap

@@ -32,6 +32,7 @@ __all__ = [
     "begin_model",
     "begin_tool",
     "failed_facts",
+    "lane_after",
     "record_failed_model",
     "record_failed_tool",
     "record_model",
@@ -83,22 +84,19 @@ def after_model(
     """
     quote, lease, rung = reserved
     request, usage, response, compared = quote.request, finished.usage, finished.response, finished.compared
-    lane = _left(
-        viewed.lane,
-        last_at_ms=now,
-        model=str(request.model),
-        prefix_tokens=usage.prompt,
-        previous_last=request.call.history.messages[-1].key if request.call.history.messages else None,
-        sent=compared.sent if compared else viewed.lane.sent,
-    )
+    cut = viewed.decision.reason is not None and viewed.decision.reason.code == "context.cut"
+    sent = compared.sent if compared else viewed.lane.sent
+    lane = lane_after(viewed.lane, request, usage, now, cut=cut and not viewed.decision.observed, sent=sent)
 
     def apply(state: RunState) -> tuple[RunState, RunState | None]:
         billed = 0 if response.cached else usage.total
         state = controls.loop.observe_model(state, request.call, response, now, billed, chanted=finished.chanted)
+        block = state.route.tier
         state = controls.route.observe_model(state, request, finished.judged)
+        raised = request.tier is not None and request.tier in (block, state.route.tier)
         state = controls.ladder.observe(state, request.call, rung, lease, quote, response)
         lanes = {key: kept for key, kept in state.lanes.items() if key != request.call.lane}
-        lanes[request.call.lane] = lane
+        lanes[request.call.lane] = _left(lane, escalated=raised) if raised != lane.escalated else lane
         if len(lanes) > LANES:
             del lanes[next(iter(lanes))]
         prompts = state.prompts if compared is None else _summed(state.prompts, compared)
@@ -106,6 +104,25 @@ def after_model(
         return state, state
 
     return apply
+
+
+def lane_after(
+    before: Lane, request: ModelRequest, usage: Usage, now: int, *, cut: bool = False, sent: Sent | None = None
+) -> Lane:
+    """The lane with what is cached once a request was answered. `before` counts it already; `cut`: it was cut for this request."""
+    model, messages = str(request.model), request.call.history.messages
+    return _left(
+        before,
+        last_at_ms=now,
+        model=model,
+        tier=request.tier,
+        prefix_tokens=usage.prompt,
+        output_tokens=usage.output,
+        others=before.beside(model, cut=cut),
+        since=before.since if before.model == model else before.calls,
+        previous_last=messages[-1].key if messages else None,
+        sent=sent,
+    )
 
 
 def _summed(sums: PromptSums, compared: Compared) -> PromptSums:

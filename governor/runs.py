@@ -14,6 +14,7 @@ from governor.loop_state import LoopState
 from governor.values import cheap
 
 __all__ = [
+    "WARM_MODELS",
     "Cut",
     "Escrow",
     "EscrowPart",
@@ -25,6 +26,7 @@ __all__ = [
     "RunState",
     "Sent",
     "Stopped",
+    "Warm",
     "continued",
     "dump_state",
     "parse_state",
@@ -103,6 +105,23 @@ class PromptSums:
 
 @cheap
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Warm:
+    """What one model's prompt cache holds of a lane, by the usage that was settled."""
+
+    model: str
+    prefix_tokens: int
+    last_at_ms: int
+    """When it was used last, milliseconds since the epoch: how long it lives is counted from there."""
+    output_tokens: int = 0
+    """Of its latest answer."""
+
+
+WARM_MODELS = 3
+"""Models beside the latest one of which a lane remembers what they have cached: as many as a policy has tiers, and rarely as much."""
+
+
+@cheap
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Lane:
     """The compaction and cache view of one node of one run."""
 
@@ -117,9 +136,42 @@ class Lane:
     """Id of the run for which the texts behind placeholders are stored: the recall tool reads by run, and a lane outlives one."""
     model: str | None = None
     """The model that the lane's cache is warm on."""
+    tier: str | None = None
+    """The tier that it answered as: two tiers may share a model."""
     prefix_tokens: int = 0
     sent: Sent | None = None
     """The latest request of this lane that was answered."""
+    output_tokens: int = 0
+    """Of its answer."""
+    others: tuple[Warm, ...] = ()
+    """What models that answered before still have of the lane, the latest first; at most `WARM_MODELS`."""
+    since: int = 0
+    """Model call of the lane at which `model` took over."""
+    escalated: bool = False
+    """Whether `model` answered because something had gone wrong before."""
+
+    def warm(self, model: str) -> Warm | None:
+        """What a model's cache holds of the lane; None where it never answered, or what it had was cut away."""
+        if model == self.model:
+            return Warm(
+                model=model,
+                prefix_tokens=self.prefix_tokens,
+                last_at_ms=self.last_at_ms,
+                output_tokens=self.output_tokens,
+            )
+        return next((each for each in self.others if each.model == model), None)
+
+    def beside(self, model: str, *, cut: bool = False) -> tuple[Warm, ...]:
+        """`others` once `model` has answered. After a cut nothing that others have is what would be sent to them."""
+        if cut:
+            return ()
+        if self.model == model or self.model is None:
+            return self.others
+        latest = self.warm(self.model)
+        return ((latest,) if latest is not None else ()) + self._without(model)[: WARM_MODELS - 1]
+
+    def _without(self, model: str) -> tuple[Warm, ...]:
+        return tuple([each for each in self.others if each.model != model])
 
 
 @cheap

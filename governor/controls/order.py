@@ -153,6 +153,7 @@ class Order:
             view=view,
             cache=self._cache(call, routed, view, viewed.lane.previous_last),
             max_output_tokens=bound,
+            base=routed.base,
             final=rung.last,
         )
 

@@ -23,7 +23,7 @@ from governor_langgraph.foreign import made_elsewhere
 from governor_langgraph.messages import convert, key_of, render, shown, text_of, tool_uses_of
 from governor_langgraph.offer import offer_of
 from governor_langgraph.stops import GovernorStop, stop
-from governor_langgraph.toolspec import carry_over, without_tool_use
+from governor_langgraph.toolspec import FORMATS, carry_over, without_tool_use
 from governor_langgraph.usage import served_in, usage_of
 from governor_langgraph.vendors import vendor_of
 from governor_langgraph.wire import wire_var
@@ -180,6 +180,7 @@ def prepare(
         recall=offer.recall,
         elided=elided,
         price_percents=offer.price_percents,
+        structured=not FORMATS.isdisjoint(kwargs),
         locked=bool(kwargs.get("previous_response_id")) or not offer.carried or isinstance(model, BaseLLM),
     )
     return _prepared(

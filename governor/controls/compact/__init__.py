@@ -15,13 +15,13 @@ from governor.controls.compact.ledger import build
 from governor.controls.compact.mask import Masks, dropping, masking
 from governor.controls.compact.moment import Bounds, Moment, reported
 from governor.controls.compact.plan import fitting, plan_cut, too_long
-from governor.controls.compact.rent import FIRST_CUT, cache_lifetime_ms, tariff
+from governor.controls.compact.rent import FIRST_CUT, tariff
 from governor.controls.compact.show import RECALL_TOOL, handle_of, page, place_of, shorten
 from governor.controls.compact.span import NO_CUT, Standing, cut_view, has_open_call, newest_cut
 from governor.controls.compact.summary import EXPECTED, Summaries, told, untold
 from governor.controls.compact.superseded import superseded
 from governor.decisions import ALLOWED, Decision
-from governor.models import facts
+from governor.models import cache_lifetime_ms, facts
 from governor.plans import Viewed
 from governor.runs import Cut, Lane
 from governor.tokens import estimate

@@ -20,7 +20,7 @@ from governor.values import cheap
 if TYPE_CHECKING:
     from governor.models import ModelFacts
 
-__all__ = ["FIRST_CUT", "Tariff", "cache_lifetime_ms", "tariff"]
+__all__ = ["FIRST_CUT", "Tariff", "tariff"]
 
 FIRST_CUT = 2
 """The first cut waits until re-reading has cost this many times its price: a run may end right after it, and then it was paid for nothing.
@@ -114,13 +114,3 @@ def tariff(rates: Rates | None, facts: ModelFacts, ttl: Literal["5m", "1h", "off
         minimum=facts.min_cache_tokens,
         cap=facts.cache_cap_tokens,
     )
-
-
-def cache_lifetime_ms(facts: ModelFacts, ttl: Literal["5m", "1h", "off"]) -> int:
-    """After this long without a call a cached prefix is certainly gone, milliseconds.
-
-    5 minutes or 1 hour by marker; providers that cache by themselves keep a prefix for up to an hour (OpenAI's documentation).
-    """
-    if facts.cache == "automatic" or (ttl == "1h" and facts.cache_1h):
-        return 3_600_000
-    return 300_000

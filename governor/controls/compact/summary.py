@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from governor.calls import History, Message, ModelRef, View
-from governor.controls.compact.rent import cache_lifetime_ms
 from governor.controls.compact.span import cut_view, has_open_call, newest_cut
 from governor.decisions import ALLOWED
-from governor.models import facts
+from governor.models import cache_lifetime_ms, facts
 from governor.plans import Asking, Routed
 from governor.prices import PriceBook
 from governor.tokens import MESSAGE_FRAMING, REQUEST_FRAMING, estimate
