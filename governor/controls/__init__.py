@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from governor.policy.pricing import ErrorAt
     from governor.policy.schema import Policy
     from governor.prices import PriceBook
+    from governor.routing.judge import Ratings
 
 __all__ = ["Controls"]
 
@@ -43,10 +44,13 @@ class Controls:
     shares: Shares
 
     @classmethod
-    def of(cls, policy: Policy, prices: PriceBook, error_at: ErrorAt | None = None) -> Controls:
+    def of(
+        cls, policy: Policy, prices: PriceBook, error_at: ErrorAt | None = None, *, ratings: Ratings | None = None
+    ) -> Controls:
         """The controls of a policy. Raises PolicyError when a money limit meets a tier without a known price.
 
-        `error_at` (`LoadedPolicy.error_at`) gives that error its file, line and column.
+        `error_at` (`LoadedPolicy.error_at`) gives that error its file, line and column. `ratings`: what a judge says, for the estimator
+        that reads it (`routing.estimators`).
         """
         return cls(
             limits=Limits(policy),
@@ -54,7 +58,7 @@ class Controls:
             loop=Loop(policy),
             access=Access(policy),
             route=Route(policy, prices),
-            rate=Rate(policy, prices),
+            rate=Rate(policy, prices, ratings),
             compact=Compact(policy, prices),
             order=Order(policy),
             prefix=Prefix(policy),

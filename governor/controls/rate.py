@@ -11,8 +11,8 @@ from governor.decisions import ALLOWED
 from governor.plans import Routed
 from governor.policy.estimators import JudgeSettings
 from governor.policy.matchers import matches_glob
-from governor.routing.estimate import DELTA_CHARS
 from governor.routing.judge import FORM, RUBRIC, Ratings, key_of, question
+from governor.routing.live import live_step
 from governor.tokens import MESSAGE_FRAMING, estimate, estimate_tool
 from governor.values import cheap, replace
 
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Rate", "ToRate"]
 
-_LOOKED_BACK = 64
-"""Messages that are looked at for the newest one of the user or a tool: as many as a live step's features look at."""
 _DESCRIPTION = "Report how demanding the step is."
 
 
@@ -92,7 +90,7 @@ class Rate:
         settings = self._settings
         if settings is None or call.locked or not self._wanted(settings.when, state, call):
             return None
-        delta = _newest(call)
+        delta = live_step(state, call).delta
         if not delta.strip():
             return None
         key = key_of(call.step.node, delta)
@@ -144,15 +142,6 @@ class Rate:
 def view_of(asked: ToRate) -> View:
     """What the judge is shown."""
     return View(history=asked.call.history)
-
-
-def _newest(call: ModelCall) -> str:
-    """The newest message of the user or a tool, as far as estimators read it."""
-    messages = call.history.messages
-    count = len(messages)
-    recent = messages[max(0, count - _LOOKED_BACK) : count]
-    newest = next((each for each in reversed(recent) if each.role in ("user", "tool")), None)
-    return "" if newest is None else newest.text[:DELTA_CHARS]
 
 
 def _message(role: str, text: str) -> Message:

@@ -13,8 +13,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import accumulate
 
-from governor.calls import History, Message, ModelCall, ModelRef, ModelRequest, RunRef, StepRef, ToolCall, ToolResult
-from governor.calls import ToolUse, View
+from governor.calls import (
+    History,
+    Message,
+    ModelCall,
+    ModelRef,
+    ModelRequest,
+    RunRef,
+    StepRef,
+    ToolCall,
+    ToolResult,
+    ToolUse,
+    View,
+)
 from governor.controls.route import Route
 from governor.plans import Judgement, Routed
 from governor.policy.schema import Policy
@@ -26,7 +37,7 @@ from governor.routing.share import next_share
 from governor.runs import Lane, RunState
 from governor.usage import Usage
 from tests.bench.routing_replay.corpus import Run, Step
-from tests.bench.routing_replay.simulator import FRONTIER, STUDENTS, Model
+from tests.bench.routing_replay.simulator import FRONTIER, Model
 
 __all__ = ["Driven", "drive", "policy_of", "route_of", "steered"]
 
