@@ -48,6 +48,9 @@ from governor.losing import Losses
 from governor.pacing import Lineup
 from governor.prices import PriceBook
 from governor.remembering import Memory
+from governor.routing.estimators import estimator_of
+from governor.routing.judge import Ratings
+from governor.routing.loading import knowledge_of
 from governor.slots import Slots
 from governor.stores.memory import MemoryStore
 from governor.stores.opening import address_of, open_store
@@ -98,12 +101,14 @@ class Runtime:
         `sleep` and `sleep_async` let seconds pass while a call waits for room in a rate.
 
         `store`: a store or the address of one; absent, the address in the environment (`GOVERNOR_STORE`), or else one in memory, for this
-        process alone. Raises PolicyError when a money limit meets a tier without a known price, ConfigurationError for an address that
-        nobody serves.
+        process alone. Raises PolicyError when a money limit meets a tier without a known price or a snapshot cannot be used,
+        ConfigurationError for an address that nobody serves.
         """
         self.policy = policy
         self.prices = prices or PriceBook(policy.policy)
-        self.controls = Controls.of(policy.policy, self.prices, policy.error_at)
+        ratings = Ratings()
+        knowledge = knowledge_of(policy, estimator=estimator_of(policy, ratings))
+        self.controls = Controls.of(policy.policy, self.prices, policy.error_at, knowledge=knowledge, ratings=ratings)
         self.store = _opened(store)
         self.telemetry = telemetry or Telemetry(policy)
         self.clock = clock

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from governor.policy.schema import Policy
     from governor.prices import PriceBook
     from governor.routing.judge import Ratings
+    from governor.routing.knowledge import Knowledge
 
 __all__ = ["Controls"]
 
@@ -45,19 +46,25 @@ class Controls:
 
     @classmethod
     def of(
-        cls, policy: Policy, prices: PriceBook, error_at: ErrorAt | None = None, *, ratings: Ratings | None = None
+        cls,
+        policy: Policy,
+        prices: PriceBook,
+        error_at: ErrorAt | None = None,
+        *,
+        knowledge: Knowledge | None = None,
+        ratings: Ratings | None = None,
     ) -> Controls:
         """The controls of a policy. Raises PolicyError when a money limit meets a tier without a known price.
 
-        `error_at` (`LoadedPolicy.error_at`) gives that error its file, line and column. `ratings`: what a judge says, for the estimator
-        that reads it (`routing.estimators`).
+        `error_at` (`LoadedPolicy.error_at`) gives that error its file, line and column. `knowledge`: what the policy's promoted snapshot
+        tells routing (`routing.loading`). `ratings`: what a judge says, for the estimator that reads it (`routing.estimators`).
         """
         return cls(
             limits=Limits(policy),
             nodes=NodeAccess(policy),
             loop=Loop(policy),
             access=Access(policy),
-            route=Route(policy, prices),
+            route=Route(policy, prices, knowledge),
             rate=Rate(policy, prices, ratings),
             compact=Compact(policy, prices),
             order=Order(policy),
