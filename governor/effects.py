@@ -16,6 +16,7 @@ from governor.waits import AwaitLead, AwaitSlot, FreeSlot, LeadDone, TakeLead, T
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from governor.calls import AnswerForm
     from governor.decisions import Decision
     from governor.prefix import Remembered
     from governor.runs import RunState
@@ -229,6 +230,8 @@ class Summarise(Effect[ModelResponse]):
     meter: Meter
     appended: bool
     """As `plans.Asking`."""
+    form: AnswerForm | None = None
+    """What the answer has to look like, where it is no text."""
 
 
 @cheap
@@ -288,3 +291,5 @@ class MeasuredBeside(Effect[None]):
     call: ModelCall
     since_ms: int
     attributes: Callable[[], Mapping[str, Value]]
+    purpose: str = "summary"
+    """What it was made for: `summary`, `judge`."""

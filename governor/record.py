@@ -15,13 +15,13 @@ from governor.values import cheap, copier, replace
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from governor.calls import ModelResponse, ToolCall, ToolResult
+    from governor.calls import ModelRequest, ModelResponse, ToolCall, ToolResult
     from governor.controls import Controls
     from governor.controls.prefix import Compared
     from governor.effects import Value
     from governor.ledger import Lease
     from governor.plans import Judgement, Quote, Routed, Rung, ToolQuote, Viewed
-    from governor.runs import Steady
+    from governor.runs import Sent, Steady
 
 __all__ = [
     "LANES",
@@ -33,6 +33,7 @@ __all__ = [
     "begin_model",
     "begin_tool",
     "failed_facts",
+    "lane_after",
     "latest_steady",
     "record_failed_model",
     "record_failed_tool",
@@ -90,20 +91,9 @@ def after_model(
     """
     quote, lease, rung = reserved
     request, usage, response, compared = quote.request, finished.usage, finished.response, finished.compared
-    model, before = str(request.model), viewed.lane
     cut = viewed.decision.reason is not None and viewed.decision.reason.code == "context.cut"
-    lane = _left(
-        before,
-        last_at_ms=now,
-        model=model,
-        tier=request.tier,
-        prefix_tokens=usage.prompt,
-        output_tokens=usage.output,
-        others=before.beside(model, cut=cut and not viewed.decision.observed),
-        since=before.since if before.model == model else before.calls,
-        previous_last=request.call.history.messages[-1].key if request.call.history.messages else None,
-        sent=compared.sent if compared else viewed.lane.sent,
-    )
+    sent = compared.sent if compared else viewed.lane.sent
+    lane = lane_after(viewed.lane, request, usage, now, cut=cut and not viewed.decision.observed, sent=sent)
 
     def apply(state: RunState) -> tuple[RunState, RunState | None]:
         billed = 0 if response.cached else usage.total
@@ -122,6 +112,25 @@ def after_model(
         return state, state
 
     return apply
+
+
+def lane_after(
+    before: Lane, request: ModelRequest, usage: Usage, now: int, *, cut: bool = False, sent: Sent | None = None
+) -> Lane:
+    """The lane with what is cached once a request was answered. `before` counts it already; `cut`: it was cut for this request."""
+    model, messages = str(request.model), request.call.history.messages
+    return _left(
+        before,
+        last_at_ms=now,
+        model=model,
+        tier=request.tier,
+        prefix_tokens=usage.prompt,
+        output_tokens=usage.output,
+        others=before.beside(model, cut=cut),
+        since=before.since if before.model == model else before.calls,
+        previous_last=messages[-1].key if messages else None,
+        sent=sent,
+    )
 
 
 def latest_steady(kept: Lane | None, seen: tuple[Steady, ...]) -> tuple[Steady, ...]:

@@ -6,11 +6,14 @@ import asyncio
 import threading
 import time
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from governor import storing
+from governor.asides import Aside, Asides
 from governor.breaking import Breakers, PassOver, ProviderSaid
 from governor.controls import Controls
+from governor.drive import drive, drive_async
 from governor.effects import (
     Adjust,
     Approve,
@@ -48,6 +51,9 @@ from governor.pacing import Lineup
 from governor.policy.schema import Rest
 from governor.prices import PriceBook
 from governor.remembering import Memory, Texts
+from governor.routing.estimators import estimator_of
+from governor.routing.judge import Ratings
+from governor.routing.loading import knowledge_of
 from governor.slots import Slots
 from governor.stores.memory import MemoryStore
 from governor.stores.opening import address_of, open_store
@@ -101,19 +107,21 @@ class Runtime:
         `sleep` and `sleep_async` let seconds pass while a call waits for room in a rate.
 
         `store`: a store or the address of one; absent, the address in the environment (`GOVERNOR_STORE`), or else one in memory, for this
-        process alone. Raises PolicyError when a money limit meets a tier without a known price, ConfigurationError for an address that
-        nobody serves.
+        process alone. Raises PolicyError when a money limit meets a tier without a known price or a snapshot cannot be used,
+        ConfigurationError for an address that nobody serves.
         """
         self.policy = policy
         self.prices = prices or PriceBook(policy.policy)
-        self.controls = Controls.of(policy.policy, self.prices, policy.error_at)
+        ratings = Ratings()
+        knowledge = knowledge_of(policy, estimator=estimator_of(policy, ratings))
+        self.controls = Controls.of(policy.policy, self.prices, policy.error_at, knowledge=knowledge, ratings=ratings)
         self.store = _opened(store)
         self.telemetry = telemetry or Telemetry(policy)
         self.clock = clock
         self.new_id = new_id or Ids()
         self.sleep, self.sleep_async = sleep, sleep_async
         self.lineup, self.slots, self.memory = Lineup(), Slots(), Memory()
-        self.leads, self.texts = Leads(), Texts()
+        self.leads, self.texts, self.asides = Leads(), Texts(), Asides()
         self.breakers = Breakers(policy.policy.routing.rest or Rest())
         self.losses = Losses(policy.policy, self.telemetry)
         self.calibrations = Calibrations()
@@ -124,7 +132,7 @@ class Runtime:
             policy, store=self.store, telemetry=self.telemetry.under(policy), clock=self.clock, new_id=self.new_id
         )
         other.slots, other.memory, other.leads, other.texts = self.slots, self.memory, self.leads, self.texts
-        other.breakers = self.breakers
+        other.breakers, other.asides = self.breakers, self.asides
         other.losses = self.losses.under(policy.policy, other.telemetry)
         return other
 
@@ -139,6 +147,9 @@ class Runtime:
         """
 
         def perform(effect: Effect[Any]) -> Any:
+            if isinstance(effect, Aside):
+                flow = effect.flow
+                return self.asides.run(lambda: drive(flow(), perform), effect.wait_ms)
             do = _HERE.get(type(effect))
             return invoke(_called(effect)) if do is None else do(self, effect, span)
 
@@ -152,6 +163,9 @@ class Runtime:
     ) -> Any:
         """The async twin of `perform`."""
         kind = type(effect)
+        if isinstance(effect, Aside):
+            flow, perform = effect.flow, partial(self.perform_async, span=span, invoke=invoke)
+            return await self.asides.run_async(lambda: drive_async(flow(), perform), effect.wait_ms)
         if (stored := _STORED_ASYNC.get(kind)) is not None:
             return await stored(self, effect, span)
         if (do := _HERE.get(kind)) is not None:
@@ -269,7 +283,7 @@ _HERE: Mapping[type[Effect[Any]], Callable[[Runtime, Any, Span], Any]] = {
         effect.run.thread or effect.run.id, effect.lane, effect.request
     ),
     MeasuredBeside: lambda runtime, effect, span: runtime.telemetry.beside(
-        span, effect.call, effect.since_ms, effect.attributes
+        span, effect.call, effect.since_ms, effect.attributes, effect.purpose
     ),
     PassOver: lambda runtime, effect, span: runtime.breakers.first(effect.tiers, effect.now_ms),
     ProviderSaid: lambda runtime, effect, span: _said(runtime, effect),

@@ -14,12 +14,15 @@ from governor.controls.limits import Limits
 from governor.controls.loop import Loop
 from governor.controls.order import Order
 from governor.controls.prefix import Prefix
+from governor.controls.rate import Rate
 from governor.controls.route import Route
 
 if TYPE_CHECKING:
     from governor.policy.pricing import ErrorAt
     from governor.policy.schema import Policy
     from governor.prices import PriceBook
+    from governor.routing.judge import Ratings
+    from governor.routing.knowledge import Knowledge
 
 __all__ = ["Controls"]
 
@@ -33,6 +36,7 @@ class Controls:
     loop: Loop
     access: Access
     route: Route
+    rate: Rate
     compact: Compact
     order: Order
     prefix: Prefix
@@ -41,17 +45,27 @@ class Controls:
     shares: Shares
 
     @classmethod
-    def of(cls, policy: Policy, prices: PriceBook, error_at: ErrorAt | None = None) -> Controls:
+    def of(
+        cls,
+        policy: Policy,
+        prices: PriceBook,
+        error_at: ErrorAt | None = None,
+        *,
+        knowledge: Knowledge | None = None,
+        ratings: Ratings | None = None,
+    ) -> Controls:
         """The controls of a policy. Raises PolicyError when a money limit meets a tier without a known price.
 
-        `error_at` (`LoadedPolicy.error_at`) gives that error its file, line and column.
+        `error_at` (`LoadedPolicy.error_at`) gives that error its file, line and column. `knowledge`: what the policy's promoted snapshot
+        tells routing (`routing.loading`). `ratings`: what a judge says, for the estimator that reads it (`routing.estimators`).
         """
         return cls(
             limits=Limits(policy),
             nodes=NodeAccess(policy),
             loop=Loop(policy),
             access=Access(policy),
-            route=Route(policy, prices),
+            route=Route(policy, prices, knowledge),
+            rate=Rate(policy, prices, ratings),
             compact=Compact(policy, prices),
             order=Order(policy),
             prefix=Prefix(policy),

@@ -8,9 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from governor.policy.estimators import EncoderSettings, JudgeSettings
 from governor.policy.explain_after import about_afterwards
 from governor.policy.explain_amounts import budget_sentence, names, pace_sentence
+from governor.policy.explain_estimator import estimator_sentences
 from governor.policy.lint import check
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from governor.policy.document import Path
     from governor.policy.load import LoadedPolicy
-    from governor.policy.schema import Estimator, Policy, Test, ToolRule, When
+    from governor.policy.schema import Policy, Test, ToolRule, When
     from governor.policy.sections import LadderRung
 
 __all__ = ["Sentence", "as_text", "explain"]
@@ -238,12 +238,8 @@ def _about_models(policy: Policy) -> Iterator[_Spoken]:
     if routing.default is not None:
         yield "models", ("routing", "default"), None, f"Every other step is answered by `{routing.default}`."
     if routing.estimator.kind != "off":
-        yield (
-            "models",
-            ("routing", "estimator"),
-            None,
-            _estimator(routing.estimator),
-        )
+        for text in estimator_sentences(routing):
+            yield "models", ("routing", "estimator"), None, text
     if routing.escalate is not None:
         after, often = " or ".join(routing.escalate.after), routing.escalate.at_most
         text = f"After {after} a better model takes over for {int(routing.escalate.for_)} steps, at most {int(often)} times a run."
@@ -251,28 +247,6 @@ def _about_models(policy: Policy) -> Iterator[_Spoken]:
     yield from about_afterwards(policy)
     for index, rate in enumerate(policy.rates):
         yield "models", ("rates", index), rate.id, pace_sentence(rate)
-
-
-def _estimator(estimator: Estimator) -> str:
-    """What the policy's estimator does, in a sentence."""
-    settings = estimator.settings
-    if estimator.kind == "judge":
-        judge = JudgeSettings.model_validate(settings)
-        which = {
-            "first": "the first model call of a run",
-            "boundary": "model calls that follow no tool's result",
-            "always": "every model call",
-        }[judge.when]
-        cost = f", for at most {judge.max_cost.written} a run" if judge.max_cost is not None else ""
-        told = f"`{judge.tier}` rates {which} by a rubric{cost}"
-        if judge.mode == "shadow":
-            return f"{told}; this is recorded and decides nothing."
-        return f"{told}; its rating moves easy steps to cheaper models, and after {judge.budget_ms} ms nobody waits for it."
-    if estimator.kind == "encoder":
-        model = EncoderSettings.model_validate(settings).model
-        return f"A local sentence encoder ({model}) tells easy steps, which cheaper models answer, from those that gain from a better one."
-    name = f"{settings['name']} (custom)" if estimator.kind == "custom" else estimator.kind
-    return f"A `{name}` estimator moves easy steps to cheaper models."
 
 
 _SHORTENED = {

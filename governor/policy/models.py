@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, StrictBool, StringConst
 
 from governor.gateway_names import RESOLD_BY
 from governor.policy.after import Hopeless, OutputCheck, Rest
-from governor.policy.base import Globs, Mode, Name, Section, also_written_as
+from governor.policy.base import Globs, Mode, Name, Section, Text, also_written_as
 from governor.policy.scalars import PerRun, Price, ScalarError, Share, Steps, Tokens
 
 __all__ = [
@@ -246,3 +246,5 @@ class Routing(Section):
     """Soft target for the share of calls the best tier answers."""
     quality: Quality | None = None
     """Limits of what routing may cost in quality."""
+    snapshot: Text | None = None
+    """File of the snapshot that the estimator decides by; relative to this policy's folder. Absent: rules and default decide."""

@@ -11,19 +11,23 @@ import logging
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, cast
 
-from governor.errors import ConfigurationError
+from governor.errors import ConfigurationError, RoutingError
 from governor.routing.judge import DEFAULT_WEIGHTS, Judge, Ratings, read_weights
+from governor.routing.learned import SnapshotEstimator
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from governor.policy.load import LoadedPolicy
     from governor.routing.estimate import Estimate, Estimator, StepFeatures
+    from governor.routing.snapshot import Snapshot
 
-__all__ = ["GROUP", "Asked", "InBand", "build"]
+__all__ = ["GROUP", "Asked", "InBand", "build", "estimator_of"]
 
 GROUP = "governor.estimators"
+_PATH = ("routing", "estimator")
 _NO_SECTIONS: Mapping[str, Mapping[str, object]] = {}
 _log = logging.getLogger("governor.routing")
 
@@ -56,14 +60,14 @@ class Asked:
 class InBand:
     """A quick estimator, and a slow one for the steps of which the quick one cannot tell whether there is a gain."""
 
-    def __init__(self, first: Estimator, then: Estimator) -> None:
-        """`first` is asked at every step."""
-        self._first, self._then = first, then
+    def __init__(self, first: Estimator, then: Estimator, threshold: float = 0.0) -> None:
+        """`first` is asked at every step. `threshold`: the gain that the better tier has to promise."""
+        self._first, self._then, self._threshold = first, then, threshold
 
     def estimate(self, step: StepFeatures) -> Estimate | None:
-        """What the first says, where its whole interval is above 0 or is not; else what the second says, if it says anything."""
+        """What the first says, where its whole interval is on one side of the threshold; else what the second says, if it says anything."""
         quick = self._first.estimate(step)
-        if quick is not None and not quick.low <= 0 < quick.high:
+        if quick is not None and not quick.low <= self._threshold < quick.high:
             return quick
         return self._then.estimate(step) or quick
 
@@ -86,12 +90,13 @@ def build(
     *,
     default: Estimator | None = None,
     ratings: Ratings | None = None,
+    threshold: float | None = None,
 ) -> Estimator | None:
     """The estimator of a policy; None where there is none to ask, and the upper tier answers.
 
     `sections`: those of the promoted snapshot. `default`: the estimator that the snapshot itself is (table, hashed); whatever another kind
-    leaves open is left to it. `ratings`: what the path's judge knows. Raises ConfigurationError for what the author of the policy has to
-    put right, RoutingError for a snapshot that cannot be read.
+    leaves open is left to it. `ratings`: what the path's judge knows. `threshold`: the gain that the better tier has to promise, if it is
+    known. Raises ConfigurationError for what the author of the policy has to put right, RoutingError for a snapshot that cannot be read.
     """
     known = _NO_SECTIONS if sections is None else sections
     if kind == "off":
@@ -103,7 +108,7 @@ def build(
     if kind == "encoder":
         made = _entry("encoder", Asked(settings=settings, sections=known, base_dir=base_dir))
         if made is not None and default is not None and settings.get("when", "uncertain") == "uncertain":
-            return InBand(default, made)
+            return InBand(default, made, threshold or 0.0)
         return _either(made, default)
     if kind == "custom":
         name = str(settings.get("name", ""))
@@ -112,6 +117,31 @@ def build(
     raise ConfigurationError(
         f"routing.estimator: there is no kind `{kind}`. Use off, hashed, encoder, judge or custom."
     )
+
+
+def estimator_of(loaded: LoadedPolicy, ratings: Ratings | None = None) -> Callable[[Snapshot], Estimator]:
+    """What makes the policy's estimator from the promoted snapshot; the snapshot's own where there is no other to ask.
+
+    Raises PolicyError at the estimator's place in the file.
+    """
+
+    def make(snapshot: Snapshot) -> Estimator:
+        routing = loaded.policy.routing
+        share = routing.frontier_share
+        cut = snapshot.cut(float(share)) if share is not None else None
+        own = SnapshotEstimator(snapshot, band=None if cut is None else (cut, cut))
+        given = {"encoder": snapshot.encoder, "judge": snapshot.judge}
+        sections = {name: section for name, section in given.items() if section is not None}
+        kind, settings = routing.estimator.kind, routing.estimator.settings
+        base = Path(loaded.place_of(_PATH)[0]).parent
+        try:
+            made = build(kind, settings, sections, base, default=own, ratings=ratings, threshold=cut)
+        except (ConfigurationError, RoutingError) as error:
+            remedy = "Put that right, or choose `estimator: hashed`."
+            raise loaded.error_at(_PATH, str(error), remedy) from error
+        return made or own
+
+    return make
 
 
 def _either(made: Estimator | None, default: Estimator | None) -> Estimator | None:
@@ -128,8 +158,7 @@ def _judge(
 ) -> Judge:
     section = sections.get("judge")
     weights = DEFAULT_WEIGHTS if section is None else read_weights(section)[1]
-    mode = "inline" if settings.get("mode", "shadow") == "inline" else "shadow"
-    return Judge(ratings, weights, default, cast("Literal['shadow', 'inline']", mode))
+    return Judge(ratings, weights, default, "inline" if settings.get("mode", "shadow") == "inline" else "shadow")
 
 
 def _entry(name: str, asked: Asked) -> Estimator | None:

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
 
 from governor.effects import Sample, Summarise
+from governor_langgraph.attempts import Attempts
+from governor_langgraph.forms import formed
 from governor_langgraph.model_path import AtProvider, Outgoing
 from governor_langgraph.responding import result_response
 from governor_langgraph.toolspec import CONFIGS, FORMATS, TOOLS
@@ -34,6 +36,7 @@ __all__ = ["abeside", "beside"]
 
 _ABOUT: Mapping[str, Any] = {"run_name": "governor summary", "tags": ["nostream", "governor:summary"]}
 """What tracing that hooks in from elsewhere calls it. LangGraph streams no tokens of a call tagged `nostream`."""
+_RATED: Mapping[str, Any] = {"run_name": "governor rating", "tags": ["nostream", "governor:rating"]}
 _SAMPLED: Mapping[str, Any] = {"run_name": "governor sample", "tags": ["nostream", "governor:sample"]}
 
 
@@ -58,7 +61,9 @@ async def abeside(
 
 
 def _about(effect: Summarise | Sample) -> Mapping[str, Any]:
-    return _ABOUT if isinstance(effect, Summarise) else _SAMPLED
+    if isinstance(effect, Sample):
+        return _SAMPLED
+    return _ABOUT if effect.form is None else _RATED
 
 
 def _generate(out: Outgoing, about: Mapping[str, Any]) -> LLMResult:
@@ -83,8 +88,14 @@ def _outgoing(prepared: Prepared, effect: Summarise | Sample) -> Outgoing:
         told = [_message(message.role, message.text) for message in history.messages]
         bare = replace(prepared.offer, added=None, order=None)
         plain = replace(prepared, kwargs=kwargs, offer=bare, rendered=told, placed={})
+    form = effect.form if isinstance(effect, Summarise) else None
+    if form is not None:
+        plain = replace(plain, attempts=Attempts())  # it may run beside the call, whose attempts are its own
     out = plain.outgoing(effect.request)
-    return replace(out, model=_silent(out.model))
+    model, kwargs = _silent(out.model), out.kwargs
+    if form is not None:
+        model, kwargs = formed(model, kwargs, form)
+    return replace(out, model=model, kwargs=kwargs)
 
 
 def _message(role: str, text: str) -> BaseMessage:

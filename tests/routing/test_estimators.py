@@ -5,10 +5,13 @@ from typing import Any
 
 import pytest
 
-from governor.errors import ConfigurationError
+from governor.errors import ConfigurationError, PolicyError
+from governor.policy import load
 from governor.routing.estimate import Estimate, StepFeatures
-from governor.routing.estimators import GROUP, Asked, InBand, build
+from governor.routing.estimators import GROUP, Asked, InBand, build, estimator_of
 from governor.routing.judge import Judge, Rating, Ratings, key_of
+from governor.routing.learned import SnapshotEstimator
+from governor.routing.snapshot import Snapshot
 
 STEP = StepFeatures(node="agent", path="agent", delta="prove it")
 
@@ -157,3 +160,45 @@ def test_a_judge_reads_the_ratings_of_the_path_and_the_weights_of_the_snapshot()
     assert told.gain == pytest.approx(1 / (1 + 2.718281828 ** -(-3 + 3 + 1.5)))
     assert (500, "judge", "3") == (told.records, told.layer, told.facts["judge_math"])
     assert shadow.estimate(STEP) is own.answer
+
+
+def policy(tmp_path: Path, estimator: str) -> Any:
+    file = tmp_path / "policies" / "p.yaml"
+    file.parent.mkdir()
+    tiers = 'tiers: {big: {model: "a:b"}, small: {model: "a:c"}}'
+    file.write_text(f"governor: 1\nname: p\n{tiers}\nrouting:\n  estimator: {estimator}\n", encoding="utf-8")
+    return load(file)
+
+
+SNAPSHOT = Snapshot(weak="small", strong="big")
+
+
+def test_a_policys_estimator_is_made_from_its_snapshot(tmp_path: Path) -> None:
+    made = estimator_of(policy(tmp_path, "hashed"))(SNAPSHOT)
+
+    assert isinstance(made, SnapshotEstimator)
+
+
+def test_a_policys_judge_reads_the_ratings_of_its_path(tmp_path: Path) -> None:
+    ratings = Ratings()
+    ratings.answer(key_of(STEP.node, STEP.delta), Rating(logic_depth=3, math=3, ambiguity=3, precision=3))
+
+    made = estimator_of(policy(tmp_path, "{kind: judge, settings: {tier: small, mode: inline}}"), ratings)(SNAPSHOT)
+
+    told = made.estimate(STEP)
+    assert told is not None
+    assert "judge" == told.layer
+
+
+def test_files_are_looked_for_beside_the_policy_and_a_mistake_is_at_its_line(tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    from governor.routing.encoded import learned, section_of
+
+    section = section_of(learned([(1.0, 0.0)], [(1.0, 0.0)], model_sha256="m", tokenizer_sha256="t", max_tokens=256))
+    loaded = policy(tmp_path, "{kind: encoder, settings: {model: m.onnx, tokenizer: t.json}}")
+
+    with pytest.raises(PolicyError, match=r"there is no file .*policies/m\.onnx") as caught:
+        estimator_of(loaded)(replace(SNAPSHOT, encoder=section))
+
+    assert 5 == caught.value.line
