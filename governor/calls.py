@@ -118,6 +118,8 @@ class ToolSpec:
     """Estimated tokens of its serialised description."""
     digest: str = ""
     """Of the same; empty where nobody worked it out."""
+    schema: Mapping[str, object] | None = None
+    """JSON Schema of its arguments; None where nothing is known of it (the provider's own tools)."""
     source: object = None
 
 
@@ -288,6 +290,8 @@ class ModelCall:
     """In the order in which they are sent."""
     choice: str = ""
     """What the model must do about them, and how it may think, as user code wrote it; empty when it wrote nothing."""
+    form: Mapping[str, object] | None = None
+    """JSON Schema of the answer in words that user code asked the provider for; None where it asked for none."""
     hosted: tuple[HostedTool, ...] = ()
     """Tools that the provider runs itself, with their fees."""
     max_output_tokens: int | None = None

@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iter
 from contextlib import aclosing, closing
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
-from governor.effects import NOW, AwaitLead, AwaitSlot, Extend, HaltedMeanwhile, InvokeModel, Summarise, Wait
+from governor.effects import NOW, AwaitLead, AwaitSlot, Extend, HaltedMeanwhile, InvokeModel, Sample, Summarise, Wait
 from governor.ledger import Halted
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ PerformAsync = Callable[["Effect[Any]"], Awaitable[Any]]
 
 BEAT_MS = 30_000
 """A stream asks no less often whether its run was halted. Most calls are over by then and cost the store nothing more."""
-_FRESH = (InvokeModel, Summarise, Wait, AwaitSlot, AwaitLead)
+_FRESH = (InvokeModel, Summarise, Sample, Wait, AwaitSlot, AwaitLead)
 """What begins another attempt, or waits for one: it may be cancelled like the first."""
 
 

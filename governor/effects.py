@@ -46,6 +46,7 @@ __all__ = [
     "Release",
     "Remember",
     "Reserve",
+    "Sample",
     "Settle",
     "Summarise",
     "TakeLead",
@@ -332,6 +333,15 @@ class Summarise(Effect[ModelResponse]):
     meter: Meter
     appended: bool
     """As `plans.Asking`."""
+
+
+@cheap
+@dataclass(frozen=True, slots=True)
+class Sample(Effect[ModelResponse]):
+    """Send the request of the call under way once more, in one piece and unseen by whoever reads or watches that call."""
+
+    request: ModelRequest
+    meter: Meter
 
 
 @cheap

@@ -45,6 +45,14 @@ class Meter:
     """A tool raised an error of its own: not an interrupt, a handoff or a refusal."""
     again: bool = False
     """The request failed in a way that its client would have retried by itself: ask once more, with a reservation of its own."""
+    outage: bool = False
+    """The failure was the provider's: an outage, overload, throttling, a connection lost. Another one may answer."""
+    answered: bool = False
+    """The failure was an answer all the same: the provider is there, and refused this request."""
+    unread: bool = False
+    """Nobody can have read a part of an answer: the call may be made at another tier."""
+    asked_ms: int | None = None
+    """How long the provider asked not to be called, where it did."""
     output_tokens: int = 0
     """Estimated output tokens seen so far (streams)."""
     largest: int = 0

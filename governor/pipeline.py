@@ -7,9 +7,10 @@ freezes the prefix, and only the final request has a price to reserve.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from governor.agreeing import judge
 from governor.approving import access, by_a_person, use_approval
 from governor.calls import ModelResponse, ToolResult
 from governor.degrading import refuse_tool
@@ -28,6 +29,7 @@ from governor.effects import (
     ask,
 )
 from governor.escrow import close_branch, close_run, open_branch
+from governor.failing_over import Tried, another, passed_over, was_answered
 from governor.ledger import Shortfall
 from governor.meter import Meter
 from governor.plans import Rung
@@ -115,14 +117,15 @@ class Attempt:
     now: int
     chosen: Routed
     rung: Rung
+    tried: Tried = field(default_factory=Tried)
     number: int = 0
 
 
 def model_call(call: ModelCall, controls: Controls) -> Flow[ModelResponse]:
     """Loop -> route -> its turn -> compact -> order -> behind the first -> price and reserve -> invoke -> settle -> judge -> record.
 
-    Judging may ask a better tier, once. Raises RunStopped or CallDenied when the policy refuses, and whatever the provider raised, after
-    settling it.
+    Judging may ask again, for a repair and then a better tier, each once; a provider that fails may be passed over for another tier. Raises
+    RunStopped or CallDenied when the policy refuses, and whatever the provider raised, after settling it.
     """
     # what is asked of the provider is yielded here: GeneratorExit, a reader that leaves, would only close a flow inside of this one
     state, admission, now = yield from _begun(call, controls)
@@ -153,16 +156,21 @@ def model_call(call: ModelCall, controls: Controls) -> Flow[ModelResponse]:
             except BaseException as error:
                 under.now = yield from broken((quote, lease), routed, viewed, meter, controls, under.now)
                 yield from _unless_halted(step, error, controls)
-                if not meter.again:
-                    raise
-                continue  # what the client would have retried by itself is another attempt, held and paid for like the first
+                moved = yield from another(call, routed, meter, under.tried, under.state, controls, under.now)
+                under.chosen = moved or under.chosen
+                if moved is not None or meter.again:
+                    continue  # what the client would have retried by itself is another attempt, held and paid for like the first
+                if answered is not None and (meter.outage or meter.answered):
+                    return answered  # a better answer that failed does not undo one that was given
+                raise
             usage, ended = controls.budget.usage(quote, response, meter), (yield from ask(NOW))
             yield from begun(ahead, ended, answered=True)
             yield from settle(
                 step, lease, controls.budget.amounts(quote, usage, ended - under.now), ended, free=response.cached
             )
 
-            judged = controls.route.judge(under.state, quote.request, response)
+            yield from was_answered(under.tried, response, ended)
+            judged = yield from judge((quote, response), routed, under.state, controls, attempt=under.number, now=ended)
             finished = Finished(usage=usage, response=response, judged=judged)
             known = door.state = yield from _remembered(
                 (quote, lease, under.rung), routed, viewed, finished, meter, controls, under.now
@@ -187,7 +195,7 @@ def _reserved(
         )
         rung, state, now = under.rung, under.state, under.now
         lowered = controls.route.lowered(state, call, under.chosen, rung.lower) if rung.lower else under.chosen
-        routed = full or lowered
+        routed = yield from passed_over(call, full or lowered, under.tried, state, controls, now)
         yield from admit(step, routed.decision)
         ratio = yield from ask(Calibration(routed.model))
         viewed = controls.compact.view(state, call, routed, now, ratio=ratio, harder=rung.compact or admission.cut)
@@ -196,7 +204,8 @@ def _reserved(
         yield from admit(step, viewed.decision)
         for handle, text in viewed.elided:
             yield from ask(Keep(step.run, handle, text))
-        request = controls.order.arrange(state, call, routed, viewed, note=admission.note, rung=rung)
+        note = "\n".join(filter(None, (admission.note, routed.note))) or None
+        request = controls.order.arrange(state, call, routed, viewed, note=note, rung=rung)
         now = under.now = yield from behind_the_first(request, routed, viewed, ahead, controls, now)
         reserved = yield from reserve_model(
             request, routed, controls, now, ratio=ratio, state=state, attempt=under.number, rung=rung
@@ -245,7 +254,7 @@ def _remembered(
     if chanted is not None:
         yield from ask(Decided(step, chanted))
         finished = replace(finished, chanted=True)
-    after = after_model(controls, reserved, viewed, finished, now)
+    after = after_model(controls, reserved, routed, viewed, finished, now)
     return (yield from ask(Change(step.run, after, later=True, past=True)))
 
 

@@ -48,6 +48,10 @@ class Routed:
     escalated: bool = False
     base: str | None = None
     """The tier that would answer when nothing went wrong, where that was estimated; None where a rule or the default says it."""
+    instead_of: str | None = None
+    """The tier that it answers for, whose provider fails."""
+    note: str | None = None
+    """What the model is told at the tail of the prompt: what was wrong with the answer that it gave before."""
 
 
 @cheap
@@ -56,10 +60,11 @@ class Judgement:
     """What the answer was worth: a signal to remember, and perhaps another tier to ask at once."""
 
     signal: str | None = None
-    """`invalid_output`, `refusal`, `empty`, `cut_off` (the words of `routing.escalate.after`); None when the answer passes."""
+    """A word of `routing.escalate.after` (`invalid_output`, `refusal`, ...); None when the answer passes."""
     decision: Decision = ALLOWED
     again: Routed | None = None
-    """Ask this tier now (at most once a call; never for a stream, whose chunks are already with the reader)."""
+    """Ask this tier now: the same one for a repair, then a better one, each at most once a call. Never for a stream, whose chunks are
+    already with the reader."""
 
 
 @cheap

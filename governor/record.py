@@ -77,7 +77,12 @@ class Finished:
 
 
 def after_model(
-    controls: Controls, reserved: tuple[Quote, Lease, Rung], viewed: Viewed, finished: Finished, now: int
+    controls: Controls,
+    reserved: tuple[Quote, Lease, Rung],
+    routed: Routed,
+    viewed: Viewed,
+    finished: Finished,
+    now: int,
 ) -> Callable[[RunState], tuple[RunState, RunState | None]]:
     """The change that a finished model call makes: loop state, routing signals, its rung, and the lane with what is cached now.
 
@@ -93,7 +98,7 @@ def after_model(
         billed = 0 if response.cached else usage.total
         state = controls.loop.observe_model(state, request.call, response, now, billed, chanted=finished.chanted)
         block = state.route.tier
-        state = controls.route.observe_model(state, request, finished.judged)
+        state = controls.route.observe_model(state, request, finished.judged, routed)
         raised = request.tier is not None and request.tier in (block, state.route.tier)
         state = controls.ladder.observe(state, request.call, rung, lease, quote, response)
         lanes = {key: kept for key, kept in state.lanes.items() if key != request.call.lane}

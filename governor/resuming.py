@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from governor.runs import Question, RunState
 
-__all__ = ["adopted", "answered", "asked", "changed", "given_more", "moved", "unavailable"]
+__all__ = ["adopted", "answered", "asked", "changed", "given_more", "moved", "tried_again", "unavailable"]
 
 
 def asked(state: RunState, question: Question) -> tuple[RunState, None]:
@@ -33,6 +33,11 @@ def answered(state: RunState, identifier: str, grants: Mapping[str, int], now: i
         total[ledger] = total.get(ledger, 0) + amount
     started = min(now, state.started_ms + max(0, now - question.asked_ms)) if state.started_ms else 0
     return replace(state, question=None, grants=total, started_ms=started), True
+
+
+def tried_again(state: RunState) -> RunState:
+    """The run with the best tier's failures forgotten: somebody resumed it, so it is not given up."""
+    return state if not state.route.failures else replace(state, route=replace(state.route, failures=0, best=False))
 
 
 def moved(state: RunState, policy_hash: str) -> RunState:

@@ -184,6 +184,10 @@ class RouteState:
     escalations: int = 0
     signals: tuple[str, ...] = ()
     """Signals since the last model call (`tool_error`, `loop`, ...) that the next decision reads."""
+    best: bool = False
+    """Whether the last model call was answered by the best tier there is for it, and nothing was known to be wrong with that."""
+    failures: int = 0
+    """Answers of the best tier in a row that went wrong, for `routing.hopeless`."""
 
 
 @cheap

@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from governor import storing
+from governor.breaking import Breakers, PassOver, ProviderSaid
 from governor.controls import Controls
 from governor.effects import (
     Adjust,
@@ -33,6 +34,7 @@ from governor.effects import (
     Release,
     Remember,
     Reserve,
+    Sample,
     Settle,
     Summarise,
     TakeLead,
@@ -43,6 +45,7 @@ from governor.effects import (
 from governor.ids import Ids
 from governor.losing import Losses
 from governor.pacing import Lineup
+from governor.policy.schema import Rest
 from governor.prices import PriceBook
 from governor.remembering import Memory
 from governor.routing.loading import knowledge_of
@@ -58,9 +61,12 @@ if TYPE_CHECKING:
 
     from opentelemetry.trace import Span
 
+    from governor.breaking import Resting
     from governor.policy.load import LoadedPolicy
     from governor.stores.contract import Store
     from governor.warming import Ticket
+
+    Invoked = InvokeModel | InvokeTool | Approve | Summarise | Sample
 
 __all__ = ["Runtime"]
 
@@ -108,7 +114,7 @@ class Runtime:
         self.new_id = new_id or Ids()
         self.sleep, self.sleep_async = sleep, sleep_async
         self.lineup, self.slots, self.memory = Lineup(), Slots(), Memory()
-        self.leads = Leads()
+        self.leads, self.breakers = Leads(), Breakers(policy.policy.routing.rest or Rest())
         self.losses = Losses(policy.policy, self.telemetry)
         self.calibrations = Calibrations()
 
@@ -118,18 +124,15 @@ class Runtime:
             policy, store=self.store, telemetry=self.telemetry.under(policy), clock=self.clock, new_id=self.new_id
         )
         other.slots, other.memory, other.leads = self.slots, self.memory, self.leads
+        other.breakers = self.breakers
         other.losses = self.losses.under(policy.policy, other.telemetry)
         return other
 
-    def perform(
-        self, effect: Effect[Any], span: Span, invoke: Callable[[InvokeModel | InvokeTool | Approve | Summarise], Any]
-    ) -> Any:
+    def perform(self, effect: Effect[Any], span: Span, invoke: Callable[[Invoked], Any]) -> Any:
         """Perform one effect, blocking. Calls into the graph (`InvokeModel`, `InvokeTool`, `Approve`) go to `invoke`."""
         return self.performer(span, invoke)(effect)
 
-    def performer(
-        self, span: Span, invoke: Callable[[InvokeModel | InvokeTool | Approve | Summarise], Any]
-    ) -> Callable[[Effect[Any]], Any]:
+    def performer(self, span: Span, invoke: Callable[[Invoked], Any]) -> Callable[[Effect[Any]], Any]:
         """What performs the effects of one flow.
 
         It finds what to do by the effect's class, not by asking one class after the other: some thirty effects make one turn of an agent.
@@ -145,7 +148,7 @@ class Runtime:
         self,
         effect: Effect[Any],
         span: Span,
-        invoke: Callable[[InvokeModel | InvokeTool | Approve | Summarise], Awaitable[Any]],
+        invoke: Callable[[Invoked], Awaitable[Any]],
     ) -> Any:
         """The async twin of `perform`."""
         kind = type(effect)
@@ -156,8 +159,8 @@ class Runtime:
         return await invoke(_called(effect))
 
 
-def _called(effect: Effect[Any]) -> InvokeModel | InvokeTool | Approve | Summarise:
-    if isinstance(effect, (InvokeModel, InvokeTool, Approve, Summarise)):
+def _called(effect: Effect[Any]) -> Invoked:
+    if isinstance(effect, (InvokeModel, InvokeTool, Approve, Summarise, Sample)):
         return effect
     message = f"no driver performs {type(effect).__name__}"
     raise TypeError(message)
@@ -247,6 +250,12 @@ def _waited(leads: Leads, ticket: Ticket) -> bool:
     return over
 
 
+def _said(runtime: Runtime, effect: ProviderSaid) -> Resting | None:
+    if effect.answered:
+        return runtime.breakers.answered(effect.tier)
+    return runtime.breakers.failed(effect.tier, effect.now_ms, effect.asked_ms)
+
+
 _HERE: Mapping[type[Effect[Any]], Callable[[Runtime, Any, Span], Any]] = {
     Now: lambda runtime, effect, span: runtime.clock(),
     Calibration: lambda runtime, effect, span: runtime.calibrations.permille(effect.model),
@@ -262,6 +271,8 @@ _HERE: Mapping[type[Effect[Any]], Callable[[Runtime, Any, Span], Any]] = {
     MeasuredBeside: lambda runtime, effect, span: runtime.telemetry.beside(
         span, effect.call, effect.since_ms, effect.attributes
     ),
+    PassOver: lambda runtime, effect, span: runtime.breakers.first(effect.tiers, effect.now_ms),
+    ProviderSaid: lambda runtime, effect, span: _said(runtime, effect),
     Change: storing.change,
     Reserve: storing.reserve,
     Extend: storing.extend,

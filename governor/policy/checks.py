@@ -132,10 +132,28 @@ def unknown_tiers(policy: Policy) -> Iterator[Complaint]:
         named.append((("routing", "default"), policy.routing.default))
     named += [(("routing", "rules", index, "tier"), rule.tier) for index, rule in enumerate(policy.routing.rules)]
     named += [(("rates", index, "tier"), tier) for index, rate in enumerate(policy.rates) for tier in rate.tier]
+    for name, given in policy.tiers.items():
+        named += [(("tiers", name, "fallback", index), tier) for index, tier in enumerate(given.fallback)]
     for path, tier in named:
         if tier not in policy.tiers:
             yield path, f"there is no tier `{tier}`", nearest(tier, policy.tiers)
+    for name, given in policy.tiers.items():
+        if name in given.fallback:
+            yield ("tiers", name, "fallback"), f"tier `{name}` falls back to itself", "Name other tiers."
+    yield from _unheard(policy)
     yield from _answers_beyond_a_rate(policy)
+
+
+def _unheard(policy: Policy) -> Iterator[Complaint]:
+    """What would be looked for after a call and never acted on: signals are heard by `escalate.after` alone."""
+    routing = policy.routing
+    heard = routing.escalate.after if routing.escalate is not None else ()
+    if routing.hopeless is not None and not heard:
+        message = "`hopeless` counts what `routing.escalate.after` names, and there is no `escalate`"
+        yield ("routing", "hopeless"), message, "Add `escalate` with `after`."
+    if routing.check.kind != "off" and "disagreement" not in heard:
+        message = f"`{routing.check.kind}` is paid for and `routing.escalate.after` does not name `disagreement`"
+        yield ("routing", "check"), message, "Add `disagreement` to `routing.escalate.after`."
 
 
 def _answers_beyond_a_rate(policy: Policy) -> Iterator[Complaint]:

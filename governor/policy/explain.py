@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from governor.policy.explain_after import about_afterwards
 from governor.policy.explain_amounts import budget_sentence, names, pace_sentence
 from governor.policy.lint import check
 
@@ -242,6 +243,7 @@ def _about_models(policy: Policy) -> Iterator[_Spoken]:
         after, often = " or ".join(routing.escalate.after), routing.escalate.at_most
         text = f"After {after} a better model takes over for {int(routing.escalate.for_)} steps, at most {int(often)} times a run."
         yield "models", ("routing", "escalate"), None, text
+    yield from about_afterwards(policy)
     for index, rate in enumerate(policy.rates):
         yield "models", ("rates", index), rate.id, pace_sentence(rate)
 

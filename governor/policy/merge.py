@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from governor.policy.schema import (
         Context,
         Escalate,
+        Hopeless,
         LadderRung,
         Loops,
         LoopTool,
@@ -132,7 +133,16 @@ def _routing(merge: Tightening, parent: Routing, child: Routing) -> Routing:
     if parent.quality and child.quality:
         quality = merge.smallest((*path, "quality"), parent.quality, child.quality, only={"max_loss"})
     rules = merged_routes(merge, parent.rules, child.rules)
-    changes = {"rules": rules, "escalate": escalate, "quality": quality, "frontier_share": shared.frontier_share}
+    hopeless = child.hopeless or parent.hopeless
+    if parent.hopeless and child.hopeless:
+        hopeless = _hopeless(merge, parent.hopeless, child.hopeless)
+    changes = {
+        "rules": rules,
+        "escalate": escalate,
+        "quality": quality,
+        "frontier_share": shared.frontier_share,
+        "hopeless": hopeless,
+    }
     return merged.model_copy(update={name: value for name, value in changes.items() if value})
 
 
@@ -142,8 +152,18 @@ def _escalate(merge: Tightening, parent: Escalate, child: Escalate) -> Escalate:
     if added:
         merge.loosen((*path, "after"), f"`after` adds {', '.join(added)}, which would move more steps to a dearer tier")
     return merge.smallest(path, parent, child, only={"for_", "at_most"}).model_copy(
-        update={"after": tuple(trigger for trigger in child.after if trigger in parent.after) or parent.after}
+        update={
+            "after": tuple(trigger for trigger in child.after if trigger in parent.after) or parent.after,
+            "repair": child.repair if "repair" in child.model_fields_set else parent.repair,
+        }
     )
+
+
+def _hopeless(merge: Tightening, parent: Hopeless, child: Hopeless) -> Hopeless:
+    """A child may give up earlier, and end what its parent lets go on; never the other way."""
+    path = ("routing", "hopeless")
+    then = merge.ranked((*path, "then"), ("lower", "ask", "stop"), even_unset=True)
+    return merge.smallest(path, parent, child, only={"after"}).model_copy(update={"then": then})
 
 
 def _context(merge: Tightening, parent: Context, child: Context) -> Context:

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, ConfigDict, Field, StrictBool, StringConstraints, model_validator
 
+from governor.policy.after import Hopeless, OutputCheck, Rest
 from governor.policy.base import Globs, Mode, Name, Section, Text, also_written_as
 from governor.policy.scalars import PerRun, Price, ScalarError, Share, Steps, Tokens
 
@@ -81,6 +82,8 @@ class Tier(Section):
     """Extra request headers; `${NAME}` is read from the environment."""
     gateway: Gateway | None = None
     """Puts the tier behind a gateway."""
+    fallback: Annotated[tuple[Name, ...], BeforeValidator(lambda v: (v,) if isinstance(v, str) else v)] = ()
+    """Tiers that answer in its stead, in this order, when its provider is out, overloaded or throttles."""
 
     @model_validator(mode="after")
     def _one_endpoint(self) -> Self:
@@ -131,7 +134,18 @@ class RouteRule(Section):
     """Absent: the policy's mode."""
 
 
-Trigger = Literal["tool_error", "invalid_output", "loop", "refusal", "empty", "cut_off"]
+Trigger = Literal[
+    "tool_error",
+    "invalid_output",
+    "invalid_arguments",
+    "duplicate_call",
+    "loop",
+    "refusal",
+    "empty",
+    "cut_off",
+    "low_score",
+    "disagreement",
+]
 
 
 class Escalate(Section):
@@ -145,6 +159,9 @@ class Escalate(Section):
     """How long the higher tier stays."""
     at_most: PerRun = PerRun(2, "2 per run")
     """How often in one run."""
+    repair: StrictBool = False
+    """Whether the same tier is first asked once more, with what was wrong, where that can be said (`invalid_output`,
+    `invalid_arguments`, `duplicate_call`)."""
 
 
 class Quality(Section):
@@ -188,6 +205,12 @@ class Routing(Section):
     """Predicts the tier a step needs where no rule decides."""
     escalate: Escalate | None = None
     """What happens after a bad answer. Absent: nothing."""
+    hopeless: Hopeless | None = None
+    """When a run in which the best tier fails as well is given up. Absent: never."""
+    check: OutputCheck = OutputCheck()
+    """A second look at answers that pass all gates."""
+    rest: Rest | None = None
+    """When a failing tier is left alone. Absent: as by default for tiers with a `fallback`; given, for all of them."""
     frontier_share: Share | None = None
     """Soft target for the share of calls the best tier answers."""
     quality: Quality | None = None

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
+from governor.policy.after import Hopeless, OutputCheck, Rest
 from governor.policy.base import Mode, Name, Section, Text
 from governor.policy.matchers import After, Test, When
 from governor.policy.models import (
@@ -50,6 +51,7 @@ __all__ = [
     "Escalate",
     "Estimator",
     "Gateway",
+    "Hopeless",
     "Identity",
     "LadderRung",
     "Limits",
@@ -58,11 +60,13 @@ __all__ = [
     "Mode",
     "NodeRule",
     "Nodes",
+    "OutputCheck",
     "Policy",
     "PolicyException",
     "PriceOverride",
     "Quality",
     "Rate",
+    "Rest",
     "RouteRule",
     "RouteWhen",
     "Routing",

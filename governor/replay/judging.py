@@ -41,7 +41,7 @@ from governor.tokens import REQUEST_FRAMING, TOOLS_PREAMBLE, estimate_answer, es
 from governor.values import replace
 
 if TYPE_CHECKING:
-    from governor.effects import Approve, Effect, Flow, Summarise
+    from governor.effects import Approve, Effect, Flow, Sample, Summarise
     from governor.policy.load import LoadedPolicy
 
 __all__ = ["NODE", "Replay"]
@@ -247,7 +247,7 @@ class _Run:
             return None
         return self._runtime.perform(effect, INVALID_SPAN, self._invoke)
 
-    def _invoke(self, effect: InvokeModel | InvokeTool | Approve | Summarise) -> Any:
+    def _invoke(self, effect: InvokeModel | InvokeTool | Approve | Summarise | Sample) -> Any:
         self._now = self._until
         return self._answer
 

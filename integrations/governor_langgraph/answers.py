@@ -101,10 +101,13 @@ LONGEST_WAIT_S = 60.0
 """A longer wait than this is not waited for, as in OpenAI's and Anthropic's SDKs."""
 
 
-def wait_asked(error: BaseException) -> float | None:
+def wait_asked(error: BaseException, longest_s: float = LONGEST_WAIT_S) -> float | None:
     """Seconds after which the provider wants to be asked again, from `retry-after`; None when it says nothing, or asks too much."""
     for cause in causes(error):
-        headers: Any = getattr(getattr(cause, "response", None), "headers", None)
+        response: Any = getattr(cause, "response", None)
+        headers: Any = getattr(response, "headers", None)
+        if headers is None and isinstance(response, dict):  # botocore's, whose names are in lower case
+            headers = cast("Any", response).get("ResponseMetadata", {}).get("HTTPHeaders")
         if headers is None:
             continue
         for name, per_second in (("retry-after-ms", 1000), ("retry-after", 1)):
@@ -112,7 +115,7 @@ def wait_asked(error: BaseException) -> float | None:
                 wait_s = float(headers.get(name)) / per_second
             except (TypeError, ValueError):  # not there, or a date
                 continue
-            if 0 <= wait_s <= LONGEST_WAIT_S:
+            if 0 <= wait_s <= longest_s:
                 return wait_s
     return None
 

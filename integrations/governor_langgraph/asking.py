@@ -40,7 +40,7 @@ __all__ = [
 
 INTERRUPT = "__interrupt__"
 """Key of LangGraph's stream chunks and results, and channel of its checkpoints' pending writes, for interrupts."""
-ASKABLE = {"budget.exhausted": "budget", "policy.changed": "policy"}
+ASKABLE = {"budget.exhausted": "budget", "policy.changed": "policy", "route.hopeless": "hopeless"}
 """Reason code to the kind of question. What is stopped for another reason has no amount that a person could add to."""
 
 
@@ -49,6 +49,9 @@ def asks(run: GovernedRun, reason: Reason) -> bool:
     policy = run.governor.policy.policy
     if reason.code == "policy.changed":
         return run.ends is None
+    if reason.code == "route.hopeless":
+        hopeless = policy.routing.hopeless
+        return run.ends is None and hopeless is not None and hopeless.then == "ask"
     return policy.on_exhausted == "ask" and reason.code in ASKABLE and run.ends is None
 
 
@@ -67,7 +70,7 @@ def question_about(run: GovernedRun, reason: Reason) -> Question:
     question = Question(
         id=runtime.new_id(),
         kind=kind,
-        rule=reason.rule if kind == "budget" else run.ref.policy_hash,
+        rule=run.ref.policy_hash if kind == "policy" else reason.rule,
         ledger=str(reason.evidence.get("ledger", "")),
         asked_ms=runtime.clock(),
     )
@@ -87,6 +90,12 @@ def interrupt_of(run: GovernedRun, reason: Reason, question: Question) -> Interr
     }
     if question.kind == "policy":
         answers: Mapping[str, Any] = {"adopt": "go on under the new policy", "stop": "end the run"}
+    elif question.kind == "hopeless":
+        answers = {
+            "go_on": "let the best tier try again",
+            "finish": "end the run with what it has",
+            "stop": "end the run",
+        }
     else:
         units = run.governor.controls.budget.answers(reason.rule)
         answers = {"more": units, "finish": "end the run with what it has", "stop": "end the run with an error"}

@@ -21,6 +21,7 @@ from governor_langgraph.vendors import vendor_of
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
 
+    from governor.meter import Meter
     from governor_langgraph.vendors import Failure
 
 __all__ = ["Attempts", "single_attempt"]
@@ -52,6 +53,11 @@ class Attempts:
         self._pause_s = _pause_s(error, self._made)
         self._made += 1
         return True
+
+    def judged(self, error: BaseException, failure: Failure, meter: Meter, *, read: bool = False) -> None:
+        """Note in `meter` what a failed attempt means for the next one: at the same tier or at another."""
+        meter.again = self.again(error, failure, read=read)
+        meter.unread = not read or failure.unanswered
 
     def pause(self) -> None:
         """Wait before another attempt; not at all before a first one."""

@@ -19,7 +19,7 @@ from langchain_core.outputs import LLMResult, RunInfo
 
 from governor.calls import ModelResponse
 from governor.drive import drive_stream, drive_stream_async
-from governor.effects import InvokeModel, Summarise
+from governor.effects import InvokeModel, Sample, Summarise
 from governor.pipeline import model_call
 from governor_langgraph.beside import abeside, beside, result_response
 from governor_langgraph.chunks import AOpened, Opened
@@ -72,19 +72,19 @@ def generate(
 ) -> LLMResult:
     """One governed call. In a run inside another governor's run, what is sent goes through the outer policy as well."""
     prepared = prepare(step, model, messages, kwargs, streaming=streaming)
-    outer, again = step.outer, partial(prepared.attempts.again, read=streaming)
+    outer, judge = step.outer, partial(prepared.attempts.judged, read=streaming)
 
     def through(outer: GovernedStep, out: Outgoing, call: Generate) -> LLMResult:
         return generate(outer, out.model, out.messages, out.kwargs, call, streaming=streaming)
 
     with GovernedCall(prepared) as span:
 
-        def invoke(effect: InvokeModel | Summarise) -> ModelResponse:
-            if isinstance(effect, Summarise):
+        def invoke(effect: InvokeModel | Summarise | Sample) -> ModelResponse:
+            if isinstance(effect, (Summarise, Sample)):
                 return beside(prepared, effect, span, _around(outer))
             out = prepared.outgoing(effect.request)
             prepared.attempts.pause()
-            with AtProvider(effect.meter, out.model, span, again):
+            with AtProvider(effect.meter, out.model, span, judge):
                 result = call(out) if outer is None else through(outer, out, call)
             return result_response(result, out.model, effect.request.model.provider)
 
@@ -104,19 +104,19 @@ async def agenerate(
 ) -> LLMResult:
     """The async twin of `generate`."""
     prepared = prepare(step, model, messages, kwargs, streaming=streaming)
-    outer, again = step.outer, partial(prepared.attempts.again, read=streaming)
+    outer, judge = step.outer, partial(prepared.attempts.judged, read=streaming)
 
     def through(outer: GovernedStep, out: Outgoing, call: AGenerate) -> Awaitable[LLMResult]:
         return agenerate(outer, out.model, out.messages, out.kwargs, call, streaming=streaming)
 
     with GovernedCall(prepared) as span:
 
-        async def invoke(effect: InvokeModel | Summarise) -> ModelResponse:
-            if isinstance(effect, Summarise):
+        async def invoke(effect: InvokeModel | Summarise | Sample) -> ModelResponse:
+            if isinstance(effect, (Summarise, Sample)):
                 return await abeside(prepared, effect, span, _aaround(outer))
             out = prepared.outgoing(effect.request)
             await prepared.attempts.apause()
-            with AtProvider(effect.meter, out.model, span, again):
+            with AtProvider(effect.meter, out.model, span, judge):
                 result = await (call(out) if outer is None else through(outer, out, call))
             return result_response(result, out.model, effect.request.model.provider)
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from opentelemetry.trace import Span
 
     from governor.effects import InvokeModel
-    from governor_langgraph.model_path import Again, Outgoing, Prepared
+    from governor_langgraph.model_path import Judge, Outgoing, Prepared
 
     Stream = Callable[[Outgoing], Iterator[AIMessageChunk]]
     AStream = Callable[[Outgoing], AsyncIterator[AIMessageChunk]]
@@ -61,8 +61,8 @@ class _Chunks:
         self.over: Usage | None = None
         """What is owed for a stream that was cut at the clamp."""
 
-    def at_provider(self, again: Again | None) -> AtProvider:
-        return AtProvider(self.meter, self.model, self.span, again, self.wire)
+    def at_provider(self, judge: Judge | None) -> AtProvider:
+        return AtProvider(self.meter, self.model, self.span, judge, self.wire)
 
     def passed_the_clamp(self) -> bool:
         """Whether more was written than the limit that was sent allows: a provider that ignores it is left.
@@ -159,16 +159,16 @@ class Opened(_Chunks):
 
     def __iter__(self) -> Iterator[AIMessageChunk]:
         self.attempts.pause()
-        chunks, again = cast("Any", self._open()), self.attempts.again
+        chunks, judge = cast("Any", self._open()), self.attempts.judged
         with closing(chunks):
             try:
                 while True:
-                    with self.at_provider(again):
+                    with self.at_provider(judge):
                         try:
                             chunk = next(chunks)
                         except StopIteration:
                             return
-                    again = None  # its reader has a part of this answer
+                    judge = None  # its reader has a part of this answer
                     self.saw(chunk)
                     yield chunk
                     if self.passed_the_clamp() or self.goes_on_and_on():
@@ -198,16 +198,16 @@ class AOpened(_Chunks):
 
     async def __aiter__(self) -> AsyncIterator[AIMessageChunk]:
         await self.attempts.apause()
-        chunks, again = cast("Any", self._open()), self.attempts.again
+        chunks, judge = cast("Any", self._open()), self.attempts.judged
         async with aclosing(chunks):
             try:
                 while True:
-                    with self.at_provider(again):
+                    with self.at_provider(judge):
                         try:
                             chunk = await anext(chunks)
                         except StopAsyncIteration:
                             return
-                    again = None  # its reader has a part of this answer
+                    judge = None  # its reader has a part of this answer
                     self.saw(chunk)
                     yield chunk
                     if self.passed_the_clamp() or self.goes_on_and_on():

@@ -17,6 +17,7 @@ from governor.calls import CachePlan, ModelCall, ModelResponse
 from governor.errors import ConfigurationError, Refused, RunStopped
 from governor.usage import Usage
 from governor.values import cheap, maker
+from governor_langgraph.answers import wait_asked
 from governor_langgraph.attempts import Attempts, single_attempt
 from governor_langgraph.context import current_span, model_taken, second_line
 from governor_langgraph.foreign import made_elsewhere
@@ -44,12 +45,12 @@ if TYPE_CHECKING:
     from governor_langgraph.vendors import Failure, Vendor
     from governor_langgraph.wire import Wire
 
-    Again = Callable[[BaseException, Failure], bool]
+    Judge = Callable[[BaseException, Failure, Meter], None]
 
 __all__ = [
-    "Again",
     "AtProvider",
     "GovernedCall",
+    "Judge",
     "Outgoing",
     "Prepared",
     "completion_response",
@@ -60,6 +61,8 @@ __all__ = [
 _call, _response = maker(ModelCall), maker(ModelResponse)
 
 NO_CACHE = CachePlan()
+LONGEST_REST_S = 86_400.0
+"""What a provider may ask for at most and be believed: a day."""
 
 
 @cheap
@@ -173,6 +176,7 @@ def prepare(
         model=vendor.model_ref(model),
         tools=offer.tools,
         choice=offer.choice,
+        form=offer.form,
         hosted=offer.hosted,
         max_output_tokens=vendor.max_output(model, kwargs),
         streaming=streaming,
@@ -274,17 +278,17 @@ class AtProvider:
     Never held across a `yield` of user code's stream: each `next` has its own.
     """
 
-    __slots__ = ("_again", "_line", "_span", "_taken", "_wired", "meter", "model", "span", "wire")
+    __slots__ = ("_judge", "_line", "_span", "_taken", "_wired", "meter", "model", "span", "wire")
 
     def __init__(
-        self, meter: Meter, model: BaseChatModel, span: Span, again: Again | None, wire: Wire | None = None
+        self, meter: Meter, model: BaseChatModel, span: Span, judge: Judge | None, wire: Wire | None = None
     ) -> None:
-        """`span` becomes the current one, for the spans of the client inside. `again` judges failures; None where none may be repeated.
+        """`span` becomes the current one, for the spans of the client inside. `judge` says what follows a failure; None where nothing does.
 
         `wire` takes what a streamed answer is made of.
         """
         self.wire = wire
-        self._again = again
+        self._judge = judge
         self.meter = meter
         self.model = model
         self.span = span
@@ -307,12 +311,21 @@ class AtProvider:
             elif isinstance(error, Exception):
                 failure = vendor_of(self.model).classify(error)
                 self.meter.rejected = failure.rejected
-                self.meter.again = self._again is not None and self._again(error, failure)
+                self.meter.outage = failure.transient or failure.exhausted
+                self.meter.answered = failure.rejected and not self.meter.outage
+                self.meter.again, self.meter.asked_ms = False, _asked_ms(error) if self.meter.outage else None
+                if self._judge is not None:
+                    self._judge(error, failure, self.meter)
         if self._span is not None:
             otel_context.detach(self._span)
         second_line.reset(self._line)
         wire_var.reset(self._wired)
         model_taken.reset(self._taken)
+
+
+def _asked_ms(error: BaseException) -> int | None:
+    asked_s = wait_asked(error, LONGEST_REST_S)
+    return None if asked_s is None else round(asked_s * 1_000)
 
 
 def response_of(message: BaseMessage, model: BaseChatModel, source: object, *, provider: str) -> ModelResponse:

@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any, cast
 from governor.calls import ToolSpec
 from governor.errors import ConfigurationError
 from governor.tokens import estimate_tool
+from governor_langgraph.neutral import CannotCarry, neutral
 from governor_langgraph.recall import addition, can_answer, tool_name
+from governor_langgraph.toolspec import form_of
 from governor_langgraph.vendors import vendor_named, vendor_of
 
 if TYPE_CHECKING:
@@ -46,6 +48,8 @@ class Offer:
     """What the model must do about them and how it may think, as bound; empty for nothing."""
     order: tuple[int, ...] | None
     """Positions of the tools as they are sent; None as they are."""
+    form: Mapping[str, object] | None
+    """JSON Schema of the answer in words, where user code asked the provider for one."""
     carried: bool
     """Whether every tier could take over the call."""
     price_percents: dict[str | None, int]
@@ -107,6 +111,7 @@ def _worked_out(step: GovernedStep, model: BaseChatModel, given: Mapping[str, An
         hosted=vendor_of(model).hosted(model, given),
         choice=_choice(given),
         order=None if order == tuple(range(len(tools))) else order,
+        form=form_of(given),
         carried=governor.can_carry(model, {**given, "tools": tools} if tools else given),
         price_percents=_percents(step, model, given),
     )
@@ -136,7 +141,22 @@ def _choice(given: Mapping[str, Any]) -> str:
 def _spec(item: Any) -> ToolSpec:
     text = json.dumps(item, default=str, ensure_ascii=False) if isinstance(item, dict) else str(item)
     digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=6).hexdigest()
-    return ToolSpec(name=tool_name(item), tokens=estimate_tool(text), digest=digest, source=cast("object", item))
+    return ToolSpec(
+        name=tool_name(item),
+        tokens=estimate_tool(text),
+        digest=digest,
+        schema=_schema(item),
+        source=cast("object", item),
+    )
+
+
+def _schema(item: Any) -> Mapping[str, object] | None:
+    """The schema of a tool's arguments; None for what the provider runs itself or nobody can read."""
+    try:
+        read = neutral(item)
+    except CannotCarry:
+        return None
+    return None if read.vendor_only else read.schema
 
 
 class _NotPlain(Exception):

@@ -211,7 +211,8 @@ def open_run(graph: Graph, given: Any, config: Any) -> Opened | None:
     run, given = governor.open(merged, resume=resume, nested=nested, outer=current_step(), given=given)
     stateless = not cast("Any", graph).checkpointer or conf.get("thread_id") is None
     word = run.governor.policy.policy.on_exhausted
-    watches = word == "ask" or (stateless and word == "stop")
+    hopeless = run.governor.policy.policy.routing.hopeless
+    watches = "ask" in (word, hopeless.then if hopeless else "") or (stateless and word == "stop")
     return Opened(
         run=run,
         graph=graph,

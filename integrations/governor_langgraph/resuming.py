@@ -16,7 +16,7 @@ from governor.policy.kept import HANDLE, read_policy
 from governor.policy.scalars import ScalarError
 from governor.report import reason_of
 from governor.reserving import stopped_by
-from governor.resuming import adopted, answered, changed, given_more, moved, unavailable
+from governor.resuming import adopted, answered, changed, given_more, moved, tried_again, unavailable
 from governor.runs import LadderState
 from governor.values import cheap, replace
 from governor_langgraph.approval import is_yes
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["Taken", "at_root", "take_up"]
 
 _ID = re.compile(r"[0-9a-f]{32}")
-ADOPT = "adopt"
+ADOPT, GO_ON = "adopt", "go_on"
 
 
 @cheap
@@ -108,7 +108,11 @@ def _going_on(governor: Governor, run: str, state: RunState, answer: _Answer | N
         taken = _with_more(taken, run, state, answer)
         if taken.held is not None:
             return taken
-    governor.runtime.store.change(run, lambda before: (_unmarked(before), None))
+    if state.question is not None and state.question.kind == "hopeless":
+        taken = _with_another_try(taken, run, state, answer)
+        if taken.held is not None:
+            return taken
+    governor.runtime.store.change(run, lambda before: (tried_again(_unmarked(before)), None))
     return taken
 
 
@@ -171,6 +175,21 @@ def _with_more(taken: Taken, run: str, state: RunState, answer: _Answer) -> Take
         return replace(taken, held=stopped, ends="finish", given=None)
     granted = given_more(question.rule, grants)
     return replace(taken, given=answer.rest(taken.given), decisions=(*taken.decisions, granted))
+
+
+def _with_another_try(taken: Taken, run: str, state: RunState, answer: _Answer | None) -> Taken:
+    """The hopeless run with its best tier once more, or ended: by a person's answer, or for want of one."""
+    governor, stopped = taken.governor, reason_of(state.stopped) if state.stopped else _given_up()
+    if answer is None:
+        return replace(taken, held=stopped, given=None)
+    said = answer.value
+    if not _use(governor, run, answer, {}) or not (said == GO_ON or is_yes(said)):
+        return _held(governor, run, stopped, ends="stop" if said == "stop" else "finish")
+    return replace(taken, given=answer.rest(taken.given))
+
+
+def _given_up() -> Reason:
+    return Reason(code="route.hopeless", rule="routing.hopeless", text="The best tier failed.")
 
 
 def _forgotten(question: Question) -> Reason:

@@ -10,6 +10,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, cast
 
+from pydantic import BaseModel
+
 from governor_langgraph.neutral import CannotCarry, NeutralTool, ToolChoice, choice_of, is_marker, neutral, openai_tool
 from governor_langgraph.vendors import vendor_of
 
@@ -24,6 +26,7 @@ __all__ = [
     "ToolChoice",
     "carry_over",
     "choice_of",
+    "form_of",
     "neutral",
     "openai_tool",
     "without_tool_use",
@@ -168,6 +171,22 @@ def _schema_in(given: dict[str, Any]) -> dict[str, Any] | None:
         return None
     fields = cast("dict[str, Any]", spec)
     return {**fields, "schema": json.loads(fields["schema"]) if isinstance(fields["schema"], str) else fields["schema"]}
+
+
+def form_of(kwargs: Mapping[str, Any]) -> Mapping[str, object] | None:
+    """JSON Schema of the answer that user code asks the provider for, in any of the vendors' arguments; None where it asks for none."""
+    given = next((kwargs[name] for name in FORMATS if kwargs.get(name)), None)
+    if isinstance(given, type) and issubclass(given, BaseModel):
+        return given.model_json_schema()
+    if not isinstance(given, dict):
+        return None
+    if cast("dict[str, Any]", given).get("type") == "json_object":
+        return {"type": "object"}
+    try:
+        found = (_schema_in(cast("dict[str, Any]", given)) or {}).get("schema")
+    except (KeyError, TypeError, ValueError, AttributeError):  # whatever it is, it is for the client to complain about
+        return None
+    return cast("Mapping[str, object]", found) if isinstance(found, dict) else None
 
 
 def without_tool_use(kwargs: Mapping[str, Any], family: str) -> dict[str, Any]:

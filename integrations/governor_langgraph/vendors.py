@@ -45,6 +45,8 @@ class Failure:
     """The vendor's client sends such a request again by itself."""
     unanswered: bool = False
     """No part of an answer can have arrived. False where that is not known: a lost connection looks alike before and during an answer."""
+    exhausted: bool = False
+    """The account has nothing left at this provider: waiting does not help, another provider may."""
 
 
 class Vendor(Protocol):

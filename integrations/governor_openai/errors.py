@@ -38,7 +38,7 @@ def _answered(error: openai.APIStatusError) -> Failure:
     code = str(error.code or error.type or f"HTTP {error.status_code}")
     failure = failure_by_status(error.status_code, code)
     if {str(error.code), str(error.type)} & EXHAUSTED:
-        return Failure(rejected=failure.rejected, transient=False, code=code)
+        return Failure(rejected=failure.rejected, transient=False, code=code, unanswered=True, exhausted=True)
     return failure
 
 

@@ -11,6 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from governor.calls import View
+from governor.controls.compact.handing import Handing, cheaper
 from governor.controls.compact.ledger import build
 from governor.controls.compact.mask import Masks, dropping, masking
 from governor.controls.compact.moment import Bounds, Moment, reported
@@ -70,6 +71,7 @@ class Compact:
         self._observed = policy.mode == "observe"
         self._latest: tuple[Rates | None, ModelFacts, Tariff] | None = None
         self._masks = Masks()
+        self._handing = Handing(prices)
 
     def show(self, message: Message, *, recall: bool = True) -> tuple[Message, str | None]:
         """The form in which a message is shown, from its first appearance on, and the handle of what that leaves out.
@@ -140,6 +142,8 @@ class Compact:
             saved = now.view.tokens - short.tokens if short else 0
             if short and saved >= self._keep // 2 and not has_open_call(now.call.history):
                 return self._cut(now, short, "a budget runs out", self._price(now, short))
+        if now.routed.escalated and (handed := self._handed_over(now)) is not None:
+            return handed
         plan = self._plan(now, self._keep, exact=False)
         if plan is None:
             return self._stay(now, 0)
@@ -151,6 +155,20 @@ class Compact:
                 return self._cut(now, exact, cause, price)
         charges = self._tariff(now)
         return self._stay(now, max(0, charges.reading(now.tokens) - charges.reading(plan.tokens + now.tools)))
+
+    def _handed_over(self, now: Moment) -> Viewed | None:
+        """The cut with which a better tier takes over, where its cache is cold and that is cheaper; None where it is not."""
+        if now.lane.model in (None, str(now.routed.model)) or has_open_call(now.call.history):
+            return None
+        plan = self._plan(now, self._keep)
+        if plan is None or now.view.tokens - plan.tokens < self._keep:
+            return None
+        charges, price = self._tariff(now), self._price(now, plan)
+        before = self._handing.tariff_of(now.lane.model, self._ttl)
+        summary = price - charges.rewriting(plan.tokens + now.tools, plan.prefix + now.tools)
+        if not cheaper(charges, before, now.tokens, plan.tokens + now.tools, summary):
+            return None
+        return self._cut(now, plan, "a better tier takes over, whose cache is cold", price)
 
     def _plan(self, now: Moment, keep: int, *, exact: bool = True) -> Plan | None:
         """What a cut that keeps a tail of `keep` tokens would leave, by the policy's strategy."""

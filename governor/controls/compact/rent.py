@@ -89,6 +89,10 @@ class Tariff:
         kept = self._cacheable(prefix)
         return (self._cacheable(tokens) - kept) * max(0, written - rates.cache_read) // _PER
 
+    def writing(self, tokens: int) -> int:
+        """Cost of sending a prompt of which nothing is cached yet."""
+        return self.reading(tokens) + self.rewriting(tokens, 0)
+
     def _cacheable(self, tokens: int) -> int:
         if not self.caches or tokens < self.minimum:
             return 0

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from governor.calls import ToolResult
+from governor.calls import ToolCall, ToolResult
 from governor.controls.loop import memory
 from governor.controls.loop.chant import SHORTEST_CHANT, Chant
 from governor.controls.loop.detector import Detector
 from governor.controls.loop.placing import Around
 from governor.controls.loop.progress import progressed
+from governor.controls.loop.results import ACK, CONTENT, ERROR, call_signatures
 from governor.controls.loop.rules import BLOCK, ESCALATE, NUDGE, STOP, Rules
 from governor.controls.loop.signatures import digest
 from governor.controls.loop.suspicion import ANSWER
@@ -21,7 +22,7 @@ from governor.runs import RunState
 from governor.values import copier, replace
 
 if TYPE_CHECKING:
-    from governor.calls import ModelCall, ModelResponse, ToolCall
+    from governor.calls import ModelCall, ModelResponse
     from governor.loop_state import LoopState
     from governor.meter import Listener
     from governor.policy.schema import LoopTool, Policy
@@ -108,6 +109,28 @@ class Loop:
         cuts = sum(len(lane.cuts) for lane in state.lanes.values())
         loop = self._detector.called(loop, call, result, now, _around(state), cuts)
         return self._respond(_changed(state, loop=loop))
+
+    def fails_again(self, state: RunState, call: ModelCall, response: ModelResponse) -> str | None:
+        """The tool of a call that an answer asks for and that has failed before with the same arguments; None when there is none.
+
+        Only while nothing has gone well since: after an edit the same test is run again with good reason. A failure that may pass
+        (a timeout, throttling) is no reason not to try again.
+        """
+        asked: dict[str, str] = {}
+        for use in response.tool_uses:
+            rule = self._rules.of(use.name)
+            if use.args is None or self._rules.exempt(use.name) or (rule is not None and rule.as_ != "strict"):
+                continue
+            tool = ToolCall(step=call.step, name=use.name, args=use.args, id=use.id)
+            asked[call_signatures(tool, rule.key if rule else None, "").exact] = use.name
+        if not asked:
+            return None
+        for seen in reversed(state.loop.calls):
+            if seen.kind in (CONTENT, ACK):
+                return None
+            if seen.kind == ERROR and seen.call in asked:
+                return asked[seen.call]
+        return None
 
     def observe_block(self, state: RunState, call: ToolCall, admission: Admission) -> RunState:
         """Count a blocked call as the repetition it would have been, so that ignoring blocks leads to the stop."""

@@ -14,6 +14,7 @@ from governor.controls.route.choosing import Choosing
 from governor.controls.route.escalating import Escalating
 from governor.controls.route.locks import Locks
 from governor.controls.route.rules import Rules
+from governor.controls.route.standing_in import StandIns
 from governor.controls.route.tiers import Tiers
 from governor.decisions import Reason
 from governor.values import replace
@@ -43,6 +44,10 @@ class Route:
         self._escalating = Escalating(policy, self._tiers, self._rules)
         self._locks = Locks(policy, self._tiers)
         self._choosing = Choosing(policy, prices, self._tiers, knowledge) if knowledge is not None else None
+        self._stand_ins = StandIns(policy, self._tiers, self._rules, self._locks)
+        self._check = policy.routing.check
+        self.alternates, self.stand_in = self._stand_ins.alternates, self._stand_ins.stand_in
+        self.disagreed = self._escalating.disagreed
         self._own: dict[ModelRef, Routed] = {}
         """What is said of each of the graph's own models when there are no tiers: always the same."""
 
@@ -61,13 +66,13 @@ class Route:
         pinned = None if base.locked else self._locks.provider(state, call)
         raised = self._escalating.raised(state, call, base)
         if raised is not None and (raised.tier is None or self._locks.may_read(pinned, raised.tier)):
-            return raised
+            return self._escalating.capped(state, call, raised, base)
         if base.tier is not None and held.tier is not None and not self._locks.may_read(pinned, base.tier):
             text = f"The turn holds reasoning that only {pinned} can read: {held.tier} keeps answering."
             reason = Reason(code="route.provider_state", rule="routing", text=text, evidence=base.evidence)
             return self._tiers.routed(call, held.tier, reason, base=held.tier)
         reason = Reason(code=base.code, rule=base.rule, text=base.text, evidence=base.evidence)
-        return self._tiers.routed(call, base.tier, reason, base=kept)
+        return self._escalating.capped(state, call, self._tiers.routed(call, base.tier, reason, base=kept), base)
 
     def _found(self, state: RunState, call: ModelCall, base: Base, held: Held, now: int) -> Base:
         """What a snapshot says where no rule does; elsewhere the base, but not below who answers in the middle of a turn."""
@@ -121,20 +126,41 @@ class Route:
             call, tier, Reason(code="route.rate_full", rule="rates", text=text, seen=routed.tier), base=routed.base
         )
 
-    def judge(self, state: RunState, request: ModelRequest, response: ModelResponse) -> Judgement:
-        """What the answer was worth, and whether to ask a better tier at once: never twice, and never for a stream.
+    def judge(
+        self,
+        state: RunState,
+        request: ModelRequest,
+        response: ModelResponse,
+        routed: Routed | None = None,
+        *,
+        failed: str | None = None,
+    ) -> Judgement:
+        """What the answer was worth, and whether to ask again at once (`Escalating.judge`)."""
+        return self._escalating.judge(state, request, response, routed, failed=failed)
 
-        Parallel branches judge by the state that each has seen, so `at_most` may be passed by as many as run at once.
-        """
-        return self._escalating.judge(state, request, response)
+    def samples(self, state: RunState, request: ModelRequest, routed: Routed, judged: Judgement) -> int:
+        """How many more answers an answer is to be compared with: none that is known to be wrong, or that nobody would better."""
+        if (
+            self._check.kind == "off"
+            or judged.signal is not None
+            or not self._escalating.may_ask(state, request, routed)
+        ):
+            return 0
+        return int(self._check.samples) - 1
 
-    def observe_model(self, state: RunState, request: ModelRequest, judged: Judgement) -> RunState:
+    def agree(self, agreed: int, of: int) -> bool:
+        """Whether enough of `of` answers agree with the first, itself included."""
+        return agreed >= self._check.agree * of
+
+    def observe_model(
+        self, state: RunState, request: ModelRequest, judged: Judgement, routed: Routed | None = None
+    ) -> RunState:
         """The state after a model call: signals are used up, a block of escalated calls begins or ends.
 
         A call that could have been escalated and was not had no signal to read: what is there now came from a parallel branch, or
         from the loop control's look at this very answer, and waits for the next call.
         """
-        return self._escalating.observe_model(state, request, judged)
+        return self._escalating.observe_model(state, request, judged, routed)
 
     def observe_tool(self, state: RunState, call: ToolCall, result: ToolResult) -> RunState:
         """The state after a tool call: a real failure is a signal; governor's own denials are not."""

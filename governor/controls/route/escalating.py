@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from governor.controls.route.gates import Fault, fault_of
+from governor.controls.route.hopeless import HopelessCap
 from governor.decisions import Decision, Reason, Verdict
-from governor.plans import Judgement, Routed
-from governor.runs import RouteState
+from governor.plans import Judgement
 from governor.values import replace
 
 if TYPE_CHECKING:
     from governor.calls import ModelCall, ModelRequest, ModelResponse, ToolCall, ToolResult
     from governor.controls.route.rules import Base, Rules
     from governor.controls.route.tiers import Tiers
+    from governor.plans import Routed
     from governor.policy.schema import Policy
-    from governor.runs import RunState
+    from governor.runs import RouteState, RunState
 
 __all__ = ["Escalating"]
 
@@ -26,8 +28,10 @@ class Escalating:
     """Signals, the look at an answer, the escalation block. Pure; what is going on is in the run's state."""
 
     def __init__(self, policy: Policy, tiers: Tiers, rules: Rules) -> None:
-        """Read `routing.escalate`."""
+        """Read `routing.escalate` and `routing.hopeless`."""
         self._escalate = policy.routing.escalate
+        self._repairs = self._escalate is not None and self._escalate.repair
+        self._hopeless = HopelessCap(policy, tiers)
         self._tiers = tiers
         self._rules = rules
         escalate = policy.routing.escalate
@@ -57,41 +61,93 @@ class Escalating:
             )
         return None
 
-    def judge(self, state: RunState, request: ModelRequest, response: ModelResponse) -> Judgement:
-        """What the answer was worth, and whether to ask a better tier at once: never twice, and never for a stream.
+    def capped(self, state: RunState, call: ModelCall, routed: Routed, base: Base) -> Routed:
+        """The tier that was chosen, unless the run is hopeless (`HopelessCap.applied`)."""
+        return self._hopeless.applied(state, call, routed, base, self._triggers(state.route.signals))
 
-        Parallel branches judge by the state that each has seen, so `at_most` may be passed by as many as run at once.
+    def judge(
+        self,
+        state: RunState,
+        request: ModelRequest,
+        response: ModelResponse,
+        routed: Routed | None = None,
+        *,
+        failed: str | None = None,
+    ) -> Judgement:
+        """What the answer was worth, and whom to ask at once: the same tier to repair it, then a better one, each once, never for a stream.
+
+        `routed`: how the request came to its tier. `failed`: as `gates.fault_of`. Parallel branches judge by the state that each has seen,
+        so `at_most` may be passed by as many as run at once.
         """
-        signal = _signal(response)
-        if signal is None:
+        fault = fault_of(request.call, response, failed=failed)
+        if fault is None:
             return _PASSES
-        decision = Decision(
-            control="route",
-            verdict=Verdict.ALLOW,
-            reason=Reason(
-                code="route.signal",
-                rule="routing.escalate",
-                text=f"The answer of {request.model} was not usable: {signal}.",
-                seen=signal,
-            ),
+        said = f" ({fault.told})" if fault.told else ""
+        return self._judged(
+            state, request, routed, fault, f"The answer of {request.model} was not usable: {fault.signal}{said}."
         )
-        base = self._base(state, request)
-        up = self._up(base, request.call)
-        asked_base = request.tier == base.tier
-        if up is None or not asked_base or not self._triggers((signal,)) or not self._may_escalate(state.route):
-            return Judgement(signal=signal, decision=decision)
-        if request.call.streaming or self._tiers.observed:
-            return Judgement(signal=signal, decision=decision)
-        again = self._tiers.routed(
-            request.call,
-            up,
-            self._escalated(up, f"the answer was not usable: {signal}"),
-            escalated=True,
-            base=request.base,
-        )
-        return Judgement(signal=signal, decision=decision, again=again)
 
-    def observe_model(self, state: RunState, request: ModelRequest, judged: Judgement) -> RunState:
+    def disagreed(
+        self, state: RunState, request: ModelRequest, routed: Routed | None, agreed: int, of: int
+    ) -> Judgement:
+        """The judgement of an answer that too few of `of` answers to the same prompt agree with; `agreed` do, itself included."""
+        text = f"{agreed} of {of} answers of {request.model} to the same prompt agree with the first."
+        return self._judged(state, request, routed, Fault(signal="disagreement"), text)
+
+    def scored(
+        self, state: RunState, request: ModelRequest, routed: Routed | None, score: float, least: float
+    ) -> Judgement:
+        """The judgement of an answer that is likely wrong by what was learned: P(right) is `score`, and `least` was to be reached."""
+        text = f"The answer of {request.model} is right with a probability of {score:.3f}, below {least:.3f}."
+        return self._judged(state, request, routed, Fault(signal="low_score"), text)
+
+    def _judged(
+        self, state: RunState, request: ModelRequest, routed: Routed | None, fault: Fault, text: str
+    ) -> Judgement:
+        reason = Reason(code="route.signal", rule="routing.escalate", text=text, seen=fault.signal)
+        decision = Decision(control="route", verdict=Verdict.ALLOW, reason=reason)
+        judged = Judgement(signal=fault.signal, decision=decision)
+        if not self.may_ask(state, request, routed) or not self._triggers((fault.signal,)):
+            return judged
+        if self._repairs and fault.told and routed is not None and routed.note is None:
+            return replace(judged, again=self._repair(routed, fault))
+        up = self._up(self._base(state, request), request.call)
+        if up is None:
+            return judged
+        reason = self._escalated(up, f"the answer was not usable: {fault.signal}")
+        return replace(judged, again=self._tiers.routed(request.call, up, reason, escalated=True, base=request.base))
+
+    def may_ask(self, state: RunState, request: ModelRequest, routed: Routed | None) -> bool:
+        """Whether a bad answer to this request may be followed by another one at once.
+
+        Only where a better tier could give it, the run has escalations left, nobody reads along, and it is the tier's own answer: neither
+        escalated already nor given in another's stead.
+        """
+        if request.call.streaming or self._tiers.observed:
+            return False
+        if routed is not None and (routed.escalated or routed.instead_of is not None):
+            return False
+        base = self._base(state, request)
+        return (
+            request.tier == base.tier and self._up(base, request.call) is not None and self._may_escalate(state.route)
+        )
+
+    @staticmethod
+    def _repair(routed: Routed, fault: Fault) -> Routed:
+        """The same tier once more, told what was wrong."""
+        reason = Reason(
+            code="route.repair",
+            rule="routing.escalate.repair",
+            text=f"{routed.tier or routed.model} is asked once more: {fault.told}.",
+            seen=fault.signal,
+        )
+        decision = Decision(control="route", verdict=Verdict.MODIFY, reason=reason)
+        note = f"[governor] Your last answer was not used: {fault.told}. Answer again, without that mistake."
+        return replace(routed, decision=decision, note=note)
+
+    def observe_model(
+        self, state: RunState, request: ModelRequest, judged: Judgement, routed: Routed | None = None
+    ) -> RunState:
         """The state after a model call: signals are used up, a block of escalated calls begins or ends.
 
         A call that could have been escalated and was not had no signal to read: what is there now came from a parallel branch, or
@@ -100,18 +156,25 @@ class Escalating:
         escalate, route = self._escalate, state.route
         if escalate is None:
             return state
+        if judged.again is not None and not judged.again.escalated:
+            return state  # the same tier repairs its answer: nothing has come of the call yet
         base = self._base(state, request)
-        raised = self._tiers.better(request.tier, base.tier)
+        tier = routed.instead_of if routed is not None and routed.instead_of is not None else request.tier
+        raised = self._tiers.better(tier, base.tier)
+        wrong = self._triggers(route.signals)
+        unusable = judged.signal is not None and judged.signal in self._after
+        route = self._hopeless.observed(route, request.call, request.tier, wrong, unusable=unusable)
         unread = not raised and self._up(base, request.call) is not None and not self._tiers.observed
         signals = route.signals if unread and judged.again is None else ()
         if judged.signal is not None and judged.again is None and judged.signal not in signals:
             signals = (*signals, *self._triggers((judged.signal,)))
         begins = judged.again.tier if judged.again is not None else None
-        if begins is None and raised and (not self.in_block(state) or self._tiers.better(request.tier, route.tier)):
-            begins = request.tier
+        if begins is None and raised and (not self.in_block(state) or self._tiers.better(tier, route.tier)):
+            begins = tier
         if begins is not None:
             until = state.model_calls + int(escalate.for_) - 1
-            begun = RouteState(tier=begins, until_call=until, escalations=route.escalations + 1, signals=signals)
+            more = route.escalations + 1
+            begun = replace(route, tier=begins, until_call=until, escalations=more, signals=signals)
             return replace(state, route=begun)
         if route.tier is not None and state.model_calls >= route.until_call:
             route = replace(route, tier=None, until_call=0)
@@ -163,14 +226,3 @@ class Escalating:
             text=f"Escalated to {tier}: {why}.",
             limit=escalate.at_most.written if escalate else None,
         )
-
-
-def _signal(response: ModelResponse) -> str | None:
-    """What is wrong with an answer, the surest sign first, in the policy's words; None when nothing is."""
-    if response.invalid or any(use.args is None for use in response.tool_uses):
-        return "invalid_output"
-    if response.finish == "refusal":
-        return "refusal"
-    if not response.text.strip() and not response.tool_uses:
-        return "cut_off" if response.finish == "length" else "empty"
-    return "cut_off" if response.finish == "length" else None
