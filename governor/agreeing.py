@@ -124,8 +124,9 @@ def _beside(facts: Callable[[], dict[str, Value]]) -> Callable[[], dict[str, Val
 
 
 def normalised(response: ModelResponse) -> str:
-    """What an answer comes to, to compare it with others: its tool calls; else JSON with its keys in order; else its last number; else
-    its words, without case and punctuation.
+    """What an answer comes to, to compare it with others.
+
+    Its tool calls; else JSON with its keys in order; else its last number; else its words, without case and punctuation.
 
     The last number is what self-consistency votes on in the literature: the way there is said differently each time.
     """
