@@ -133,6 +133,8 @@ def model_call(call: ModelCall, controls: Controls) -> Flow[ModelResponse]:
     under = Attempt(
         state=state, now=now, chosen=controls.route.choose(state, call, now), rung=controls.ladder.rung(state)
     )
+    if under.chosen.decision.refuses:
+        yield from refuse(step, under.chosen.decision)
     answered: ModelResponse | None = None
     try:
         while True:

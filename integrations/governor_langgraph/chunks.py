@@ -159,7 +159,11 @@ class Opened(_Chunks):
 
     def __iter__(self) -> Iterator[AIMessageChunk]:
         self.attempts.pause()
-        chunks, judge = cast("Any", self._open()), self.attempts.judged
+        judge = self.attempts.judged
+        with self.at_provider(
+            judge
+        ):  # a client of another class has a hook of its own, which would take the call once more
+            chunks = cast("Any", self._open())
         with closing(chunks):
             try:
                 while True:
@@ -198,7 +202,11 @@ class AOpened(_Chunks):
 
     async def __aiter__(self) -> AsyncIterator[AIMessageChunk]:
         await self.attempts.apause()
-        chunks, judge = cast("Any", self._open()), self.attempts.judged
+        judge = self.attempts.judged
+        with self.at_provider(
+            judge
+        ):  # a client of another class has a hook of its own, which would take the call once more
+            chunks = cast("Any", self._open())
         async with aclosing(chunks):
             try:
                 while True:
