@@ -11,6 +11,7 @@ from governor.values import cheap
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from governor.routing.answers import AnswerScorer
     from governor.routing.estimate import Estimate, Estimator, StepFeatures
 
 __all__ = ["Bound", "Knowledge"]
@@ -50,6 +51,10 @@ class Knowledge:
     """Up to which gain the promise of quality was calibrated; None: for no gain at all. Asked for where the policy promises something."""
     quantiles: tuple[tuple[float, float], ...] = ()
     """(share of recorded calls with no more gain, that gain), rising."""
+    answers: AnswerScorer | None = None
+    """Scores the cheaper tier's answers; None where the snapshot has learned nothing of answers."""
+    answers_above: float | None = None
+    """The gain over an answer above which the better tier is asked; None: where `frontier_share` draws the line."""
     share: float | None = None
     """The share of decisions that the threshold is for, as it was steered (`next_share`); None: the policy's `frontier_share` itself."""
 

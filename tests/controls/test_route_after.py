@@ -13,6 +13,8 @@ from governor.controls.route import Route
 from governor.decisions import Verdict
 from governor.policy.schema import Policy
 from governor.prices import PriceBook
+from governor.routing.estimate import StepFeatures
+from governor.routing.knowledge import Knowledge
 from governor.runs import RunState
 from tests.controls.histories import policy
 from tests.controls.test_route import BAD, ESCALATE, GOOD, TIERS, _tool_call, at, code, request, route, routing, state
@@ -240,3 +242,53 @@ def test_a_stand_in_that_fails_too_is_followed_by_the_next_of_the_first_ones_lis
     second = control.stand_in(at(), control.choose(state(), at()), "commodity", resting=False)
 
     assert ("commodity", ("commodity", "frontier")) == control.alternates(state(), at(), second)
+
+
+# --- what was learned of answers
+
+
+class Scored:
+    """Gains by the first letter of the answer."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def gain(self, step: StepFeatures, answer: str) -> float:
+        assert step.node == "agent"
+        self.asked += 1
+        return {"a": 0.1, "b": 0.4}[answer[0]]
+
+    def estimate(self, step: StepFeatures) -> None:
+        return None
+
+
+@pytest.mark.parametrize(
+    ("tier", "answer", "signal"),
+    [
+        ("student", ModelResponse(text="bad", finish="stop"), "low_score"),
+        ("student", ModelResponse(text="all right", finish="stop"), None),
+        ("commodity", ModelResponse(text="bad", finish="stop"), None),
+        ("student", ModelResponse(text="bad", tool_uses=(ToolUse(id="1", name="search", args={"query": "a"}),)), None),
+        ("student", ModelResponse(text="bad", finish="refusal"), "refusal"),
+    ],
+)
+def test_a_learned_score_above_the_threshold_is_a_signal_of_its_own(
+    tier: str, answer: ModelResponse, signal: str | None
+) -> None:
+    scorer = Scored()
+    known = Knowledge(id="s", weak="student", strong="frontier", estimator=scorer, answers=scorer, answers_above=0.3)
+    rules = routing(escalate={**ESCALATE, "after": ["low_score", "refusal"]})
+    control = Route(rules, PriceBook(rules), known)
+
+    judged = control.judge(state(), request(at(), tier), answer)
+
+    assert signal == judged.signal
+    assert (signal is not None) == (judged.again is not None)
+
+
+def test_a_score_that_nobody_listens_to_is_not_worked_out() -> None:
+    scorer = Scored()
+    known = Knowledge(id="s", weak="student", strong="frontier", estimator=scorer, answers=scorer, answers_above=0.3)
+    Route(routing(), PriceBook(routing()), known).judge(state(), request(at(), "student"), ModelResponse(text="bad"))
+
+    assert 0 == scorer.asked

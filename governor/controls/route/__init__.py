@@ -14,6 +14,7 @@ from governor.controls.route.choosing import Choosing
 from governor.controls.route.escalating import Escalating
 from governor.controls.route.locks import Locks
 from governor.controls.route.rules import Rules
+from governor.controls.route.scoring import Scoring
 from governor.controls.route.standing_in import StandIns
 from governor.controls.route.tiers import Tiers
 from governor.decisions import Reason
@@ -46,6 +47,7 @@ class Route:
         self._choosing = Choosing(policy, prices, self._tiers, knowledge) if knowledge is not None else None
         self._stand_ins = StandIns(policy, self._tiers, self._rules, self._locks)
         self._check = policy.routing.check
+        self._scoring = Scoring(policy, knowledge)
         self.alternates, self.stand_in = self._stand_ins.alternates, self._stand_ins.stand_in
         self.disagreed = self._escalating.disagreed
         self._own: dict[ModelRef, Routed] = {}
@@ -135,8 +137,11 @@ class Route:
         *,
         failed: str | None = None,
     ) -> Judgement:
-        """What the answer was worth, and whether to ask again at once (`Escalating.judge`)."""
-        return self._escalating.judge(state, request, response, routed, failed=failed)
+        """What the answer was worth, and whether to ask again at once (`Escalating.judge`): by the gates, then by what was learned."""
+        judged = self._escalating.judge(state, request, response, routed, failed=failed)
+        if judged.signal is not None or (low := self._scoring.low(state, request, response)) is None:
+            return judged
+        return self._escalating.scored(state, request, routed, *low)
 
     def samples(self, state: RunState, request: ModelRequest, routed: Routed, judged: Judgement) -> int:
         """How many more answers an answer is to be compared with: none that is known to be wrong, or that nobody would better."""

@@ -95,10 +95,10 @@ class Escalating:
         return self._judged(state, request, routed, Fault(signal="disagreement"), text)
 
     def scored(
-        self, state: RunState, request: ModelRequest, routed: Routed | None, score: float, least: float
+        self, state: RunState, request: ModelRequest, routed: Routed | None, gain: float, above: float
     ) -> Judgement:
-        """The judgement of an answer that is likely wrong by what was learned: P(right) is `score`, and `least` was to be reached."""
-        text = f"The answer of {request.model} is right with a probability of {score:.3f}, below {least:.3f}."
+        """The judgement of an answer over which a better tier is expected to have this gain, more than the threshold `above`."""
+        text = f"A better tier is expected to gain {gain:.3f} over the answer of {request.model}, above {above:.3f}."
         return self._judged(state, request, routed, Fault(signal="low_score"), text)
 
     def _judged(
