@@ -117,7 +117,8 @@ class Prepared:
             kwargs = without_tool_use(kwargs, vendor.FAMILY)
         if request.cache != NO_CACHE:
             messages, kwargs = vendor.mark(model, messages, kwargs, request.cache)
-        messages += [HumanMessage(content=note) for note in request.view.notes]
+        apart = vendor.FAMILY == "bedrock" and bool(messages) and messages[-1].type == "human"
+        messages += [_told(note, apart=apart) for note in request.view.notes]
         return _outgoing(model=model, messages=messages, kwargs=kwargs)
 
     def _switched(self, vendor: Vendor, messages: Sequence[BaseMessage]) -> bool:
@@ -143,6 +144,11 @@ class Prepared:
 
     def _own_maximum(self, request: ModelRequest) -> int | None:
         return self.call.max_output_tokens if request.tier is None else None
+
+
+def _told(note: str, *, apart: bool) -> HumanMessage:
+    """A note of governor's. `apart`: as a block, because Bedrock's client writes two texts of a user into one, and a cached one would move."""
+    return HumanMessage(content=[{"type": "text", "text": note}] if apart else note)
 
 
 def _unbounded(model: BaseChatModel) -> ConfigurationError:
