@@ -147,7 +147,7 @@ class Prepared:
 
 
 def _told(note: str, *, apart: bool) -> HumanMessage:
-    """A note of governor's. `apart`: as a block, because Bedrock's client writes two texts of a user into one, and a cached one would move."""
+    """A note of governor's. `apart`: as a block, because Bedrock's client makes one text of two of a user, and a cached one would move."""
     return HumanMessage(content=[{"type": "text", "text": note}] if apart else note)
 
 
