@@ -55,11 +55,13 @@ _PROVIDERS = {
     "openrouter": "openrouter",
     "perplexity": "perplexity",
     "together": "together",
-    "workers_ai": "cloudflare",
     "xai": "x-ai",
 }
 """LangChain's provider names to those of genai-prices. A provider that is not here has no known price: guessing from a
 model's name would price a self-hosted or resold model as if its vendor served it."""
+
+_RESOLD = {"workers_ai": "cloudflare"}
+"""The same for providers whose models are only reached through a gateway (`gateway_names`)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -252,7 +254,7 @@ def _overridden(price: PriceOverride, listed: Rates | None) -> Rates:
 
 def _listed(model: ModelRef, on: datetime) -> Rates | None:
     """What the snapshot says, or None."""
-    provider = _PROVIDERS.get(model.provider)
+    provider = _PROVIDERS.get(model.provider) or _RESOLD.get(model.provider)
     if provider is None:
         return None
     try:

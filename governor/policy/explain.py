@@ -227,7 +227,10 @@ def _shown(value: Any) -> str:
 def _about_models(policy: Policy) -> Iterator[_Spoken]:
     for name, tier in policy.tiers.items():
         most = f", with answers of at most {tier.max_output_tokens.written} tokens" if tier.max_output_tokens else ""
-        yield "models", ("tiers", name), None, f"`{name}` is {tier.model}{most}."
+        several = len(tier.serves) > 1
+        behind = f", where {' or '.join(tier.serves)} answers" if tier.serves else ""
+        held = ": held at the dearest, charged as the one that did" if several else ""
+        yield "models", ("tiers", name), None, f"`{name}` is {tier.model}{behind}{held}{most}."
     routing = policy.routing
     if not policy.tiers:
         yield "models", ("tiers",), None, "The graph's own models are used; their spending is metered."

@@ -13,6 +13,7 @@ from governor_sandbox.cache import CachePlan, PromptCache
 from governor_sandbox.dialect import Answered, Chunk, Dialect, Draft, answered
 from governor_sandbox.errors import ClientGone, Rejection
 from governor_sandbox.faults import Fault, FaultKind
+from governor_sandbox.gateways.front import Way
 from governor_sandbox.meter import Meter, Record, Usage
 from governor_sandbox.output import Reply
 
@@ -56,6 +57,8 @@ class Book:
     meter: Meter
     record: Record
     epoch: int
+    way: Way | None = None
+    """How the request came, where that was by a gateway."""
 
     def note(self, **changes: Any) -> None:
         """Change the record, without filing it."""

@@ -18,7 +18,7 @@ from governor_sandbox.dialect import Dialect, Draft, Target, answered
 from governor_sandbox.errors import Rejection, ScenarioError
 from governor_sandbox.faults import Fault, FaultLine
 from governor_sandbox.gateways import Cloudflare, Front, LiteLLM, Portkey, Turned
-from governor_sandbox.gateways.front import Crossing, Resold
+from governor_sandbox.gateways.front import Resold, Way
 from governor_sandbox.meter import Meter, Outcome, Record, Usage
 from governor_sandbox.openai import OpenAI
 from governor_sandbox.output import Output, compose
@@ -96,8 +96,8 @@ class Exchange:
         request = self._read(target, body, dialect, book, Resold(self._catalogue, crossing))
         request = replace(request, model=crossing.named)
         book.note(gateway=front.name)
-        kept = front.kept.get(crossing.key) if crossing.caches else None
-        self._serve(request, dialect, book, line, way=(front, crossing, kept))
+        book.way = Way(front=front, crossing=crossing)
+        self._serve(request, dialect, book, line)
 
     def _read(self, target: Target, body: Mapping[str, Any], dialect: Dialect, book: Book, catalogue: Finds) -> Request:
         if isinstance(body.get("model"), str):
@@ -107,30 +107,21 @@ class Exchange:
         book.note(model=request.model, stream=request.stream, step=step, metadata=dict(request.metadata))
         return request
 
-    def _serve(
-        self,
-        request: Request,
-        dialect: Dialect,
-        book: Book,
-        line: Line,
-        way: tuple[Front, Crossing, Draft | None] | None = None,
-    ) -> None:
+    def _serve(self, request: Request, dialect: Dialect, book: Book, line: Line) -> None:
         if request.operation == "count_tokens":
             book.file()
             line.send(answered(dialect.counted(request.prompt.tokens)))
             return
-        fault = None if way and way[2] else self.faults.draw(request.conversation, stream=request.stream)
+        kept = book.way.kept if book.way is not None else None
+        fault = self.faults.draw(request.conversation, stream=request.stream) if kept is None else None
         if fault is not None and (rejection := fault.rejection()):
             book.note(outcome="faulted")
             raise rejection
         delivery = self._generate(request, fault, dialect, book, line)
-        if way is not None:
-            front, crossing, kept = way
-            if kept is not None:
-                delivery = replace(delivery, draft=replace(kept, request=request, seq=book.record.seq), free=True)
-            elif crossing.caches:
-                front.kept[crossing.key] = delivery.draft
-            delivery = replace(delivery, told=front.headers(crossing, delivery.draft, hit=kept is not None))
+        if kept is not None:
+            delivery = replace(delivery, draft=replace(kept, request=request, seq=book.record.seq), free=True)
+        if book.way is not None:
+            delivery = replace(delivery, told=book.way.answered(delivery.draft, hit=kept is not None))
         if request.stream:
             delivery.stream()
         else:
@@ -157,6 +148,8 @@ class Exchange:
 
     def _refuse(self, rejection: Rejection, error: str, dialect: Dialect, book: Book, line: Line) -> None:
         answer = dialect.error(rejection, book.record.seq)
+        if book.way is not None:
+            answer = replace(answer, headers={**answer.headers, **book.way.front.marks()})
         outcome: Outcome = "faulted" if book.record.outcome == "faulted" else "rejected"
         book.file(status=answer.status, outcome=outcome, error=error)
         line.send(answer)

@@ -8,10 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from typer.main import get_command
 
 from governor.cli.app import build
 from governor.cli.deferred import Deferred
+from governor.policy.load import load
+from governor.policy.pricing import unpriced
+from governor.prices import PriceBook
 from governor_sandbox import Sandbox, Scenario
 
 ROOT = Path(__file__).parents[2]
@@ -76,6 +80,18 @@ def test_every_governor_command_in_the_documents_exists_with_its_options(command
     assert not hasattr(found, "commands"), f"{command}: no such command"
     options = {name for parameter in found.params for name in parameter.opts}
     assert {word for word in words if word.startswith("-")} <= options
+
+
+SHOWN_TIERS = re.findall(r"`(\{model: .*?\})`", (ROOT / "README.md").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("shown", SHOWN_TIERS)
+def test_every_tier_that_the_readme_shows_can_be_loaded_and_has_a_known_price(shown: str) -> None:
+    budgets = [{"id": "b", "scope": "run", "limit": {"usd": 1}}]
+    policy = load({"governor": 1, "name": "p", "budgets": budgets, "tiers": {"t": yaml.safe_load(shown)}}).policy
+
+    assert [] == list(unpriced(policy, PriceBook(policy)))
+    assert all("${" in value for value in policy.tiers["t"].request_headers.values())
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))

@@ -101,6 +101,7 @@ def test_everything_in_the_example_is_accepted() -> None:
             "<text>:3:46: 8k tokens of output leave nothing of a window of 8k.",
         ),
         ("tiers: {a: {model: 'a:b', base_url: x, gateway: {base_url: y}}}", "<text>:3:12: `tiers.a`: `gateway` and `base_url`"),
+        ("tiers: {a: {model: 'anthropic:b', serves: ['openai:c']}}", "<text>:3:12: `tiers.a`: `serves` names openai:c"),
         ("budgets: [{id: a, scope: run, limit: {}}]", "<text>:3:38: `budgets.0.limit`: this budget limits nothing (rule a)."),
         ("budgets: [{id: a, scope: runs, limit: {usd: 1}}]", "<text>:3:26: `budgets.0.scope`: unknown word `runs` (rule a)."),
         ("budgets: [{id: a, scope: run, limit: {usd: 1}, hard: yes}]", "<text>:3:54: `budgets.0.hard`: expected true or false"),

@@ -61,6 +61,10 @@ class Cloudflare(Front):
             raise self.turned("no_model")
         return found
 
+    def marks(self) -> dict[str, str]:
+        """Which step failed last."""
+        return {"cf-aig-step": str(int(self.fallback is not None))}
+
     def headers(self, crossing: Crossing, draft: Draft, *, hit: bool) -> dict[str, str]:
         """Streams are told as whole answers are."""
         return {

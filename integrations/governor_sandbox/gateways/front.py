@@ -121,7 +121,7 @@ class Front:
     def turned(self, form: str, retry_after_s: float | None = None) -> Turned:
         """One of its refusals."""
         status, body = self.forms[form]
-        headers = self.marks() | ({} if retry_after_s is None else {"Retry-After": f"{retry_after_s:g}"})
+        headers = {} if retry_after_s is None else {"Retry-After": f"{retry_after_s:g}"}
         return Turned(form, Answered(status=status, body=compact_json(body).encode(), headers=headers))
 
     def cross(self, target: Target, headers: Mapping[str, str], body: Mapping[str, Any]) -> Crossing:
@@ -186,12 +186,31 @@ class Front:
         return self.caching
 
     def marks(self) -> dict[str, str]:
-        """Headers of everything it answers."""
+        """What it says of a provider's error that it hands on."""
         return {}
 
     def headers(self, crossing: Crossing, draft: Draft, *, hit: bool) -> dict[str, str]:
         """What it says of an answer."""
         raise NotImplementedError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Way:
+    """A request and the gateway that it came by."""
+
+    front: Front
+    crossing: Crossing
+
+    @property
+    def kept(self) -> Draft | None:
+        """The gateway's own answer, where it has one."""
+        return self.front.kept.get(self.crossing.key) if self.crossing.caches else None
+
+    def answered(self, draft: Draft, *, hit: bool) -> dict[str, str]:
+        """Keep a new answer, if any is kept, and say what the gateway says of it."""
+        if self.crossing.caches and not hit:
+            self.front.kept[self.crossing.key] = draft
+        return self.front.headers(self.crossing, draft, hit=hit)
 
 
 PROVIDERS: Mapping[str, Provider] = {

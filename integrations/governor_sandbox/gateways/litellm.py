@@ -62,6 +62,10 @@ class LiteLLM(Front):
         """The group, as it was asked for."""
         return asked
 
+    def marks(self) -> dict[str, str]:
+        """How often it tried before."""
+        return {"x-litellm-attempted-retries": str(self.retries)}
+
     def headers(self, crossing: Crossing, draft: Draft, *, hit: bool) -> dict[str, str]:
         """The cost is told of whole answers only."""
         told = {

@@ -62,6 +62,10 @@ class Portkey(Front):
         """Its cache is asked for by the config."""
         return self.caching or "cache" in _config(headers)
 
+    def marks(self) -> dict[str, str]:
+        """How often it tried before."""
+        return {"x-portkey-retry-attempt-count": str(self.retries)}
+
     def headers(self, crossing: Crossing, draft: Draft, *, hit: bool) -> dict[str, str]:
         """Without a cache in the config its status is DISABLED."""
         status = "HIT" if hit else "MISS" if crossing.caches else "DISABLED"
