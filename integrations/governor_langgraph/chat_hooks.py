@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from langchain_core.language_models import BaseChatModel
@@ -34,16 +33,6 @@ def model_step(model: BaseChatModel) -> GovernedStep | None:
 def client_method(asked: object, client: object, name: str, original: Callable[..., Any]) -> Callable[..., Any]:
     """How `client` does what `asked` was asked for: a tier's client of another class has its own way."""
     return original if type(client) is type(asked) else getattr(type(client), name)
-
-
-@contextmanager
-def taken() -> Iterator[None]:
-    """While a stream is opened: a tier's client of another class has the hooked method, which looks when it is called whose call it is."""
-    token = model_taken.set(True)
-    try:
-        yield
-    finally:
-        model_taken.reset(token)
 
 
 def _generate(original: Callable[..., LLMResult]) -> Callable[..., LLMResult]:
@@ -123,8 +112,7 @@ def _stream(original: Callable[..., Iterator[AIMessageChunk]]) -> Callable[..., 
 
         def call(out: Outgoing) -> Iterator[AIMessageChunk]:
             made = client_method(self, out.model, "stream", original)
-            with taken():
-                return made(out.model, out.messages, config, stop=stop, **out.kwargs)
+            return made(out.model, out.messages, config, stop=stop, **out.kwargs)
 
         return calling.stream(step, self, messages_given(self, input), kwargs, call)
 
@@ -146,8 +134,7 @@ def _astream(original: Callable[..., AsyncIterator[AIMessageChunk]]) -> Callable
 
         def call(out: Outgoing) -> AsyncIterator[AIMessageChunk]:
             made = client_method(self, out.model, "astream", original)
-            with taken():
-                return made(out.model, out.messages, config, stop=stop, **out.kwargs)
+            return made(out.model, out.messages, config, stop=stop, **out.kwargs)
 
         return calling.astream(step, self, messages_given(self, input), kwargs, call)
 
