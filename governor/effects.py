@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from governor.decisions import Decision
     from governor.prefix import Remembered
+    from governor.routing.outcomes import Step
+    from governor.routing.records import PairedOutcome
     from governor.runs import RunState
     from governor.slots import Slot
     from governor.warming import Ticket
@@ -42,6 +44,7 @@ __all__ = [
     "Learn",
     "Measured",
     "MeasuredBeside",
+    "Noted",
     "Now",
     "Release",
     "Remember",
@@ -382,3 +385,11 @@ class MeasuredBeside(Effect[None]):
     call: ModelCall
     since_ms: int
     attributes: Callable[[], Mapping[str, Value]]
+
+
+@cheap
+@dataclass(frozen=True, slots=True)
+class Noted(Effect[None]):
+    """Keep a routed step, or what two tiers made of one, among the outcomes. It never fails a call: what cannot be kept is logged."""
+
+    record: Callable[[], Step | PairedOutcome]

@@ -8,6 +8,7 @@ freezes the prefix, and only the final request has a price to reserve.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from governor.approving import access, by_a_person, use_approval
@@ -25,6 +26,7 @@ from governor.effects import (
     InvokeTool,
     Keep,
     LeadDone,
+    Noted,
     ask,
 )
 from governor.escrow import close_branch, close_run, open_branch
@@ -167,6 +169,10 @@ def model_call(call: ModelCall, controls: Controls) -> Flow[ModelResponse]:
             known = door.state = yield from _remembered(
                 (quote, lease, under.rung), routed, viewed, finished, meter, controls, under.now
             )
+            if controls.notes is not None:
+                free = response.cached
+                record = partial(controls.notes.step, state, quote, routed, usage, judged, free=free, now=under.now)
+                yield from ask(Noted(record))
             if judged.again is None or known is None:
                 return response
             under.state, under.chosen, under.now, answered = known, judged.again, ended, response

@@ -12,9 +12,11 @@ from governor.controls.compact import Compact
 from governor.controls.ladder import Ladder
 from governor.controls.limits import Limits
 from governor.controls.loop import Loop
+from governor.controls.notes import Notes
 from governor.controls.order import Order
 from governor.controls.prefix import Prefix
 from governor.controls.route import Route
+from governor.routing.outcomes import outcomes_path
 
 if TYPE_CHECKING:
     from governor.policy.pricing import ErrorAt
@@ -39,6 +41,8 @@ class Controls:
     budget: BudgetControl
     ladder: Ladder
     shares: Shares
+    notes: Notes | None = None
+    """None where outcomes are not recorded."""
 
     @classmethod
     def of(cls, policy: Policy, prices: PriceBook, error_at: ErrorAt | None = None) -> Controls:
@@ -58,4 +62,5 @@ class Controls:
             budget=BudgetControl(policy, prices, error_at),
             ladder=Ladder(policy),
             shares=Shares(policy),
+            notes=Notes(policy) if outcomes_path(policy) is not None else None,
         )

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, ConfigDict, Field, StrictBool, StringConstraints, model_validator
 
-from governor.policy.base import Globs, Mode, Name, Section, also_written_as
+from governor.policy.base import Globs, Mode, Name, Section, Text, also_written_as
 from governor.policy.scalars import PerRun, Price, ScalarError, Share, Steps, Tokens
 
 __all__ = [
@@ -192,3 +192,7 @@ class Routing(Section):
     """Soft target for the share of calls the best tier answers."""
     quality: Quality | None = None
     """Limits of what routing may cost in quality."""
+    snapshot: Text | None = None
+    """File of the snapshot that decides, written by `governor route promote`. Absent, or not there: rules and default decide."""
+    outcomes: Text | None = None
+    """File in which routed steps and what came of them are kept. Absent: `$GOVERNOR_OUTCOMES`, or none."""
