@@ -32,6 +32,7 @@ __all__ = [
     "begin_model",
     "begin_tool",
     "failed_facts",
+    "lane_after",
     "record_failed_model",
     "record_failed_tool",
     "record_model",
@@ -83,20 +84,9 @@ def after_model(
     """
     quote, lease, rung = reserved
     request, usage, response, compared = quote.request, finished.usage, finished.response, finished.compared
-    model, before = str(request.model), viewed.lane
     cut = viewed.decision.reason is not None and viewed.decision.reason.code == "context.cut"
-    lane = _left(
-        before,
-        last_at_ms=now,
-        model=model,
-        tier=request.tier,
-        prefix_tokens=usage.prompt,
-        output_tokens=usage.output,
-        others=before.beside(model, cut=cut and not viewed.decision.observed),
-        since=before.since if before.model == model else before.calls,
-        previous_last=request.call.history.messages[-1].key if request.call.history.messages else None,
-        sent=compared.sent if compared else viewed.lane.sent,
-    )
+    sent = compared.sent if compared else viewed.lane.sent
+    lane = lane_after(viewed.lane, request, usage, now, cut=cut and not viewed.decision.observed, sent=sent)
 
     def apply(state: RunState) -> tuple[RunState, RunState | None]:
         billed = 0 if response.cached else usage.total
@@ -114,6 +104,25 @@ def after_model(
         return state, state
 
     return apply
+
+
+def lane_after(
+    before: Lane, request: ModelRequest, usage: Usage, now: int, *, cut: bool = False, sent: Sent | None = None
+) -> Lane:
+    """The lane with what is cached once a request was answered. `before` counts it already; `cut`: it was cut for this request."""
+    model, messages = str(request.model), request.call.history.messages
+    return _left(
+        before,
+        last_at_ms=now,
+        model=model,
+        tier=request.tier,
+        prefix_tokens=usage.prompt,
+        output_tokens=usage.output,
+        others=before.beside(model, cut=cut),
+        since=before.since if before.model == model else before.calls,
+        previous_last=messages[-1].key if messages else None,
+        sent=sent,
+    )
 
 
 def _summed(sums: PromptSums, compared: Compared) -> PromptSums:
