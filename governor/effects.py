@@ -335,6 +335,8 @@ class Summarise(Effect[ModelResponse]):
     meter: Meter
     appended: bool
     """As `plans.Asking`."""
+    whole: bool = False
+    """Whether it is the call's own request, with the form that its answer is wanted in."""
 
 
 @cheap
@@ -385,6 +387,8 @@ class MeasuredBeside(Effect[None]):
     call: ModelCall
     since_ms: int
     attributes: Callable[[], Mapping[str, Value]]
+    purpose: str = "summary"
+    """What it was made for: `summary`, `shadow`."""
 
 
 @cheap

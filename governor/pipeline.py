@@ -56,6 +56,7 @@ from governor.reserving import (
     settle,
     unless_answered,
 )
+from governor.shadowing import Shade
 from governor.staggering import Ahead, begun, behind_the_first
 from governor.summarising import with_summary
 from governor.values import replace
@@ -133,6 +134,7 @@ def model_call(call: ModelCall, controls: Controls) -> Flow[ModelResponse]:
         state=state, now=now, chosen=controls.route.choose(state, call, now), rung=controls.ladder.rung(state)
     )
     answered: ModelResponse | None = None
+    shade = Shade()
     try:
         while True:
             made = yield from unless_answered(_reserved(call, admission, under, door, ahead, controls), answered)
@@ -173,7 +175,9 @@ def model_call(call: ModelCall, controls: Controls) -> Flow[ModelResponse]:
                 free = response.cached
                 record = partial(controls.notes.step, state, quote, routed, usage, judged, free=free, now=under.now)
                 yield from ask(Noted(record))
+            shade.answered(state, quote, finished, routed, under.rung, controls)
             if judged.again is None or known is None:
+                yield from shade.cast(state, quote, finished, routed, controls)
                 return response
             under.state, under.chosen, under.now, answered = known, judged.again, ended, response
     finally:

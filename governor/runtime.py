@@ -117,7 +117,7 @@ class Runtime:
         self.leads = Leads()
         self.losses = Losses(policy.policy, self.telemetry)
         self.calibrations = Calibrations()
-        kept = outcomes_path(policy.policy)
+        kept = outcomes_path(policy)
         self.outcomes = Outcomes(kept) if kept is not None else None
         self._complained = False
 
@@ -285,7 +285,7 @@ _HERE: Mapping[type[Effect[Any]], Callable[[Runtime, Any, Span], Any]] = {
         effect.run.thread or effect.run.id, effect.lane, effect.request
     ),
     MeasuredBeside: lambda runtime, effect, span: runtime.telemetry.beside(
-        span, effect.call, effect.since_ms, effect.attributes
+        span, effect.call, effect.since_ms, effect.attributes, effect.purpose
     ),
     Change: storing.change,
     Reserve: storing.reserve,

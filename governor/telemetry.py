@@ -216,7 +216,14 @@ class Telemetry:
         self._money(self._cost, attributes, "governor.cost_nano_usd", {"kind": "model", **labels})
         self._money(self._reserved, attributes, "governor.budget.reserved_nano_usd", labels)
 
-    def beside(self, span: Span, call: ModelCall, since_ms: int, facts: Callable[[], Mapping[str, Value]]) -> None:
+    def beside(
+        self,
+        span: Span,
+        call: ModelCall,
+        since_ms: int,
+        facts: Callable[[], Mapping[str, Value]],
+        purpose: str = "summary",
+    ) -> None:
         """A finished model call that governor made by itself: a span of its own under the current one, and its metrics.
 
         `since_ms`: when it began, milliseconds since the epoch.
@@ -226,7 +233,7 @@ class Telemetry:
             return
         attributes = self._call(call.step, "chat")
         attributes["governor.requested_model"] = call.model.model
-        attributes["governor.purpose"] = "summary"
+        attributes["governor.purpose"] = purpose
         own = self._tracer.start_span(
             f"chat {call.model.model}",
             context=trace.set_span_in_context(span),

@@ -19,6 +19,7 @@ from governor.errors import ConfigurationError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from governor.policy.load import LoadedPolicy
     from governor.policy.schema import Policy
     from governor.routing.guard import Promise
     from governor.routing.promoting import Audited, Promotions
@@ -68,8 +69,8 @@ def train(
 
     with errors(as_json=as_json):
         loaded = _policy(policy)
-        lower, upper = _pair(loaded, weak, strong)
-        place = _promotions(loaded) if out is None or loaded.routing.snapshot is not None else None
+        lower, upper = _pair(loaded.policy, weak, strong)
+        place = _promotions(loaded) if out is None or loaded.policy.routing.snapshot is not None else None
         current = place.current() if place is not None else None
         found = learned(
             _records(loaded, outcomes, records),
@@ -77,13 +78,13 @@ def train(
             strong=upper,
             created_ms=_now_ms(),
             parent=current.id if current is not None else "",
-            promise=_promise(loaded),
+            promise=_promise(loaded.policy),
             seed=seed,
         )
         if out is not None:
             write_snapshot(out, found)
         file = out if out is not None else place.keep(found) if place is not None else Path()
-    _told(found, loaded, file=file, figures=found.evaluation, as_json=as_json)
+    _told(found, loaded.policy, file=file, figures=found.evaluation, as_json=as_json)
 
 
 @app.command(name="eval")
@@ -104,7 +105,7 @@ def evaluate(
     with errors(as_json=as_json):
         loaded = _policy(policy)
         file = _found(loaded, snapshot)
-        found = load_snapshot(file, tiers=loaded.tiers)
+        found = load_snapshot(file, tiers=loaded.policy.tiers)
         figures: Mapping[str, float] = found.evaluation
         if records or outcomes is not None:
             pairs = [
@@ -117,7 +118,7 @@ def evaluate(
                     f"no record compares {found.weak} with {found.strong}: name others with --records."
                 )
             figures = measured(scored(found, pairs))
-    _told(found, loaded, file=file, figures=figures, as_json=as_json)
+    _told(found, loaded.policy, file=file, figures=figures, as_json=as_json)
 
 
 @app.command()
@@ -134,7 +135,7 @@ def promote(
 
     with errors(as_json=as_json):
         loaded = _policy(policy)
-        found = load_snapshot(_found(loaded, snapshot), tiers=loaded.tiers)
+        found = load_snapshot(_found(loaded, snapshot), tiers=loaded.policy.tiers)
         change = _promotions(loaded).promote(found, who=_who(who), why=_why(why), at_ms=_now_ms())
     _changed(change, as_json=as_json)
 
@@ -178,11 +179,11 @@ def listed(*, policy: PolicyOption, as_json: JsonOption = False) -> None:
 # --- what is asked for
 
 
-def _policy(named: str) -> Policy:
+def _policy(named: str) -> LoadedPolicy:
     from governor.policy.load import load
 
-    loaded = load(named).policy
-    if len(loaded.tiers) < 2:
+    loaded = load(named)
+    if len(loaded.policy.tiers) < 2:
         raise ConfigurationError(f"{named} names fewer than two tiers: there is nothing to route between.")
     return loaded
 
@@ -207,25 +208,26 @@ def _promise(policy: Policy) -> Promise | None:
     return Promise(max_loss=float(quality.max_loss), confidence=float(quality.confidence))
 
 
-def _promotions(policy: Policy) -> Promotions:
-    from governor.routing.promoting import Promotions
+def _promotions(loaded: LoadedPolicy) -> Promotions:
+    from governor.routing.promoting import Promotions, snapshot_place
 
-    if policy.routing.snapshot is None:
+    place = snapshot_place(loaded)
+    if place is None:
         raise ConfigurationError("the policy names no file for its snapshot: add `routing: {snapshot: routing.json}`.")
-    return Promotions(Path(policy.routing.snapshot).expanduser())
+    return Promotions(place)
 
 
-def _found(policy: Policy, named: str) -> Path:
-    return Path(named) if Path(named).is_file() else _promotions(policy).find(named)
+def _found(loaded: LoadedPolicy, named: str) -> Path:
+    return Path(named) if Path(named).is_file() else _promotions(loaded).find(named)
 
 
-def _records(policy: Policy, outcomes: Path | None, records: Sequence[Path] | None) -> Iterable[PairedOutcome]:
+def _records(loaded: LoadedPolicy, outcomes: Path | None, records: Sequence[Path] | None) -> Iterable[PairedOutcome]:
     from governor.routing.outcomes import ENVIRONMENT, Outcomes, outcomes_path
     from governor.routing.records import read_records
 
     if records:
         return [each for path in records for each in read_records(path)]
-    path = outcomes or outcomes_path(policy)
+    path = outcomes or outcomes_path(loaded)
     if path is None:
         raise ConfigurationError(
             f"no outcomes are named: add `routing: {{outcomes: FILE}}` to the policy, set ${ENVIRONMENT}, or give --records."

@@ -16,7 +16,8 @@ from governor.controls.notes import Notes
 from governor.controls.order import Order
 from governor.controls.prefix import Prefix
 from governor.controls.route import Route
-from governor.routing.outcomes import outcomes_path
+from governor.controls.shadow import Shadow
+from governor.routing.outcomes import recorded
 
 if TYPE_CHECKING:
     from governor.policy.pricing import ErrorAt
@@ -41,6 +42,7 @@ class Controls:
     budget: BudgetControl
     ladder: Ladder
     shares: Shares
+    shadow: Shadow
     notes: Notes | None = None
     """None where outcomes are not recorded."""
 
@@ -62,5 +64,6 @@ class Controls:
             budget=BudgetControl(policy, prices, error_at),
             ladder=Ladder(policy),
             shares=Shares(policy),
-            notes=Notes(policy) if outcomes_path(policy) is not None else None,
+            shadow=Shadow(policy, prices),
+            notes=Notes(policy) if recorded(policy) else None,
         )

@@ -23,9 +23,10 @@ from governor.routing.records import LabelSource, PairedOutcome, Side, dump_reco
 from governor.values import cheap, replace
 
 if TYPE_CHECKING:
+    from governor.policy.load import LoadedPolicy
     from governor.policy.schema import Policy
 
-__all__ = ["ENVIRONMENT", "SAID_BY", "Outcome", "Outcomes", "Step", "checked", "kept_text", "outcomes_path"]
+__all__ = ["ENVIRONMENT", "SAID_BY", "Outcome", "Outcomes", "Step", "checked", "kept_text", "outcomes_path", "recorded"]
 
 ENVIRONMENT = "GOVERNOR_OUTCOMES"
 SAID_BY: tuple[str, ...] = tuple(each for each in get_args(LabelSource) if each != "replay")
@@ -99,10 +100,22 @@ class Outcome:
         return json.dumps({name: value for name, value in found.items() if value is not None})
 
 
-def outcomes_path(policy: Policy | None = None) -> Path | None:
-    """Where outcomes go: what the policy names, else `$GOVERNOR_OUTCOMES`; None where nobody asked for any."""
-    named = (policy.routing.outcomes if policy is not None else None) or os.environ.get(ENVIRONMENT)
-    return Path(named).expanduser() if named else None
+def outcomes_path(loaded: LoadedPolicy | None = None) -> Path | None:
+    """Where outcomes go: what the policy names, else `$GOVERNOR_OUTCOMES`; None where nobody asked for any.
+
+    A relative path in a policy begins at the folder of the file that it is written in.
+    """
+    named = None if loaded is None else loaded.policy.routing.outcomes
+    if loaded is None or named is None:
+        given = os.environ.get(ENVIRONMENT)
+        return Path(given).expanduser() if given else None
+    path, written_in = Path(named).expanduser(), Path(loaded.place_of(("routing", "outcomes"))[0])
+    return path if path.is_absolute() or not written_in.is_file() else written_in.parent / path
+
+
+def recorded(policy: Policy) -> bool:
+    """Whether somebody asked for outcomes."""
+    return policy.routing.outcomes is not None or bool(os.environ.get(ENVIRONMENT))
 
 
 def kept_text(policy: Policy, text: str) -> str:

@@ -1,4 +1,4 @@
-"""Calls that governor makes beside user code's own: the summary of what a cut removes.
+"""Calls that governor makes beside user code's own: the summary of what a cut removes, and another tier's answer to the same call.
 
 They go to the real client of whoever is asked, once, in one piece, and without the callbacks of the call under way: no token of them
 appears in a stream of the graph, in its events or in user code's handlers.
@@ -7,6 +7,7 @@ appears in a stream of the graph, in its events or in user code's handlers.
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
@@ -30,23 +31,26 @@ if TYPE_CHECKING:
 
 __all__ = ["abeside", "beside", "result_response"]
 
-_ABOUT: Mapping[str, Any] = {"run_name": "governor summary", "tags": ["nostream", "governor:summary"]}
-"""What tracing that hooks in from elsewhere calls it. LangGraph streams no tokens of a call tagged `nostream`."""
+_SUMMARY: Mapping[str, Any] = {"run_name": "governor summary", "tags": ["nostream", "governor:summary"]}
+_SHADOW: Mapping[str, Any] = {"run_name": "governor shadow", "tags": ["nostream", "governor:shadow"]}
+"""What tracing that hooks in from elsewhere calls them. LangGraph streams no tokens of a call tagged `nostream`."""
 
 
 def beside(prepared: Prepared, effect: Summarise, span: Span, through: Through | None) -> ModelResponse:
     """Ask. `through` takes the request on its way through the policy of another governor around this one."""
     out = _outgoing(prepared, effect)
+    send = partial(_generate, _SHADOW if effect.whole else _SUMMARY)
     with AtProvider(effect.meter, out.model, span, None):
-        result = _generate(out) if through is None else through(out, _generate)
+        result = send(out) if through is None else through(out, send)
     return result_response(result, out.model, effect.request.model.provider)
 
 
 async def abeside(prepared: Prepared, effect: Summarise, span: Span, through: AThrough | None) -> ModelResponse:
     """The async twin of `beside`."""
     out = _outgoing(prepared, effect)
+    send = partial(_agenerate, _SHADOW if effect.whole else _SUMMARY)
     with AtProvider(effect.meter, out.model, span, None):
-        result = await (_agenerate(out) if through is None else through(out, _agenerate))
+        result = await (send(out) if through is None else through(out, send))
     return result_response(result, out.model, effect.request.model.provider)
 
 
@@ -59,17 +63,19 @@ def result_response(result: LLMResult, model: BaseChatModel, provider: str) -> M
     return response_of(message, model, result, provider=provider)
 
 
-def _generate(out: Outgoing) -> LLMResult:
-    return out.model.generate([out.messages], callbacks=None, **_ABOUT, **out.kwargs)
+def _generate(about: Mapping[str, Any], out: Outgoing) -> LLMResult:
+    return out.model.generate([out.messages], callbacks=None, **about, **out.kwargs)
 
 
-async def _agenerate(out: Outgoing) -> LLMResult:
-    return await out.model.agenerate([out.messages], callbacks=None, **_ABOUT, **out.kwargs)
+async def _agenerate(about: Mapping[str, Any], out: Outgoing) -> LLMResult:
+    return await out.model.agenerate([out.messages], callbacks=None, **about, **out.kwargs)
 
 
 def _outgoing(prepared: Prepared, effect: Summarise) -> Outgoing:
     """What is sent. A form that user code wants its own answer in is no form for this one."""
-    if effect.appended:
+    if effect.whole:
+        plain = prepared
+    elif effect.appended:
         kwargs = {name: value for name, value in prepared.kwargs.items() if name not in FORMATS | {"tool_choice"}}
         plain = replace(prepared, kwargs=kwargs)
     else:

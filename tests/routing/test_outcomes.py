@@ -20,7 +20,8 @@ HEAD: dict[str, Any] = {"governor": 1, "name": "t", "tools": {"default": "allow"
 
 
 def step(number: int = 1, **more: Any) -> Step:
-    return Step(**{"run": "r", "step": number, "node": "n", "path": "n", "tier": "weak", "model": "openai:m", **more})
+    given: dict[str, Any] = {"tier": "weak", **more}
+    return Step(run="r", step=number, node="n", path="n", model="openai:m", **given)
 
 
 def pair(number: int = 1, *, sent: str = "weak", strong: float = 1.0, weak: float = 1.0) -> PairedOutcome:
@@ -78,8 +79,9 @@ def test_an_outcome_is_kept_once_by_its_id_and_the_id_stands_for_nothing_else(fi
     ],
 )
 def test_what_is_no_outcome_is_refused_with_what_to_give(file: Outcomes, wrong: dict[str, Any], told: str) -> None:
+    given: dict[str, Any] = {"id": "a", "run": "r", "score": 1, **wrong}
     with pytest.raises(ConfigurationError, match=told.replace("(", r"\(")):
-        file.add(Outcome(**{"id": "a", "run": "r", "score": 1, **wrong}))
+        file.add(Outcome(**given))
     assert not file.path.exists()
 
 
@@ -158,13 +160,19 @@ def test_text_is_kept_as_far_as_the_trace_may_show_it() -> None:
 
 
 def test_outcomes_go_where_the_policy_says_else_where_the_environment_says(monkeypatch: pytest.MonkeyPatch) -> None:
-    named = load({**HEAD, "routing": {"outcomes": "~/x.db"}}).policy
-    plain = load(HEAD).policy
+    named = load({**HEAD, "routing": {"outcomes": "~/x.db"}})
+    plain = load(HEAD)
     monkeypatch.delenv("GOVERNOR_OUTCOMES", raising=False)
 
     assert (Path("~/x.db").expanduser(), None, None) == (outcomes_path(named), outcomes_path(plain), outcomes_path())
     monkeypatch.setenv("GOVERNOR_OUTCOMES", "y.db")
     assert (Path("~/x.db").expanduser(), Path("y.db")) == (outcomes_path(named), outcomes_path(plain))
+
+
+def test_a_relative_path_begins_at_the_folder_of_its_policy(tmp_path: Path) -> None:
+    (tmp_path / "p.yaml").write_text("governor: 1\nname: t\nrouting: {outcomes: kept/o.db}\n")
+
+    assert tmp_path / "kept/o.db" == outcomes_path(load(tmp_path / "p.yaml"))
 
 
 def test_an_outcome_reads_back_as_a_label_of_an_export() -> None:

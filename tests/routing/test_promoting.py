@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -18,7 +19,7 @@ def snapshot(number: int = 1) -> Snapshot:
 
 
 def changed(place: Promotions, number: int | None) -> str:
-    who = {"who": "ann", "why": "because", "at_ms": 7}
+    who: Any = {"who": "ann", "why": "because", "at_ms": 7}
     return (place.rollback(**who) if number is None else place.promote(snapshot(number), **who)).id
 
 
