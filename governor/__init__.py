@@ -22,6 +22,7 @@ from governor.errors import (
     RunStopped,
     StoreError,
 )
+from governor.saying import afeedback, evaluated, feedback
 from governor.usage import Usage
 
 __all__ = [
@@ -37,4 +38,7 @@ __all__ = [
     "StoreError",
     "Usage",
     "Verdict",
+    "afeedback",
+    "evaluated",
+    "feedback",
 ]

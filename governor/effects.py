@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from governor.calls import AnswerForm
     from governor.decisions import Decision
     from governor.prefix import Remembered
+    from governor.routing.outcomes import Step
+    from governor.routing.records import PairedOutcome
     from governor.runs import RunState
     from governor.slots import Slot
 
@@ -44,6 +46,7 @@ __all__ = [
     "Learn",
     "Measured",
     "MeasuredBeside",
+    "Noted",
     "Now",
     "Release",
     "Remember",
@@ -232,6 +235,8 @@ class Summarise(Effect[ModelResponse]):
     """As `plans.Asking`."""
     form: AnswerForm | None = None
     """What the answer has to look like, where it is no text."""
+    whole: bool = False
+    """Whether it is the call's own request, with the form that its answer is wanted in."""
 
 
 @cheap
@@ -292,4 +297,12 @@ class MeasuredBeside(Effect[None]):
     since_ms: int
     attributes: Callable[[], Mapping[str, Value]]
     purpose: str = "summary"
-    """What it was made for: `summary`, `judge`."""
+    """What it was made for: `summary`, `judge`, `shadow`."""
+
+
+@cheap
+@dataclass(frozen=True, slots=True)
+class Noted(Effect[None]):
+    """Keep a routed step, or what two tiers made of one, among the outcomes. It never fails a call: what cannot be kept is logged."""
+
+    record: Callable[[], Step | PairedOutcome]

@@ -8,6 +8,7 @@ freezes the prefix, and only the final request has a price to reserve.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 from governor.agreeing import judge
@@ -26,6 +27,7 @@ from governor.effects import (
     InvokeTool,
     Keep,
     LeadDone,
+    Noted,
     ask,
 )
 from governor.escrow import close_branch, close_run, open_branch
@@ -57,6 +59,7 @@ from governor.reserving import (
     settle,
     unless_answered,
 )
+from governor.shadowing import Shade
 from governor.staggering import Ahead, begun, behind_the_first
 from governor.summarising import with_summary
 from governor.values import replace
@@ -138,6 +141,7 @@ def model_call(call: ModelCall, controls: Controls) -> Flow[ModelResponse]:
     if under.chosen.decision.refuses:
         yield from refuse(step, under.chosen.decision)
     answered: ModelResponse | None = None
+    shade = Shade()
     try:
         while True:
             made = yield from unless_answered(_reserved(call, admission, under, door, ahead, controls), answered)
@@ -180,7 +184,13 @@ def model_call(call: ModelCall, controls: Controls) -> Flow[ModelResponse]:
             known = door.state = yield from _remembered(
                 (quote, lease, under.rung), routed, viewed, finished, meter, controls, under.now
             )
+            if controls.notes is not None:
+                free = response.cached
+                record = partial(controls.notes.step, state, quote, routed, usage, judged, free=free, now=under.now)
+                yield from ask(Noted(record))
+            shade.answered(state, quote, finished, routed, under.rung, controls)
             if judged.again is None or known is None:
+                yield from shade.cast(state, quote, finished, routed, controls)
                 return response
             under.state, under.chosen, under.now, answered = known, judged.again, ended, response
     finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 import time
 from contextlib import suppress
@@ -33,6 +34,7 @@ from governor.effects import (
     Learn,
     Measured,
     MeasuredBeside,
+    Noted,
     Now,
     Release,
     Remember,
@@ -45,6 +47,7 @@ from governor.effects import (
     Turn,
     Wait,
 )
+from governor.errors import StoreError
 from governor.ids import Ids
 from governor.losing import Losses
 from governor.pacing import Lineup
@@ -54,6 +57,7 @@ from governor.remembering import Memory, Texts
 from governor.routing.estimators import estimator_of
 from governor.routing.judge import Ratings
 from governor.routing.loading import knowledge_of
+from governor.routing.outcomes import Outcomes, Step, outcomes_path
 from governor.slots import Slots
 from governor.stores.memory import MemoryStore
 from governor.stores.opening import address_of, open_store
@@ -74,6 +78,9 @@ if TYPE_CHECKING:
     Invoked = InvokeModel | InvokeTool | Approve | Summarise | Sample
 
 __all__ = ["Runtime"]
+
+
+_log = logging.getLogger("governor")
 
 
 def _wall_clock_ms() -> int:
@@ -125,6 +132,24 @@ class Runtime:
         self.breakers = Breakers(policy.policy.routing.rest or Rest())
         self.losses = Losses(policy.policy, self.telemetry)
         self.calibrations = Calibrations()
+        kept = outcomes_path(policy)
+        self.outcomes = Outcomes(kept) if kept is not None else None
+        self._complained = False
+
+    def note(self, effect: Noted) -> None:
+        """Keep a record of routing. A file that cannot be written is logged once, and harms no call."""
+        if self.outcomes is None:
+            return
+        try:
+            record = effect.record()
+            if isinstance(record, Step):
+                self.outcomes.note(record)
+            else:
+                self.outcomes.pair(record)
+        except StoreError as error:
+            if not self._complained:
+                self._complained = True
+                _log.warning("outcomes are not recorded: %s", error)
 
     def under(self, policy: LoadedPolicy) -> Runtime:
         """Another policy at work with the same store and clock: for a run that is pinned to the one that it began under."""
@@ -277,6 +302,7 @@ _HERE: Mapping[type[Effect[Any]], Callable[[Runtime, Any, Span], Any]] = {
     Learn: lambda runtime, effect, span: runtime.calibrations.learn(
         effect.model, estimated=effect.estimated, reported=effect.reported, output=effect.output
     ),
+    Noted: lambda runtime, effect, span: runtime.note(effect),
     Decided: lambda runtime, effect, span: runtime.telemetry.decided(span, effect.step, effect.decision),
     Measured: lambda runtime, effect, span: runtime.telemetry.measured(span, effect.attributes),
     Remember: lambda runtime, effect, span: runtime.memory.swap(

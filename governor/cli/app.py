@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import typer
 
-from governor.cli import budget, demo, distill, halts, policy, replay, version
+from governor.cli import budget, demo, distill, halts, policy, replay, route, version
 from governor.cli.deferred import CommandGroup
 from governor.cli.output import errors
 
@@ -27,6 +27,7 @@ def build() -> typer.Typer:
     app.add_typer(policy.app, name="policy")
     app.add_typer(budget.app, name="budget")
     app.add_typer(distill.app, name="distill")
+    app.add_typer(route.app, name="route")
     app.command("leases")(halts.leases)
     app.command("halt")(halts.halt)
     app.command("resume")(halts.resume)

@@ -12,10 +12,13 @@ from governor.controls.compact import Compact
 from governor.controls.ladder import Ladder
 from governor.controls.limits import Limits
 from governor.controls.loop import Loop
+from governor.controls.notes import Notes
 from governor.controls.order import Order
 from governor.controls.prefix import Prefix
 from governor.controls.rate import Rate
 from governor.controls.route import Route
+from governor.controls.shadow import Shadow
+from governor.routing.outcomes import recorded
 
 if TYPE_CHECKING:
     from governor.policy.pricing import ErrorAt
@@ -43,6 +46,9 @@ class Controls:
     budget: BudgetControl
     ladder: Ladder
     shares: Shares
+    shadow: Shadow
+    notes: Notes | None = None
+    """None where outcomes are not recorded."""
 
     @classmethod
     def of(
@@ -72,4 +78,6 @@ class Controls:
             budget=BudgetControl(policy, prices, error_at),
             ladder=Ladder(policy),
             shares=Shares(policy),
+            shadow=Shadow(policy, prices),
+            notes=Notes(policy) if recorded(policy) else None,
         )

@@ -11,7 +11,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, StrictBool, StringConst
 from governor.gateway_names import RESOLD_BY
 from governor.policy.after import Hopeless, OutputCheck, Rest
 from governor.policy.base import Globs, Mode, Name, Section, Text, also_written_as
-from governor.policy.scalars import PerRun, Price, ScalarError, Share, Steps, Tokens
+from governor.policy.scalars import NanoUsd, PerRun, Price, ScalarError, Share, Steps, Tokens
 
 __all__ = [
     "Escalate",
@@ -201,7 +201,9 @@ class Quality(Section):
     confidence: Share = Share("0.95", "95%")
     """How sure the measurement must be."""
     shadow: Share | None = None
-    """Share of calls also sent to the best tier, to measure the loss."""
+    """Share of calls that another tier answers as well, unseen, to measure the loss: model calls alone, no tool runs. Needs outcomes."""
+    shadow_per_day: NanoUsd | None = None
+    """Most dollars that such calls may cost in a day (UTC). Absent: no bound of their own; every budget holds for them all the same."""
 
 
 EstimatorKind = Literal["off", "hashed", "encoder", "judge", "custom"]
@@ -247,4 +249,7 @@ class Routing(Section):
     quality: Quality | None = None
     """Limits of what routing may cost in quality."""
     snapshot: Text | None = None
-    """File of the snapshot that the estimator decides by; relative to this policy's folder. Absent: rules and default decide."""
+    """File of the snapshot that the estimator decides by; a relative path begins at this file's folder. Absent: rules and default."""
+    outcomes: Text | None = None
+    """File in which routed steps and what came of them are kept; a relative path begins at this file's folder. Absent:
+    `$GOVERNOR_OUTCOMES`, or none."""

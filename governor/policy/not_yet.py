@@ -23,9 +23,12 @@ NOT_YET_ENFORCED: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "tools.rules.*.when.cel": (_given, "calls that the expression would decide are denied"),
     "trace.content": (
         lambda word: word != "none",
-        "of all texts only what differs where a cached prefix moved is recorded, with `full`",
+        "of all texts only what differs where a cached prefix moved (with `full`) and the newest message of a recorded outcome are kept",
     ),
-    "trace.redact": (_given, "no text is recorded with `redacted`, so there is none to remove from"),
+    "trace.redact": (
+        _given,
+        "it is removed from recorded outcomes and exports; no other text is recorded with `redacted`",
+    ),
     "exceptions": (_given, "the rules they name stay in force"),
 }
 """Path pattern (`*` is any list position) -> (is this value one of the unenforced ones?, what happens instead)."""

@@ -1,4 +1,4 @@
-"""Calls that governor makes beside user code's own: the summary of what a cut removes, a second answer to compare the first with.
+"""Calls that governor makes beside user code's own: the summary of what a cut removes, a rating of a step, another answer to the same call.
 
 They go to the real client of whoever is asked, once, in one piece, and without the callbacks of the call under way: no token of them
 appears in a stream of the graph, in its events or in user code's handlers.
@@ -37,6 +37,7 @@ __all__ = ["abeside", "beside"]
 _ABOUT: Mapping[str, Any] = {"run_name": "governor summary", "tags": ["nostream", "governor:summary"]}
 """What tracing that hooks in from elsewhere calls it. LangGraph streams no tokens of a call tagged `nostream`."""
 _RATED: Mapping[str, Any] = {"run_name": "governor rating", "tags": ["nostream", "governor:rating"]}
+_SHADOW: Mapping[str, Any] = {"run_name": "governor shadow", "tags": ["nostream", "governor:shadow"]}
 _SAMPLED: Mapping[str, Any] = {"run_name": "governor sample", "tags": ["nostream", "governor:sample"]}
 
 
@@ -63,6 +64,8 @@ async def abeside(
 def _about(effect: Summarise | Sample) -> Mapping[str, Any]:
     if isinstance(effect, Sample):
         return _SAMPLED
+    if effect.whole:
+        return _SHADOW
     return _ABOUT if effect.form is None else _RATED
 
 
@@ -76,7 +79,7 @@ async def _agenerate(out: Outgoing, about: Mapping[str, Any]) -> LLMResult:
 
 def _outgoing(prepared: Prepared, effect: Summarise | Sample) -> Outgoing:
     """What is sent. A form that user code wants its own answer in is no form for this one."""
-    if isinstance(effect, Sample):
+    if isinstance(effect, Sample) or effect.whole:
         plain = prepared
     elif effect.appended:
         kwargs = {name: value for name, value in prepared.kwargs.items() if name not in FORMATS | {"tool_choice"}}
