@@ -11,7 +11,7 @@ from langchain_core.messages.ai import add_ai_message_chunks
 from langchain_core.outputs import ChatGenerationChunk
 
 from governor.calls import ModelResponse
-from governor.controls.budget import OBSERVED_MARGIN
+from governor.controls.budget.evidence import OBSERVED_MARGIN
 from governor.drive import shielded
 from governor.tokens import LEAST_RATIO, estimate
 from governor.usage import Usage

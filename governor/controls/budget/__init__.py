@@ -9,8 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 from governor.calls import ModelRequest
+from governor.controls.budget.amounts import MONEY, as_held, by_unit, prompt_estimate, with_amounts
 from governor.controls.budget.blanks import Blank, Blanks
-from governor.controls.budget.evidence import arrived
+from governor.controls.budget.evidence import arrived, observed
 from governor.controls.budget.grants import granted, raised
 from governor.controls.budget.hosted import HostedFees, with_fees, with_worst_fees
 from governor.controls.budget.lines import TOOL_UNITS, MissingScope, ledgers_of, lines
@@ -33,7 +34,7 @@ from governor.policy.matchers import matches_glob
 from governor.policy.pricing import refuse_unpriced
 from governor.policy.scalars import MAX_AMOUNT, ScalarError
 from governor.prices import ORDINARY, only
-from governor.tokens import MESSAGE_FRAMING, REQUEST_FRAMING, TOOLS_PREAMBLE, estimate, estimate_message
+from governor.tokens import estimate_message
 from governor.usage import Usage
 from governor.values import copier, maker, replace
 
@@ -49,7 +50,6 @@ if TYPE_CHECKING:
     from governor.policy.rates import WhenFull
     from governor.policy.schema import Policy
     from governor.prices import PriceBook
-    from governor.weighing import Weighing
 
 __all__ = ["BudgetControl"]
 
@@ -61,8 +61,6 @@ MIN_OUTPUT = 256
 """Shortest answer, in tokens, worth asking for when the budget is short."""
 USEFUL_OUTPUT = 1_024
 """An answer of this length is given whole, if it fits; of what fits beyond, a quarter, so that parallel calls fit beside it."""
-OBSERVED_MARGIN = (11, 10)
-"""What governor counted of an answer itself, by the estimator alone, is charged at 1.1 times: a provider's bill misses nothing."""
 LEASE_TTL_MS = 15 * 60_000
 """Longer than any provider's own timeout of a model call. Past it a lease is charged at its worst case until its call reports."""
 
@@ -100,7 +98,7 @@ class BudgetControl:
 
         A Decision when a budget needs a scope that the run does not name, or a price that nobody knows.
         """
-        estimated = _estimated(request)
+        estimated = prompt_estimate(request)
         shown, media = request.view.media, 0
         if shown:
             estimated -= sum([each.counted for each in shown])
@@ -124,7 +122,7 @@ class BudgetControl:
         blank = blank.with_more(rated)
         return _quote(
             request=_clamped(request, max_output_tokens=clamp, input_tokens=bound, hosted_uses=hosted.uses),
-            holds=_held(blank.holds, blank.weighings, bound, output, cost, hosted.fees),
+            holds=with_amounts(blank.holds, blank.weighings, bound, output, cost, hosted.fees),
             cost=cost,
             rates=rates,
             estimated=estimated,
@@ -147,7 +145,7 @@ class BudgetControl:
             return None
         fits = min(most, max(USEFUL_OUTPUT, most // 4))
         cost = quote.fees + (quote.rates.worst(bound, fits, ttl=self._ttl) if quote.rates else 0)
-        holds = _held(quote.holds, quote.weighings, bound, fits, cost, quote.fees)
+        holds = with_amounts(quote.holds, quote.weighings, bound, fits, cost, quote.fees)
         return replace(quote, request=replace(request, max_output_tokens=fits), holds=holds, cost=cost)
 
     @staticmethod
@@ -167,7 +165,7 @@ class BudgetControl:
         if request is not None and isinstance(quote, Quote):
             bound = request.input_tokens * 3 // 2
             cost = quote.fees + (quote.rates.worst(bound, final_output, ttl=self._ttl) if quote.rates else 0)
-            needed = _needed(bound, final_output, cost, quote.fees)
+            needed = by_unit(bound, final_output, cost, quote.fees)
         holds = list(quote.holds)
         for position, hold in enumerate(holds):
             if hold.limit is not None and not hold.per_ms and hold.unit is not Unit.TOOL_CALLS:
@@ -236,7 +234,7 @@ class BudgetControl:
                 reported = replace(reported, tier=ORDINARY)
             return with_fees(reported, quote, response)
         counted = max(meter.output_tokens, estimate_message(response.text, response.tool_uses))
-        return with_fees(self._observed(quote, counted), quote, response)
+        return with_fees(observed(quote, counted), quote, response)
 
     def answered(self, quote: Quote, response: ModelResponse) -> Quote:
         """The quote at the prices of the model that answered, where that may be another than was asked for.
@@ -263,7 +261,7 @@ class BudgetControl:
         """What each hold of `quote` is settled at, in their order."""
         prompt, output = usage.prompt, usage.output
         cost = (quote.rates.cost(usage) if quote.rates else 0) + usage.fees
-        counted = _needed(prompt, output, cost, usage.fees)
+        counted = by_unit(prompt, output, cost, usage.fees)
         counted[Unit.MILLISECONDS] = max(1, elapsed_ms)
         amounts = [counted.get(hold.unit, 1) for hold in quote.holds]
         for position, weighing in enumerate(quote.weighings):
@@ -287,7 +285,7 @@ class BudgetControl:
             return self.amounts(quote, usage, elapsed_ms)
         if not meter.dispatched or meter.rejected:
             return None
-        return tuple(_settled(hold, elapsed_ms) for hold in quote.holds)
+        return tuple(as_held(hold, elapsed_ms) for hold in quote.holds)
 
     def broken_usage(self, quote: Quote, meter: Meter, ratios: tuple[int, int]) -> Usage | None:
         """Usage of a call that broke off, as far as there is evidence; None where there is none."""
@@ -305,12 +303,12 @@ class BudgetControl:
             return blank
         holds, fee = blank.holds, self._fee(call.name)
         if fee:
-            holds = tuple(replace(each, amount=fee) if each.unit in _MONEY else each for each in holds)
+            holds = tuple(replace(each, amount=fee) if each.unit in MONEY else each for each in holds)
         return _tool_quote(holds=holds, fee=fee)
 
     def tool_amounts(self, quote: ToolQuote, elapsed_ms: int) -> tuple[int, ...]:
         """What each hold of a tool call is settled at: the fee and the count as held, the time that passed."""
-        return tuple([_settled(hold, elapsed_ms) for hold in quote.holds])
+        return tuple([as_held(hold, elapsed_ms) for hold in quote.holds])
 
     def _output(self, request: ModelRequest, routed: Routed, bound: int) -> tuple[int | None, int]:
         """The clamp to set on the request, and the output tokens to reserve.
@@ -337,17 +335,6 @@ class BudgetControl:
                 return weighing.affordable_output(left, bound)
         return {Unit.TOKENS: left - bound, Unit.OUTPUT_TOKENS: left}.get(unit)
 
-    def _observed(self, quote: Quote, output: int) -> Usage:
-        """Usage by governor's own count: the whole prompt at its bound, and the output seen with its margin, never beyond the clamp."""
-        times, per = OBSERVED_MARGIN
-        counted = -(-output * times // per)
-        clamp = quote.request.max_output_tokens
-        return Usage(
-            input=quote.request.input_tokens,
-            output=counted if clamp is None else min(counted, clamp),
-            estimated=True,
-        )
-
     def _unpriced(self, request: ModelRequest, now: int) -> Blank | Decision:
         """The holds of a model without a known price. A Decision by the first line that refuses, be it for that or for a missing scope."""
         step = request.call.step
@@ -364,7 +351,7 @@ class BudgetControl:
 
     def _counts_tool(self, line: Line, tool: str) -> bool:
         """Whether calls of a tool count on a line; on one in money only if they cost a fee."""
-        return line.for_tool(tool) and (line.unit not in _MONEY or self._fee(tool) > 0)
+        return line.for_tool(tool) and (line.unit not in MONEY or self._fee(tool) > 0)
 
     def _fee(self, tool: str) -> int:
         """The dearest fee that a budget names for the tool: one call has one fee, however many budgets it counts on."""
@@ -374,45 +361,3 @@ class BudgetControl:
             (int(budget.fee or 0) for budget in self._fees if budget.tool is None or matches_glob(budget.tool, tool)),
             default=0,
         )
-
-
-_MONEY = (Unit.NANO_USD, Unit.FEES)
-
-
-def _estimated(request: ModelRequest) -> int:
-    """The estimator's count of everything that will be sent, before calibration."""
-    tools, said = request.call.tools, request.view.notes
-    offered = TOOLS_PREAMBLE + sum([tool.tokens for tool in tools]) if tools else 0
-    notes = sum([MESSAGE_FRAMING + estimate(note) for note in said]) if said else 0
-    return REQUEST_FRAMING + request.view.tokens + offered + notes
-
-
-def _held(
-    holds: tuple[Hold, ...], weighings: tuple[Weighing | None, ...], prompt: int, output: int, cost: int, fees: int
-) -> tuple[Hold, ...]:
-    """The holds with the upper bound of a model call as their amounts."""
-    needed = _needed(prompt, output, cost, fees)
-    if not weighings:
-        return tuple([_of(hold, amount=needed.get(hold.unit, 1)) for hold in holds])
-    return tuple(
-        [
-            _of(hold, amount=weighing.held(prompt, output) if weighing else needed.get(hold.unit, 1))
-            for hold, weighing in zip(holds, weighings, strict=True)
-        ]
-    )
-
-
-def _needed(prompt: int, output: int, cost: int, fees: int) -> dict[Unit, int]:
-    """The upper bound of a model call by unit. Any other unit counts 1: calls, and time, which is known only afterwards."""
-    return {
-        Unit.FEES: fees,
-        Unit.NANO_USD: cost,
-        Unit.TOKENS: prompt + output,
-        Unit.INPUT_TOKENS: prompt,
-        Unit.OUTPUT_TOKENS: output,
-    }
-
-
-def _settled(hold: Hold, elapsed_ms: int) -> int:
-    """What is charged for a hold as held: all of it, but time, of which only now is known how much it was."""
-    return max(1, elapsed_ms) if hold.unit is Unit.MILLISECONDS else hold.amount

@@ -1,4 +1,4 @@
-"""What a call that broke off is charged when what arrived of it is known to be all there was."""
+"""What is charged for an answer whose usage nobody reported: by what governor saw of it."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ if TYPE_CHECKING:
     from governor.meter import Meter
     from governor.plans import Quote
 
-__all__ = ["arrived"]
+__all__ = ["OBSERVED_MARGIN", "arrived", "observed"]
 
+OBSERVED_MARGIN = (11, 10)
+"""What governor counted of an answer itself, by the estimator alone, is charged at 1.1 times: a provider's bill misses nothing."""
 BROKEN_MARGIN = (103, 100)
 """Prompt and answer of a broken stream are charged at 1.03 times their counts, which are calibrated to the highest ratio seen."""
 IN_FLIGHT = 4
@@ -21,6 +23,18 @@ IN_FLIGHT = 4
 USUAL_FRAMING = 4
 """Tokens that a provider really puts around a request: 3 at OpenAI (its cookbook on counting tokens), 4 at Claude. `REQUEST_FRAMING` is
 held for it, which of a tiny prompt is the larger part."""
+
+
+def observed(quote: Quote, output: int) -> Usage:
+    """Usage by governor's own count: the whole prompt at its bound, and the output seen with its margin, never beyond the clamp."""
+    times, per = OBSERVED_MARGIN
+    counted = -(-output * times // per)
+    clamp = quote.request.max_output_tokens
+    return Usage(
+        input=quote.request.input_tokens,
+        output=counted if clamp is None else min(counted, clamp),
+        estimated=True,
+    )
 
 
 def arrived(quote: Quote, meter: Meter, ratios: tuple[int, int]) -> Usage:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, cast
 
+from governor.controls.budget.amounts import MONEY
 from governor.controls.budget.lines import FIELDS
 from governor.ledger import Unit, shown
 from governor.policy.scalars import Count, Milliseconds, NanoUsd, ScalarError, Tokens
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
 __all__ = ["granted", "raised"]
 
-_MONEY = (Unit.NANO_USD, Unit.FEES)
 _READ = {Unit.NANO_USD: NanoUsd, Unit.FEES: NanoUsd, Unit.MILLISECONDS: Milliseconds}
 _TOKENS = (Unit.TOKENS, Unit.INPUT_TOKENS, Unit.OUTPUT_TOKENS)
 
@@ -34,7 +34,7 @@ def raised(holds: tuple[Hold, ...], grants: Mapping[str, int]) -> tuple[Hold, ..
 def _raised(hold: Hold, more: int) -> Hold:
     if not more or hold.limit is None:
         return hold
-    amount = shown(more, hold.unit) if hold.unit in _MONEY else str(more)
+    amount = shown(more, hold.unit) if hold.unit in MONEY else str(more)
     return replace(hold, limit=hold.limit + more, written=f"{hold.written} (+{amount} granted)")
 
 
