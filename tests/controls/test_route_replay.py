@@ -17,8 +17,8 @@ from tests.bench.routing_replay.simulator import FRONTIER, LIFETIME_S, STUDENTS,
 STUDENT = STUDENTS["~1/28"]
 
 
-def step(prompt: int, output: int, at_s: int, **fields: bool) -> Step:
-    return Step(prompt=prompt, output=output, at_s=at_s, **{"failed": False, "malformed": False, **fields})
+def step(prompt: int, output: int, at_s: int, *, failed: bool = False, malformed: bool = False) -> Step:
+    return Step(prompt=prompt, output=output, at_s=at_s, failed=failed, malformed=malformed)
 
 
 def run(*steps: Step) -> Run:
