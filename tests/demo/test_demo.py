@@ -1,4 +1,4 @@
-"""The demo itself, short: three tickets three ways, the stuck agents and the burst, as a user runs it; and its desk by its name."""
+"""The demo itself, short: three tickets four ways, the stuck agents and the burst, as a user runs it; and its desk by its name."""
 
 from __future__ import annotations
 
