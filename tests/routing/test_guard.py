@@ -108,7 +108,8 @@ def test_the_threshold_is_the_last_quantile_that_keeps_the_promise(
     gains = sorted(gain for gain, _ in pairs)
 
     def upper(at: float) -> float:
-        return upper_bound(sum(regret for gain, regret in pairs if gain <= at), len(pairs), 0.9)
+        counted = 1 + sum(regret for gain, regret in pairs if gain <= at)
+        return upper_bound(min(counted, len(pairs)), len(pairs), 0.9)
 
     quantiles = [gains[max(0, math.ceil(len(gains) * step / 50) - 1)] for step in range(51)] if gains else []
     kept = [at for at in quantiles if upper(at) <= target]
