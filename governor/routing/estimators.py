@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, cast
 from governor.errors import ConfigurationError, RoutingError
 from governor.routing.judge import DEFAULT_WEIGHTS, Judge, Ratings, read_weights
 from governor.routing.learned import SnapshotEstimator
+from governor.routing.table import TableEstimator
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -72,6 +73,16 @@ class InBand:
         return self._then.estimate(step) or quick
 
 
+class _Recorded:
+    """An estimator that abstains at nodes of which nothing is recorded: what was learned elsewhere says nothing of them."""
+
+    def __init__(self, table: TableEstimator, of: Estimator) -> None:
+        self._table, self._of = table, of
+
+    def estimate(self, step: StepFeatures) -> Estimate | None:
+        return None if self._table.estimate(step) is None else self._of.estimate(step)
+
+
 class _Or:
     """An estimator, and another one where it abstains."""
 
@@ -104,7 +115,7 @@ def build(
     if kind == "hashed":
         return default
     if kind == "judge":
-        return _judge(settings, known, default, ratings or Ratings())
+        return _judge(settings, known, default, Ratings() if ratings is None else ratings)
     if kind == "encoder":
         made = _entry("encoder", Asked(settings=settings, sections=known, base_dir=base_dir))
         if made is not None and default is not None and settings.get("when", "uncertain") == "uncertain":
@@ -139,6 +150,8 @@ def estimator_of(loaded: LoadedPolicy, ratings: Ratings | None = None) -> Callab
         except (ConfigurationError, RoutingError) as error:
             remedy = "Put that right, or choose `estimator: hashed`."
             raise loaded.error_at(_PATH, str(error), remedy) from error
+        if made is not None and kind in ("encoder", "judge") and snapshot.table:
+            made = _Recorded(TableEstimator(snapshot.table), made)
         return made or own
 
     return make
