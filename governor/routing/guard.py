@@ -34,6 +34,7 @@ __all__ = [
     "choose_threshold",
     "exact_gate",
     "is_regret",
+    "lower_bound",
     "open_evidence",
     "running_gate",
     "upper_bound",
@@ -78,7 +79,7 @@ class Promise:
     """Largest share of the better tier's right answers that may be lost, above 0 and below 1."""
     confidence: float = 0.95
     accuracy: float = 1.0
-    """How often the better tier is right; measured, not written in the policy. A loss is a share of this."""
+    """How often the better tier is right at least (`lower_bound`); measured, not written in the policy. A loss is a share of this."""
 
     @property
     def target(self) -> float:
@@ -155,6 +156,11 @@ def upper_bound(regrets: int, n: int, confidence: float) -> float:
         else:
             high = middle
     return high
+
+
+def lower_bound(right: int, n: int, confidence: float) -> float:
+    """The same from below: the rate is no lower, with this confidence. 0 where nothing is known."""
+    return 1 - upper_bound(n - right, n, confidence)
 
 
 def _at_most(k: int, n: int, p: float) -> float:

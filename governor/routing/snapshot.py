@@ -16,8 +16,20 @@ from typing import TYPE_CHECKING, cast
 from governor.errors import RoutingError
 from governor.routing.estimate import DELTA_CHARS
 from governor.routing.features import FEATURES_VERSION, NAMES, NUMBERS, WORDS
-from governor.routing.guard import Counts, upper_bound
-from governor.routing.hashed import Hashed, pack, unpack
+from governor.routing.guard import lower_bound, upper_bound
+from governor.routing.hashed import Hashed, pack
+from governor.routing.kept import (
+    MICRO,
+    REMEDY,
+    Calibration,
+    Guarded,
+    Trained,
+    listed,
+    read_cell,
+    read_guarded,
+    read_hashed,
+    read_trained,
+)
 from governor.routing.reading import Fields, canonical, parse_object
 from governor.routing.table import Cell
 from governor.values import cheap, replace
@@ -44,8 +56,6 @@ SNAPSHOT_VERSION = 1
 ANY_NODE = "*"
 """The key of the guard's counts over all nodes."""
 
-_MICRO = 1_000_000
-_REMEDY = "Train a new one with this version: governor route train."
 _FEATURES = {
     "version": FEATURES_VERSION,
     "hash": "crc32",
@@ -54,54 +64,6 @@ _FEATURES = {
     "numbers": len(NUMBERS),
     "max_chars": DELTA_CHARS,
 }
-
-
-@cheap
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Calibration:
-    """From a model's score to a gain: gain = `offset` + `slope` * score, counted on records that it had not learned from. Millionths."""
-
-    offset: int
-    slope: int
-    spread: int
-    """Standard deviation of what remains, of one record."""
-    n: int
-
-
-@cheap
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Guarded:
-    """Calibration records of a node for the cheaper tier: how many, how many it would have answered, and how many of these wrongly."""
-
-    key: tuple[str, str]
-    """Path of the node, or `*` for all of them; the cheaper tier."""
-    n: int
-    sent: int
-    regrets: int
-    source: str = "calibration"
-
-    @property
-    def counts(self) -> Counts:
-        """What `guard.exact_gate` asks for."""
-        return Counts(n=self.n, regrets=self.regrets)
-
-
-@cheap
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Trained:
-    """What a snapshot was learned from."""
-
-    records: int = 0
-    calibration: int = 0
-    """Of `records`, those that were kept apart: thresholds and the guard's counts come from them alone."""
-    from_ms: int = 0
-    to_ms: int = 0
-    strong_right: int = 0
-    """Of the calibration records, those that the better tier got right: the accuracy that a loss is a share of."""
-    weak_right: int = 0
-    max_loss: int = 0
-    """The promise that the threshold was chosen for, in millionths; 0 without one."""
-    confidence: int = 0
 
 
 @cheap
@@ -129,7 +91,7 @@ class Snapshot:
     """Sections of other estimators, kept as they are."""
     judge: Mapping[str, object] | None = None
     posthoc: Mapping[str, object] | None = None
-    trained: Trained = Trained()
+    trained: Trained = field(default_factory=Trained)
     evaluation: Mapping[str, float] = field(default_factory=dict[str, float])
     """Figures on the calibration records: `apgr`, `cpt50`, `cpt80`, `cost98`."""
 
@@ -144,17 +106,18 @@ class Snapshot:
         low = int(at)
         high = min(low + 1, len(self.quantiles) - 1)
         between = self.quantiles[low] + (at - low) * (self.quantiles[high] - self.quantiles[low])
-        return between / _MICRO
+        return between / MICRO
 
     @property
     def promised(self) -> float | None:
         """`threshold` as a gain."""
-        return None if self.threshold is None else self.threshold / _MICRO
+        return None if self.threshold is None else self.threshold / MICRO
 
     @property
     def accuracy(self) -> float:
-        """How often the better tier was right, of the calibration records; 0 where there are none."""
-        return self.trained.strong_right / self.trained.calibration if self.trained.calibration else 0.0
+        """How often the better tier is right at least, by the calibration records and with the promised confidence (95% without one)."""
+        confidence = self.trained.confidence / MICRO or 0.95
+        return lower_bound(self.trained.strong_right, self.trained.calibration, confidence)
 
     def guarded(self, path: str) -> Guarded | None:
         """The guard's counts of a node, or `ANY_NODE`."""
@@ -191,33 +154,33 @@ def load_snapshot(path: str | Path, *, tiers: Collection[str] | None = None) -> 
 
 def parse_snapshot(text: str, *, file: str | None = None, tiers: Collection[str] | None = None) -> Snapshot:
     """The inverse of `dump_snapshot`. `tiers`: those of the policy; a snapshot of other tiers is refused. Raises RoutingError."""
-    given = parse_object(text, file=file, line=None, remedy=_REMEDY)
+    given = parse_object(text, file=file, line=None, remedy=REMEDY)
     version = given.integer("governor_routing")
     if version != SNAPSHOT_VERSION:
-        raise given.wrong("governor_routing", f"version {version} of snapshots is not known", _REMEDY)
+        raise given.wrong("governor_routing", f"version {version} of snapshots is not known", REMEDY)
     values = cast("dict[str, object]", json.loads(text))
     stated = given.text("id")
     if stated != _digest({name: value for name, value in values.items() if name != "id"}):
-        raise given.wrong("id", "the content is not what this id was made of", "Do not edit a snapshot. " + _REMEDY)
+        raise given.wrong("id", "the content is not what this id was made of", "Do not edit a snapshot. " + REMEDY)
     _features(given.fields("features"))
     weak, strong = _pair(given, tiers)
-    hashed, calibration = _hashed(given.fields("hashed")) if given.has("hashed") else (None, None)
+    hashed, calibration = read_hashed(given.fields("hashed")) if given.has("hashed") else (None, None)
     snapshot = Snapshot(
         id=stated,
         parent=given.text("parent", ""),
         created_ms=given.integer("created_ms"),
         weak=weak,
         strong=strong,
-        table=tuple(_cell(each) for each in given.rows("table")),
+        table=tuple(read_cell(each) for each in given.rows("table")),
         hashed=hashed,
         calibration=calibration,
         quantiles=_integers(given, "quantiles"),
         threshold=given.integer("threshold", least=None) if given.has("threshold") else None,
-        guard=tuple(_guarded(each) for each in given.rows("guard")),
+        guard=tuple(read_guarded(each) for each in given.rows("guard")),
         encoder=_section(given, values, "encoder"),
         judge=_section(given, values, "judge"),
         posthoc=_section(given, values, "posthoc"),
-        trained=_trained(given.fields("trained")),
+        trained=read_trained(given.fields("trained")),
         evaluation=_evaluation(given, values),
     )
     given.done()
@@ -233,21 +196,21 @@ def _values(snapshot: Snapshot) -> dict[str, object]:
         "pair": [snapshot.weak, snapshot.strong],
         "features": _FEATURES,
         "table": [
-            _listed(cell, ("key", "n", "both", "gain", "weak_only", "neither", "graded")) for cell in snapshot.table
+            listed(cell, ("key", "n", "both", "gain", "weak_only", "neither", "graded")) for cell in snapshot.table
         ],
         "quantiles": list(snapshot.quantiles),
         "threshold": snapshot.threshold,
         "guard": [
-            {**_listed(each, ("key", "n", "sent", "regrets", "source")), "upper": _upper(each)}
+            {**listed(each, ("key", "n", "sent", "regrets", "source")), "upper": _upper(each)}
             for each in snapshot.guard
         ],
-        "trained": _listed(snapshot.trained, tuple(Trained.__slots__)),
+        "trained": listed(snapshot.trained, tuple(Trained.__slots__)),
         "evaluation": {name: round(value, 6) for name, value in sorted(snapshot.evaluation.items())},
     }
     if snapshot.hashed is not None and snapshot.calibration is not None:
         weights, unit = pack(snapshot.hashed.weights)
-        calibration = _listed(snapshot.calibration, tuple(Calibration.__slots__))
-        bias = round(snapshot.hashed.bias * _MICRO)
+        calibration = listed(snapshot.calibration, tuple(Calibration.__slots__))
+        bias = round(snapshot.hashed.bias * MICRO)
         found["hashed"] = {"bias": bias, "weights": weights, "unit": unit, "calibration": calibration}
     for name in ("encoder", "judge", "posthoc"):
         section = getattr(snapshot, name)
@@ -260,30 +223,23 @@ def _digest(values: Mapping[str, object]) -> str:
     return f"sha256:{hashlib.sha256(canonical(values).encode('ascii')).hexdigest()}"
 
 
-def _listed(value: object, names: tuple[str, ...]) -> dict[str, object]:
-    found: dict[str, object] = {name: getattr(value, name) for name in names}
-    return {
-        name: [*cast("tuple[object, ...]", item)] if isinstance(item, tuple) else item for name, item in found.items()
-    }
-
-
 def _upper(guarded: Guarded) -> int:
     """The exact bound at 95%, in millionths, for whoever reads the file."""
-    return round(upper_bound(guarded.regrets, guarded.n, 0.95) * _MICRO)
+    return round(upper_bound(guarded.regrets, guarded.n, 0.95) * MICRO)
 
 
 def _features(given: Fields) -> None:
     for name, expected in _FEATURES.items():
         found = given.text(name) if isinstance(expected, str) else given.integer(name)
         if found != expected:
-            raise given.wrong(name, f"learned of other features: {found}, and this governor has {expected}", _REMEDY)
+            raise given.wrong(name, f"learned of other features: {found}, and this governor has {expected}", REMEDY)
     given.done()
 
 
 def _pair(given: Fields, tiers: Collection[str] | None) -> tuple[str, str]:
     pair = given.texts("pair")
     if len(pair) != 2 or pair[0] == pair[1]:
-        raise given.wrong("pair", "expected two tiers, the cheaper one first", _REMEDY)
+        raise given.wrong("pair", "expected two tiers, the cheaper one first", REMEDY)
     for tier in pair:
         if tiers is not None and tier not in tiers:
             known = ", ".join(tiers) or "none"
@@ -293,60 +249,11 @@ def _pair(given: Fields, tiers: Collection[str] | None) -> tuple[str, str]:
     return pair[0], pair[1]
 
 
-def _hashed(given: Fields) -> tuple[Hashed, Calibration]:
-    row = given.fields("calibration")
-    calibration = Calibration(
-        offset=row.integer("offset", least=None),
-        slope=row.integer("slope"),
-        spread=row.integer("spread"),
-        n=row.integer("n"),
-    )
-    row.done()
-    try:
-        weights = unpack(given.text("weights"), given.integer("unit", least=1))
-    except ValueError as error:
-        raise given.wrong("weights", str(error), _REMEDY) from None
-    hashed = Hashed(given.integer("bias", least=None) / _MICRO, weights)
-    given.done()
-    return hashed, calibration
-
-
-def _cell(given: Fields) -> Cell:
-    counts = {name: given.integer(name) for name in ("n", "both", "gain", "weak_only", "neither")}
-    cell = Cell(key=given.texts("key"), graded=given.integer("graded", least=None), **counts)
-    if cell.n != cell.both + cell.gain + cell.weak_only + cell.neither:
-        raise given.wrong("n", f"{cell.n} is not the sum of what it counts", _REMEDY)
-    given.done()
-    return cell
-
-
-def _guarded(given: Fields) -> Guarded:
-    key = given.texts("key")
-    given.integer("upper")
-    guarded = Guarded(
-        key=(key[0], key[1]) if len(key) == 2 else ("", ""),
-        n=given.integer("n"),
-        sent=given.integer("sent"),
-        regrets=given.integer("regrets"),
-        source=given.text("source"),
-    )
-    if not guarded.key[0] or not guarded.regrets <= guarded.sent <= guarded.n:
-        raise given.wrong("key", "expected a node, a tier, and regrets <= sent <= n", _REMEDY)
-    given.done()
-    return guarded
-
-
-def _trained(given: Fields) -> Trained:
-    trained = Trained(**{name: given.integer(name) for name in Trained.__slots__})
-    given.done()
-    return trained
-
-
 def _integers(given: Fields, name: str) -> tuple[int, ...]:
     items = given.list_of(name)
     found = tuple(item for item in items if isinstance(item, int))
     if len(found) != len(items) or list(found) != sorted(found):
-        raise given.wrong(name, "expected whole numbers, none smaller than the one before", _REMEDY)
+        raise given.wrong(name, "expected whole numbers, none smaller than the one before", REMEDY)
     return found
 
 

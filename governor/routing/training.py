@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from governor.errors import RoutingError
 from governor.routing.features import vector
-from governor.routing.guard import OK, QUANTILES, Promise, choose_threshold, is_regret
+from governor.routing.guard import OK, QUANTILES, Promise, choose_threshold, is_regret, lower_bound
 from governor.routing.hashed import as_kept, train_hashed
 from governor.routing.learned import SnapshotEstimator
 from governor.routing.metrics import Graded, curve
@@ -98,7 +98,9 @@ def train(
     )
     snapshot = replace(snapshot, quantiles=_quantiles(seen), trained=trained, evaluation=evaluate(seen))
     if promise is not None and right:
-        snapshot = _guarded(snapshot, seen, replace(promise, accuracy=right / len(kept)))
+        snapshot = _guarded(
+            snapshot, seen, replace(promise, accuracy=lower_bound(right, len(kept), promise.confidence))
+        )
     return sealed(snapshot)
 
 

@@ -10,7 +10,7 @@ import argparse
 import json
 import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +18,14 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.bench.routing.corpus import FOLDS, Corpus, missing, read
-from tests.bench.routing.measured import RESAMPLES, guarding, halves, honest, latency, ranking
+from tests.bench.routing.measured import RESAMPLES, crossed, guarding, halves, honest, latency, ranking
 from tests.bench.routing.methods import METHODS, posthoc
 
+PARTS = ("ranking", "beforehand", "guard", "time")
 NOTE = (
     "Two models of 2023 on public questions; domains stand in for nodes. Folds of the recorded half only: no claim beyond it. "
-    "Costs in `ranking` read the threshold off the curve that is measured, so they are optimistic; `chosen beforehand` is what it gives."
+    "Costs in `ranking` read the threshold off the curve that is measured, so they are optimistic; "
+    "the tables of thresholds that were chosen beforehand say what it gives."
 )
 
 
@@ -39,8 +41,8 @@ def _text(value: float) -> str:
     return "-" if math.isnan(value) else f"{value:.3f}" if value < 10 else f"{value:.1f}"
 
 
-def measure(corpora: Mapping[str, Corpus], console: Console) -> dict[str, Any]:
-    """All figures, printed as they come."""
+def measure(corpora: Mapping[str, Corpus], parts: Collection[str], console: Console) -> dict[str, Any]:
+    """All figures of the parts, printed as they come."""
     found: dict[str, Any] = {}
 
     def add(title: str, rows: Mapping[str, Mapping[str, Any]]) -> None:
@@ -48,25 +50,27 @@ def measure(corpora: Mapping[str, Corpus], console: Console) -> dict[str, Any]:
         console.print(shown(title, rows))
 
     mmlu, gsm8k, mtbench = (corpora[name] for name in ("mmlu", "gsm8k", "mtbench"))
-    for corpus, labels in ((mmlu, 1_000), (mmlu, None), (gsm8k, None), (mtbench, None)):
+    for corpus, labels in ((gsm8k, None), (mtbench, None), (mmlu, 1_000), (mmlu, None)):
         learned = sum(len(each) for each, _ in halves(corpus, labels)) // FOLDS
         title = f"{corpus.name}, {learned:,} labels"
         methods = {name: method for name, method in METHODS.items() if corpus.nodes > 1 or "table" not in name}
         if corpus.answered:
             methods["after the call"] = posthoc
-        add(f"ranking: {title}", ranking(corpus, labels, methods))
-        if corpus.priced:
-            add(f"98% of the quality, threshold chosen beforehand: {title}", honest(corpus, labels))
+        if "ranking" in parts:
+            add(f"ranking: {title}", ranking(corpus, labels, methods))
+        if "beforehand" in parts and corpus.priced:
+            add(f"98%, threshold chosen beforehand: {title}", honest(corpus, labels))
     if not gsm8k.answered:
         console.print(
-            "The score after the call cannot be measured here: the file holds no answers. Cascades above go by the prompt."
+            "The score after the call cannot be measured here: the file holds no answers. `cascade` goes by the prompt."
         )
-    for corpus, calibration in ((mmlu, 300), (mmlu, 2_000), (gsm8k, 300)):
-        add(
-            f"guard: {corpus.name}, {calibration:,} for calibration, {RESAMPLES} resamples",
-            guarding(corpus, calibration),
-        )
-    add("time of a decision", latency(mmlu))
+    for corpus, counts in ((gsm8k, (300,)), (mmlu, (300, 2_000))) if "guard" in parts else ():
+        scores = crossed(corpus.records, FOLDS)
+        for count in counts:
+            title = f"guard: {corpus.name}, {count:,} for calibration, {RESAMPLES} resamples"
+            add(title, guarding(corpus, scores, count))
+    if "time" in parts:
+        add("time of a decision", latency(mmlu))
     return found
 
 
@@ -74,13 +78,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--corpus", type=Path, required=True)
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--only", choices=PARTS, nargs="+", default=PARTS, help="parts to measure; all without it")
     given = parser.parse_args()
     absent = missing(given.corpus)
     if absent:
         sys.exit(f"skipped: {given.corpus} does not hold {', '.join(absent)}. Name the folder that does: CORPUS=dir")
     console = Console(width=170)
     corpora = [read(given.corpus, f"routellm_{name}") for name in ("mmlu", "gsm8k", "mtbench")]
-    found = measure({corpus.name: corpus for corpus in corpora}, console)
+    found = measure({corpus.name: corpus for corpus in corpora}, given.only, console)
     console.print(NOTE)
     if given.json is not None:
         given.json.write_text(json.dumps({"note": NOTE, **found}, indent=1, sort_keys=True) + "\n")
