@@ -56,7 +56,7 @@ class Rate:
 
     def __init__(self, policy: Policy, prices: PriceBook, ratings: Ratings | None = None) -> None:
         """Nobody is asked unless the policy's estimator is a judge, nor where the policy only observes: it would cost money."""
-        self.ratings = ratings or Ratings()
+        self.ratings = Ratings() if ratings is None else ratings
         estimator = policy.routing.estimator
         self._rules = policy.routing.rules
         self._settings: JudgeSettings | None = None

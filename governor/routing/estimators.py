@@ -16,17 +16,23 @@ from typing import TYPE_CHECKING, cast
 from governor.errors import ConfigurationError, RoutingError
 from governor.routing.judge import DEFAULT_WEIGHTS, Judge, Ratings, read_weights
 from governor.routing.learned import SnapshotEstimator
+from governor.routing.table import TableEstimator
+from governor.values import replace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from governor.policy.load import LoadedPolicy
     from governor.routing.estimate import Estimate, Estimator, StepFeatures
+    from governor.routing.records import PairedOutcome
     from governor.routing.snapshot import Snapshot
+    from governor.routing.training import Teach
 
-__all__ = ["GROUP", "Asked", "InBand", "build", "estimator_of"]
+    Learn = Callable[["Asked", Sequence[PairedOutcome]], Mapping[str, object]]
 
-GROUP = "governor.estimators"
+__all__ = ["GROUP", "SECTIONS", "Asked", "InBand", "build", "estimator_of", "teaching"]
+
+GROUP, SECTIONS = "governor.estimators", "governor.estimator_sections"
 _PATH = ("routing", "estimator")
 _NO_SECTIONS: Mapping[str, Mapping[str, object]] = {}
 _log = logging.getLogger("governor.routing")
@@ -60,16 +66,26 @@ class Asked:
 class InBand:
     """A quick estimator, and a slow one for the steps of which the quick one cannot tell whether there is a gain."""
 
-    def __init__(self, first: Estimator, then: Estimator, threshold: float = 0.0) -> None:
-        """`first` is asked at every step. `threshold`: the gain that the better tier has to promise."""
-        self._first, self._then, self._threshold = first, then, threshold
+    def __init__(self, first: Estimator, then: Estimator) -> None:
+        """`first` is asked at every step."""
+        self._first, self._then = first, then
 
     def estimate(self, step: StepFeatures) -> Estimate | None:
-        """What the first says, where its whole interval is on one side of the threshold; else what the second says, if it says anything."""
+        """What the first says, where its whole interval is above 0 or is not; else what the second says, if it says anything."""
         quick = self._first.estimate(step)
-        if quick is not None and not quick.low <= self._threshold < quick.high:
+        if quick is not None and not quick.low <= 0 < quick.high:
             return quick
         return self._then.estimate(step) or quick
+
+
+class _Recorded:
+    """An estimator that abstains at nodes of which nothing is recorded: what was learned elsewhere says nothing of them."""
+
+    def __init__(self, table: TableEstimator, of: Estimator) -> None:
+        self._table, self._of = table, of
+
+    def estimate(self, step: StepFeatures) -> Estimate | None:
+        return None if self._table.estimate(step) is None else self._of.estimate(step)
 
 
 class _Or:
@@ -90,13 +106,12 @@ def build(
     *,
     default: Estimator | None = None,
     ratings: Ratings | None = None,
-    threshold: float | None = None,
 ) -> Estimator | None:
     """The estimator of a policy; None where there is none to ask, and the upper tier answers.
 
     `sections`: those of the promoted snapshot. `default`: the estimator that the snapshot itself is (table, hashed); whatever another kind
-    leaves open is left to it. `ratings`: what the path's judge knows. `threshold`: the gain that the better tier has to promise, if it is
-    known. Raises ConfigurationError for what the author of the policy has to put right, RoutingError for a snapshot that cannot be read.
+    leaves open is left to it. `ratings`: what the path's judge knows. Raises ConfigurationError for what the author of the policy has to
+    put right, RoutingError for a snapshot that cannot be read.
     """
     known = _NO_SECTIONS if sections is None else sections
     if kind == "off":
@@ -104,11 +119,11 @@ def build(
     if kind == "hashed":
         return default
     if kind == "judge":
-        return _judge(settings, known, default, ratings or Ratings())
+        return _judge(settings, known, default, Ratings() if ratings is None else ratings)
     if kind == "encoder":
         made = _entry("encoder", Asked(settings=settings, sections=known, base_dir=base_dir))
         if made is not None and default is not None and settings.get("when", "uncertain") == "uncertain":
-            return InBand(default, made, threshold or 0.0)
+            return InBand(default, made)
         return _either(made, default)
     if kind == "custom":
         name = str(settings.get("name", ""))
@@ -135,13 +150,35 @@ def estimator_of(loaded: LoadedPolicy, ratings: Ratings | None = None) -> Callab
         kind, settings = routing.estimator.kind, routing.estimator.settings
         base = Path(loaded.place_of(_PATH)[0]).parent
         try:
-            made = build(kind, settings, sections, base, default=own, ratings=ratings, threshold=cut)
+            made = build(kind, settings, sections, base, default=own, ratings=ratings)
         except (ConfigurationError, RoutingError) as error:
             remedy = "Put that right, or choose `estimator: hashed`."
             raise loaded.error_at(_PATH, str(error), remedy) from error
+        if made is not None and kind in ("encoder", "judge") and snapshot.table:
+            made = _Recorded(TableEstimator(snapshot.table), made)
         return made or own
 
     return make
+
+
+def teaching(loaded: LoadedPolicy) -> Teach | None:
+    """What a snapshot is taught beside its own table and n-grams, for `training.train`; None where its estimator learns no more.
+
+    With an encoder it is the `encoder` section, by the entry point group `governor.estimator_sections`. The estimator that is answered with
+    it is the one that will decide: figures, thresholds and the guard's counts have to be its own.
+    """
+    estimator = loaded.policy.routing.estimator
+    if estimator.kind != "encoder":
+        return None
+
+    def teach(snapshot: Snapshot, records: Sequence[PairedOutcome]) -> tuple[Snapshot, Estimator]:
+        base = Path(loaded.place_of(_PATH)[0]).parent
+        learn = cast("Learn", _loaded(SECTIONS, estimator.kind))
+        made = learn(Asked(settings=estimator.settings, base_dir=base), records)
+        taught = replace(snapshot, encoder=made)
+        return taught, estimator_of(loaded)(taught)
+
+    return teach
 
 
 def _either(made: Estimator | None, default: Estimator | None) -> Estimator | None:
@@ -163,21 +200,24 @@ def _judge(
 
 def _entry(name: str, asked: Asked) -> Estimator | None:
     """What the entry point `name` makes. Raises ConfigurationError where there is none, it cannot be loaded, or it makes something else."""
-    found = {entry.name: entry for entry in entry_points(group=GROUP)}
+    make = cast("Callable[[Asked], Estimator | None]", _loaded(GROUP, name))
+    made = make(asked)
+    if made is not None and not callable(getattr(made, "estimate", None)):
+        raise ConfigurationError(f"routing.estimator `{name}`: {make!r} made no estimator ({type(made).__name__}).")
+    return made
+
+
+def _loaded(group: str, name: str) -> object:
+    """The object behind an entry point. Raises ConfigurationError where there is none, or it cannot be loaded."""
+    found = {entry.name: entry for entry in entry_points(group=group)}
     if name not in found:
         others = sorted(set(found) - {"encoder"})
         raise ConfigurationError(
-            f"routing.estimator: no installed package offers an estimator `{name}` (entry point group `{GROUP}`"
+            f"routing.estimator: no installed package offers an estimator `{name}` (entry point group `{group}`"
             f"{'; there are ' + ', '.join(others) if others else ''}). Install the one that does, or choose `estimator: hashed`."
         )
     try:
-        make = cast("Callable[[Asked], Estimator | None]", found[name].load())
+        return found[name].load()
     except (ImportError, AttributeError) as error:
         remedy = "Choose `estimator: hashed` to do without."
         raise ConfigurationError(f"routing.estimator `{name}`: {error}. {remedy}") from error
-    made = make(asked)
-    if made is not None and not callable(getattr(made, "estimate", None)):
-        raise ConfigurationError(
-            f"routing.estimator `{name}`: {found[name].value} made no estimator ({type(made).__name__})."
-        )
-    return made

@@ -24,8 +24,13 @@ from governor.routing.table import WEAK_ONLY, tabled
 from governor.values import cheap, replace
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from governor.routing.estimate import Estimator
     from governor.routing.hashed import Hashed
     from governor.routing.records import PairedOutcome
+
+    Teach = Callable[[Snapshot, Sequence[PairedOutcome]], tuple[Snapshot, Estimator]]
 
 __all__ = ["CALIBRATION_SHARE", "Scored", "evaluate", "parted", "scored", "target_of", "train"]
 
@@ -56,8 +61,12 @@ def train(
     promise: Promise | None = None,
     share: float = CALIBRATION_SHARE,
     seed: int = 0,
+    teach: Teach | None = None,
 ) -> Snapshot:
     """A snapshot of all records of the pair, sealed. `promise`: its accuracy is measured here, whatever it holds.
+
+    `teach`: adds what another estimator learns of the records that are learned from, and answers that estimator: the figures, the
+    thresholds and the guard's counts are then its own (`estimators.teaching`).
 
     Raises RoutingError when no record is of this pair.
     """
@@ -76,7 +85,8 @@ def train(
         hashed=hashed,
         calibration=calibration,
     )
-    seen = scored(snapshot, kept)
+    snapshot, decides = (snapshot, None) if teach is None else teach(snapshot, learning)
+    seen = scored(snapshot, kept, decides)
     right = sum(each.strong.score >= OK for each in kept)
     trained = Trained(
         records=len(own),
@@ -108,9 +118,9 @@ def target_of(record: PairedOutcome) -> float:
     return record.gain if record.gain > 0 else WEAK_ONLY * record.gain
 
 
-def scored(snapshot: Snapshot, records: Iterable[PairedOutcome]) -> list[Scored]:
-    """What the snapshot estimates of each record."""
-    estimator = SnapshotEstimator(snapshot)
+def scored(snapshot: Snapshot, records: Iterable[PairedOutcome], estimator: Estimator | None = None) -> list[Scored]:
+    """What the snapshot estimates of each record, or the estimator that decides by it, where that is another one."""
+    estimator = estimator or SnapshotEstimator(snapshot)
     found: list[Scored] = []
     for record in records:
         estimate = estimator.estimate(record.step)

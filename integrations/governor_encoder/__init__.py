@@ -18,7 +18,7 @@ if _missing := [name for name in ("onnxruntime", "tokenizers") if find_spec(name
 
 from governor_encoder.learning import learned_section
 from governor_encoder.onnx import OnnxEncoder, load_encoder
-from governor_encoder.opening import opened
+from governor_encoder.opening import opened, taught
 from governor_encoder.vectors import assigned, searching
 
-__all__ = ["OnnxEncoder", "assigned", "learned_section", "load_encoder", "opened", "searching"]
+__all__ = ["OnnxEncoder", "assigned", "learned_section", "load_encoder", "opened", "searching", "taught"]

@@ -7,15 +7,20 @@ from typing import TYPE_CHECKING, cast
 from governor.errors import ConfigurationError
 from governor.routing.embedding import Embedded
 from governor.routing.encoded import read_section
+from governor_encoder.learning import learned_section
 from governor_encoder.onnx import load_encoder
 from governor_encoder.vectors import searching
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from governor.routing.embedding import Method
+    from governor.routing.encoded import Encoded
     from governor.routing.estimators import Asked
+    from governor.routing.records import PairedOutcome
     from governor_encoder.onnx import OnnxEncoder, Pooling
 
-__all__ = ["opened"]
+__all__ = ["opened", "taught"]
 
 
 def opened(asked: Asked) -> Embedded | None:
@@ -28,14 +33,7 @@ def opened(asked: Asked) -> Embedded | None:
         asked.warn("the promoted snapshot has no `encoder` section: train one with the encoder's files")
         return None
     encoded = read_section(section)
-    settings = asked.settings
-    encoder = load_encoder(
-        asked.file("model"),
-        asked.file("tokenizer"),
-        threads=int(str(settings.get("threads", 1))),
-        max_tokens=int(str(settings.get("max_tokens", 256))),
-        pooling=cast("Pooling", settings.get("pooling", "mean")),
-    )
+    encoder = _encoder(asked)
     learned_with = (encoded.model_sha256, encoded.tokenizer_sha256, encoded.max_tokens)
     if learned_with != (encoder.model_sha256, encoder.tokenizer_sha256, encoder.max_tokens):
         asked.warn(
@@ -46,15 +44,25 @@ def opened(asked: Asked) -> Embedded | None:
     if (has := len(encoder.encode("dimensions"))) != encoded.dim:
         asked.warn(f"the snapshot has vectors of {encoded.dim} dimensions, the model of {has}: the encoder is off")
         return None
-    return _estimator(asked, encoded_with=encoder)
+    return _estimator(asked, encoded, encoder)
 
 
-def _estimator(asked: Asked, *, encoded_with: OnnxEncoder) -> Embedded:
-    encoded = read_section(asked.section("encoder") or {})
+def _encoder(asked: Asked) -> OnnxEncoder:
+    settings = asked.settings
+    return load_encoder(
+        asked.file("model"),
+        asked.file("tokenizer"),
+        threads=int(str(settings.get("threads", 1))),
+        max_tokens=int(str(settings.get("max_tokens", 256))),
+        pooling=cast("Pooling", settings.get("pooling", "mean")),
+    )
+
+
+def _estimator(asked: Asked, encoded: Encoded, encoder: OnnxEncoder) -> Embedded:
     search = searching(encoded.points) if encoded.points is not None else None
     method = cast("Method", asked.settings.get("method", "clusters"))
     try:
-        return Embedded(encoded, encoded_with, method, search)
+        return Embedded(encoded, encoder, method, search)
     except ValueError as error:
         raise ConfigurationError(
             f"routing.estimator.settings.method: {error}. Train it with neighbours, or use `clusters`."
@@ -63,3 +71,9 @@ def _estimator(asked: Asked, *, encoded_with: OnnxEncoder) -> Embedded:
 
 def _shown(model: str, tokenizer: str, max_tokens: int) -> str:
     return f"model {model[:12]}, tokenizer {tokenizer[:12]} and {max_tokens} tokens"
+
+
+def taught(asked: Asked, records: Sequence[PairedOutcome]) -> dict[str, object]:
+    """The section that a snapshot needs for the files and the method of `asked`: neighbours are kept only where the method reads them."""
+    neighbours = asked.settings.get("method") in ("knn", "mean")
+    return learned_section(records, _encoder(asked), neighbours=neighbours)

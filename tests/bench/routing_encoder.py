@@ -193,6 +193,9 @@ def main() -> None:
     if args.corpus and args.model:
         known = Known(encoder)
         for name in FILES:
+            if not (args.corpus / f"{name}.jsonl.gz").is_file():
+                print(f"\n{name} is not in {args.corpus}.")
+                continue
             rows = records(args.corpus / f"{name}.jsonl.gz")
             figures["apgr"][name] = apgr(known, rows, args.limit)
             shown(
