@@ -30,18 +30,18 @@ STDOUT = Path("-")
 
 
 def main() -> None:
-    """Answer the queue three ways, run the stuck agents and the burst, print and check."""
+    """Answer the queue four ways, run the stuck agents and the burst, print and check."""
     options = _options()
     tickets = load_tickets()[: QUICK if options.quick else None]
 
     console = Console(quiet=options.json == STDOUT)
     console.print(
-        f"{len(tickets)} tickets, answered three ways against a provider emulator on loopback. No key, no network, no cost.\n"
+        f"{len(tickets)} tickets, answered four ways against a provider emulator on loopback. No key, no network, no cost.\n"
     )
     done = _run(console, tickets)
     stuck, alarm, burst = run_stuck(), run_false_alarm(), run_burst(store=options.store)
     checks = check(*done, stuck, alarm, burst)
-    saved = savings(done[0], done[2])
+    saved = savings(done[0], done[-1])
     show(console, done, saved, stuck, alarm, burst, checks)
     if options.json is not None:
         _write(options.json, json.dumps(_figures(done, saved, stuck, alarm, burst, checks), indent=2))
@@ -74,7 +74,7 @@ def _write(file: Path, figures: str) -> None:
         file.write_text(figures, encoding="utf-8")
 
 
-def _run(console: Console, tickets: Sequence[Ticket]) -> tuple[ways.Way, ways.Way, ways.Way]:
+def _run(console: Console, tickets: Sequence[Ticket]) -> tuple[ways.Way, ways.Way, ways.Way, ways.Way]:
     columns = (
         TextColumn("{task.description:>14}"),
         BarColumn(),
@@ -88,7 +88,12 @@ def _run(console: Console, tickets: Sequence[Ticket]) -> tuple[ways.Way, ways.Wa
             task = progress.add_task(name, total=len(tickets))
             return way(tickets, lambda: progress.advance(task))
 
-        return answered("bare", ways.bare), answered("stock caching", ways.stock), answered("governed", ways.governed)
+        return (
+            answered("bare", ways.bare),
+            answered("stock caching", ways.stock),
+            answered("not routed", ways.unrouted),
+            answered("governed", ways.governed),
+        )
 
 
 def _figures(

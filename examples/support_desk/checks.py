@@ -28,12 +28,13 @@ class Check:
 
 
 def check(
-    bare: Way, stock: Way, governed: Way, stuck: Sequence[Stuck], alarm: FalseAlarm, burst: Burst
+    bare: Way, stock: Way, unrouted: Way, governed: Way, stuck: Sequence[Stuck], alarm: FalseAlarm, burst: Burst
 ) -> tuple[Check, ...]:
     """All of them, on the sandbox's meter and the database's end state."""
     return (
         *(_cheaper(governed, other) for other in (bare, stock)),
-        *(_same_outcome(governed, other) for other in (bare, stock)),
+        *(_same_outcome(governed, other) for other in (bare, stock, unrouted)),
+        _routed(governed, unrouted),
         _hits(governed),
         *(_ended(one) for one in stuck),
         Check(
@@ -55,6 +56,14 @@ def _cheaper(governed: Way, other: Way) -> Check:
     share = governed.nano_usd / other.nano_usd if other.nano_usd else 1.0
     return Check(
         holds=share <= GOAL, text=f"the governed bill is {1 - share:.1%} below {other.name} (goal: {1 - GOAL:.0%})"
+    )
+
+
+def _routed(governed: Way, unrouted: Way) -> Check:
+    share = governed.nano_usd / unrouted.nano_usd if unrouted.nano_usd else 1.0
+    return Check(
+        holds=share < 1,
+        text=f"on top of caching and compaction, routing takes {1 - share:.1%} off the bill",
     )
 
 

@@ -1,4 +1,4 @@
-"""What the demo prints: three bills, what saved the money, the loop that was caught, the calls the budget refused, and the checks."""
+"""What the demo prints: four bills, what saved the money, the loop that was caught, the calls the budget refused, and the checks."""
 
 from __future__ import annotations
 
@@ -37,6 +37,7 @@ def show(
     """Print everything."""
     console.print(_bills(ways))
     console.print(_saved(saved))
+    console.print(_on_top(*ways[-2:]), highlight=False)
     console.print(_stuck(stuck), highlight=False)
     console.print(_false_alarm(alarm), highlight=False)
     console.print(
@@ -89,6 +90,16 @@ def _saved(saved: Savings) -> Table:
     table.add_row("caching: tokens read from the prompt cache, less writing it", usd(saved.cache))
     table.add_row("[bold]together[/bold]", f"[bold]{usd(saved.total)}[/bold]")
     return table
+
+
+def _on_top(unrouted: Way, governed: Way) -> str:
+    """What routing alone does, where the cache and compaction are at work already."""
+    before, after = unrouted.nano_usd, governed.nano_usd
+    alike = "alike" if unrouted.end_state == governed.end_state else "otherwise"
+    return (
+        f"[bold]Routing on top of caching and compaction:[/bold] {usd(before)} with the frontier model alone, {usd(after)} routed "
+        f"({after / before - 1:+.1%}); the database ends {alike}.\n"
+    )
 
 
 def _stuck(stuck: Sequence[Stuck]) -> str:

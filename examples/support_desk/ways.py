@@ -1,4 +1,7 @@
-"""The three ways of answering the same queue: bare, with LangChain's stock prompt caching, and governed. Each has a sandbox of its own."""
+"""The ways of answering the same queue: bare, with LangChain's stock prompt caching, governed without routing, and governed.
+
+Each has a sandbox of its own.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
 from langchain_aws.middleware import BedrockPromptCachingMiddleware
 
 from examples.support_desk.app import FRONTIER, build_desk, frontier
@@ -17,7 +21,18 @@ from examples.support_desk.scenario import Desk, Ticket
 from governor_langgraph import GovernorReport, govern
 from governor_sandbox import Record, Sandbox, Scenario
 
-__all__ = ["FRONTIER", "POLICY", "STOCK_CACHING", "Way", "bare", "frontier", "governed", "provider", "stock"]
+__all__ = [
+    "FRONTIER",
+    "POLICY",
+    "STOCK_CACHING",
+    "Way",
+    "bare",
+    "frontier",
+    "governed",
+    "provider",
+    "stock",
+    "unrouted",
+]
 
 POLICY = Path(__file__).parents[2] / "policies" / "support.yaml"
 STOCK_CACHING: Mapping[str, Any] = {"cache_control": {"type": "ephemeral", "ttl": "5m"}}
@@ -72,13 +87,27 @@ def stock(tickets: Sequence[Ticket], advance: Callable[[], None]) -> Way:
     )
 
 
-def governed(tickets: Sequence[Ticket], advance: Callable[[], None], policy: Path = POLICY) -> Way:
+def governed(
+    tickets: Sequence[Ticket],
+    advance: Callable[[], None],
+    policy: Path | Mapping[str, Any] = POLICY,
+    name: str = "governed",
+) -> Way:
     """The desk behind one line: `govern(desk, policy=...)`."""
 
     def build(database: Database, reports: list[GovernorReport]) -> Any:
         return govern(build_desk(frontier(), database), policy=policy, on_report=reports.append)
 
-    return _answer("governed", tickets, build, advance)
+    return _answer(name, tickets, build, advance)
+
+
+def unrouted(tickets: Sequence[Ticket], advance: Callable[[], None]) -> Way:
+    """The same policy with its best tier alone: caching and compaction are left, and the frontier answers everything."""
+    policy = yaml.safe_load(POLICY.read_text(encoding="utf-8"))
+    best = next(iter(policy["tiers"]))
+    policy["tiers"], policy["routing"] = {best: policy["tiers"][best]}, {"default": best}
+    policy["loops"]["respond"] = [word for word in policy["loops"]["respond"] if word != "escalate"]
+    return governed(tickets, advance, policy, name="governed, not routed")
 
 
 def _answer(

@@ -18,7 +18,10 @@ _PACKAGE = Path("examples") / "support_desk"
 
 
 def demo(context: typer.Context) -> None:
-    """Run the support desk three ways (bare, stock caching, governed) and compare the sandbox's bills. Options go to the demo."""
+    """Run the support desk four ways (bare, stock caching, governed without and with routing) and compare the bills.
+
+    Options go to the demo.
+    """
     with errors(as_json="--json" in context.args):
         root = _checkout(Path.cwd())
         command = [sys.executable, "-m", "examples.support_desk", *context.args]

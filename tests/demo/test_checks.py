@@ -23,6 +23,7 @@ def record(nano_usd: int, *, model: str = FRONTIER, **usage: int) -> Record:
 
 BARE = Way(name="bare", records=(record(1000),), end_state="same")
 STOCK = Way(name="stock caching", records=(record(400),), end_state="same")
+UNROUTED = Way(name="governed, not routed", records=(record(200),), end_state="same")
 GOVERNED = Way(name="governed", records=(record(100),), end_state="same")
 STOPPED = Stuck(
     name="goes round",
@@ -49,6 +50,7 @@ def failing(**changed: object) -> list[str]:
     parts: dict[str, object] = {
         "bare": BARE,
         "stock": STOCK,
+        "unrouted": UNROUTED,
         "governed": GOVERNED,
         "stuck": [STOPPED],
         "alarm": ALARM,
@@ -68,8 +70,14 @@ def test_a_bill_that_is_less_than_three_quarters_lower_fails() -> None:
     assert "below stock caching" in only
 
 
-def test_another_end_state_of_the_database_fails_against_both() -> None:
-    assert 2 == len(failing(governed=replace(GOVERNED, end_state="other")))
+def test_another_end_state_of_the_database_fails_against_all_others() -> None:
+    assert 3 == len(failing(governed=replace(GOVERNED, end_state="other")))
+
+
+def test_routing_that_saves_nothing_on_top_of_caching_and_compaction_fails() -> None:
+    (only,) = failing(unrouted=replace(UNROUTED, records=(record(100),)))
+
+    assert "on top of caching and compaction" in only
 
 
 def test_a_budget_passed_by_one_nano_usd_fails() -> None:

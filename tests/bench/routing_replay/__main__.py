@@ -1,7 +1,7 @@
 """What routing costs on recorded agent steps, with the prompt cache: placements of a share of steps, and governor's own decisions.
 
-make bench-routing-replay CORPUS=dir              a folder with the recorded steps; prints the tables
-make bench-routing-replay CORPUS=dir JSON=file    writes the figures too
+python -m tests.bench.routing_replay --corpus DIR                a folder with the recorded steps; prints the tables
+python -m tests.bench.routing_replay --corpus DIR --json FILE    writes the figures too
 
 All figures are costs divided by what the same runs cost when the frontier answers every step from a warm cache. The small model is
 simulated: it was never asked, and what it would have written, or whether it would have been right, is not known.
@@ -27,6 +27,8 @@ from tests.bench.routing_replay.placements import PLACEMENTS, blocks
 from tests.bench.routing_replay.simulator import FRONTIER, STUDENTS, replay
 
 SHARE, HANDOFF, DRAWS = 0.20, 4_000, 5
+STEERED, REPORTED = (0, 1), (2, 3, 4)
+"""Draws of gains on which the share is steered, and others that are reported; the runs are others as well."""
 PRICED = "~1/28"
 WAYS: dict[str, dict[str, Any]] = {
     "ours, tier kept for the turn": {"block": None},
@@ -66,9 +68,10 @@ def ours(runs: Sequence[Run], way: str) -> dict[str, Any]:
     """Governor's decisions on the half of the runs that nothing was steered on."""
     student = STUDENTS[PRICED]
     policy = policy_of(student, share=SHARE, **WAYS[way])
-    asked = steered(policy, [run for run in runs if half(run) == 0], 0, SHARE)
-    route, held = route_of(policy, 0, asked), [run for run in runs if half(run) == 1]
-    driven = [drive(route, run) for run in held]
+    asked = steered(policy, [run for run in runs if half(run) == 0], STEERED, SHARE)
+    held = [run for run in runs if half(run) == 1]
+    driven = [drive(route_of(policy, seed, asked), run) for seed in REPORTED for run in held]
+    held *= len(REPORTED)
     alone = [replay(run, (True,) * len(run.steps), FRONTIER).cost for run in held]
     found: dict[str, Any] = {
         "runs": len(held),

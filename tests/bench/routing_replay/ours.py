@@ -43,7 +43,7 @@ __all__ = ["Driven", "drive", "policy_of", "route_of", "steered"]
 
 _OWN = ModelRef(provider="anthropic", model="claude-opus-4-8")
 _LANE = "agent#task"
-_SNAPSHOTS = 5
+_SNAPSHOTS = 4
 """How often the share is steered on the first half of the runs: so many snapshots."""
 
 
@@ -116,12 +116,11 @@ def route_of(policy: Policy, seed: int, asked: float) -> Route:
     return Route(policy, PriceBook(policy), known)
 
 
-def steered(policy: Policy, runs: Sequence[Run], seed: int, target: float) -> float:
+def steered(policy: Policy, runs: Sequence[Run], seeds: Sequence[int], target: float) -> float:
     """The share of decisions that brings the share of *calls* nearest to the target on these runs, one snapshot after the other."""
     asked, best, off = target, target, 2.0
     for _ in range(_SNAPSHOTS):
-        route = route_of(policy, seed, asked)
-        driven = [drive(route, run) for run in runs]
+        driven = [drive(route, run) for route in (route_of(policy, seed, asked) for seed in seeds) for run in runs]
         reached = sum(sum(each.up) for each in driven) / sum(len(each.up) for each in driven)
         if abs(reached - target) < off:
             best, off = asked, abs(reached - target)
