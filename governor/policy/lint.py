@@ -192,6 +192,18 @@ def _gaps(policy: Policy) -> Iterator[_Remark]:
     escalates = policy.routing.escalate is not None or "escalate" in policy.loops.respond
     if escalates and len(policy.tiers) == 1:
         yield "warning", "nowhere-to-escalate", ("tiers",), "there is only one tier to escalate to"
+    yield from _never_heard(policy)
+
+
+def _never_heard(policy: Policy) -> Iterator[_Remark]:
+    """Signals that nothing gives under this policy."""
+    routing = policy.routing
+    after = routing.escalate.after if routing.escalate is not None else ()
+    path = ("routing", "escalate", "after")
+    if "low_score" in after and (routing.snapshot is None or routing.estimator.kind == "off"):
+        yield "warning", "nothing-scored", path, "no answer is scored without `routing.snapshot` and an `estimator`"
+    if "disagreement" in after and routing.check.kind == "off":
+        yield "warning", "nothing-compared", path, "no answer is compared without `routing.check: self_consistency`"
 
 
 def _routing(policy: Policy) -> Iterator[_Remark]:

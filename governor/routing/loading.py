@@ -9,6 +9,7 @@ from governor.errors import RoutingError
 from governor.routing.guard import Promise, exact_gate
 from governor.routing.knowledge import Bound, Knowledge
 from governor.routing.learned import SnapshotEstimator
+from governor.routing.posthoc import Posthoc
 from governor.routing.snapshot import ANY_NODE, load_snapshot
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ def knowledge_of(loaded: LoadedPolicy, *, estimator: Callable[[Snapshot], Estima
         return None
     try:
         snapshot = load_snapshot(path, tiers=tuple(loaded.policy.tiers))
+        known = knowledge_from(snapshot, loaded.policy, estimator=estimator)
     except RoutingError as error:
         remedy = error.remedy or "Promote another one: governor route promote."
         raise loaded.error_at(_PATH, f"the snapshot cannot be used: {error}", remedy) from error
@@ -51,13 +53,13 @@ def knowledge_of(loaded: LoadedPolicy, *, estimator: Callable[[Snapshot], Estima
     if order.index(snapshot.strong) > order.index(snapshot.weak):
         message = f"the snapshot holds {snapshot.strong} for better than {snapshot.weak}, and `tiers` has them the other way round"
         raise loaded.error_at(_PATH, message, "Put the better tier first, or train anew.")
-    return knowledge_from(snapshot, loaded.policy, estimator=estimator)
+    return known
 
 
 def knowledge_from(
     snapshot: Snapshot, policy: Policy, *, estimator: Callable[[Snapshot], Estimator] | None = None
 ) -> Knowledge:
-    """What a snapshot tells the decision under a policy."""
+    """What a snapshot tells the decision under a policy. Raises RoutingError where its section on answers cannot be read."""
     share = policy.routing.frontier_share
     cut = snapshot.cut(float(share)) if share is not None else None
     quantiles = ((1 - float(share), cut),) if share is not None and cut is not None else ()
@@ -71,6 +73,7 @@ def knowledge_from(
         bounds=_bounds(snapshot, policy),
         quantiles=quantiles,
         proven=snapshot.promised,
+        answers=Posthoc.parse(snapshot.posthoc) if snapshot.posthoc else None,
     )
 
 

@@ -89,3 +89,26 @@ def test_every_policy_can_be_read(policy: Policy) -> None:
 
     assert {rule.id for rule in (*policy.tools.rules, *policy.budgets)} <= {sentence.rule for sentence in sentences}
     assert as_text(sentences)
+
+
+def test_what_happens_after_a_call_is_read_aloud() -> None:
+    text = """governor: 1
+name: t
+tiers: {big: {model: "a:b"}, small: {model: "a:c", fallback: [big]}}
+routing:
+  default: small
+  escalate: {after: [refusal, disagreement], repair: true}
+  check: self_consistency
+  hopeless: {after: 4, then: lower}
+  rest: {after: 3, share: 50%, for: 20s}
+"""
+    said = " ".join(sentence.text for sentence in explain(load(text)) if sentence.enforced)
+
+    for part in (
+        "first asked for once more of the same model",
+        "is asked for 3 times; 66% must agree with it",
+        "When the best model has failed 4 times in a row, the run goes on without that model.",
+        "When the provider of `small` fails, `big` answers in its stead",
+        "failed 3 calls in a row, or 50% of its latest 20, is left alone for 20s",
+    ):
+        assert part in said

@@ -107,6 +107,16 @@ def test_every_line_of_the_table_is_a_path_of_the_schema() -> None:
             "tiers",
         ),
         (
+            "tiers: {a: {model: 'x:y'}, b: {model: 'x:z'}}\nrouting: {escalate: {after: low_score}}",
+            "nothing-scored",
+            "routing.escalate.after",
+        ),
+        (
+            "tiers: {a: {model: 'x:y'}, b: {model: 'x:z'}}\nrouting: {escalate: {after: disagreement}}",
+            "nothing-compared",
+            "routing.escalate.after",
+        ),
+        (
             "tiers: {a: {model: 'x:y', headers: {Authorization: Bearer abc}}}",
             "secret-in-policy",
             "tiers.a.headers",
