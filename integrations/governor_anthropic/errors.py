@@ -50,7 +50,7 @@ def _answered(error: anthropic.APIStatusError) -> Failure:
     kind = str(cast("Mapping[str, Any]", inner).get("type") or "") if isinstance(inner, dict) else ""
     code = kind or f"HTTP {error.status_code}"
     if error.status_code >= 400:
-        if (at_gateway := failure_at_gateway(error.status_code, given)) is not None:
+        if (at_gateway := failure_at_gateway(error.status_code, cast("object", error.body))) is not None:
             return at_gateway
         return failure_by_status(error.status_code, code)
     return Failure(rejected=False, transient=kind in PASSING, code=code)

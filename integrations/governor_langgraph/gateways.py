@@ -110,18 +110,18 @@ def told_in(headers: Mapping[str, str]) -> Told | None:
 
 def _cloudflare(headers: Mapping[str, str]) -> Told:
     step, status = _number(headers, "cf-aig-step"), headers.get("cf-aig-cache-status", "")
-    model = headers.get("cf-aig-model")
+    provider, model = headers.get("cf-aig-provider", ""), headers.get("cf-aig-model", "")
     return Told(
         name="cloudflare",
         cached=status.upper() == "HIT",
-        model=model,
+        model=(f"{provider}/{model}" if provider else model) if step > 0 and model else None,
         fell_back=step > 0,
         tried_before=step > 0,
         facts=_facts(
             "cloudflare",
             cache=status,
             step=step or "",
-            provider=headers.get("cf-aig-provider"),
+            provider=provider,
             log_id=headers.get("cf-aig-log-id"),
         ),
     )

@@ -162,27 +162,28 @@ class Governed:
         return " ".join(span.to_json() for span in self.exporter.get_finished_spans())
 
 
-Way = Callable[[BaseChatModel, list[Any]], str]
+Way = Callable[[BaseChatModel, list[Any], int], list[str]]
+"""Asks a model the same so many times, one after the other, and gives the answers."""
 
 
-def whole(model: BaseChatModel, messages: list[Any]) -> str:
-    return str(model.invoke(messages).text)
+def whole(model: BaseChatModel, messages: list[Any], times: int) -> list[str]:
+    return [str(model.invoke(messages).text) for _ in range(times)]
 
 
-def streamed(model: BaseChatModel, messages: list[Any]) -> str:
-    return "".join(str(chunk.text) for chunk in model.stream(messages))
+def streamed(model: BaseChatModel, messages: list[Any], times: int) -> list[str]:
+    return ["".join(str(chunk.text) for chunk in model.stream(messages)) for _ in range(times)]
 
 
-def awaited(model: BaseChatModel, messages: list[Any]) -> str:
-    async def ask() -> str:
-        return str((await model.ainvoke(messages)).text)
+def awaited(model: BaseChatModel, messages: list[Any], times: int) -> list[str]:
+    async def ask() -> list[str]:
+        return [str((await model.ainvoke(messages)).text) for _ in range(times)]
 
     return asyncio.run(ask())
 
 
-def streamed_async(model: BaseChatModel, messages: list[Any]) -> str:
-    async def ask() -> str:
-        return "".join([str(chunk.text) async for chunk in model.astream(messages)])
+def streamed_async(model: BaseChatModel, messages: list[Any], times: int) -> list[str]:
+    async def ask() -> list[str]:
+        return ["".join([str(chunk.text) async for chunk in model.astream(messages)]) for _ in range(times)]
 
     return asyncio.run(ask())
 
@@ -190,12 +191,14 @@ def streamed_async(model: BaseChatModel, messages: list[Any]) -> str:
 WAYS: list[Way] = [whole, awaited, streamed, streamed_async]
 
 
-def governed(tier: Mapping[str, Any], way: Way = whole, model: BaseChatModel | None = None, **parts: Any) -> Governed:
+def governed(
+    tier: Mapping[str, Any], way: Way = whole, model: BaseChatModel | None = None, times: int = 1, **parts: Any
+) -> Governed:
     """Everything that the node asks of its own model is answered by the tier."""
     own = model or FakeListChatModel(responses=["nobody asks this one"])
 
     def node(state: MessagesState) -> dict[str, Any]:
-        return {"messages": [("ai", way(own, state["messages"]))]}
+        return {"messages": [("ai", "|".join(way(own, state["messages"], times)))]}
 
     graph = StateGraph(MessagesState)
     graph.add_node("node", node)
