@@ -15,12 +15,13 @@ from governor.values import cheap, copier, replace
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from governor.calls import ModelResponse, ToolCall, ToolResult
+    from governor.calls import ModelRequest, ModelResponse, ToolCall, ToolResult
     from governor.controls import Controls
     from governor.controls.prefix import Compared
     from governor.effects import Value
     from governor.ledger import Lease
     from governor.plans import Judgement, Quote, Routed, Rung, ToolQuote, Viewed
+    from governor.runs import Sent
 
 __all__ = [
     "LANES",

@@ -48,6 +48,7 @@ from governor.losing import Losses
 from governor.pacing import Lineup
 from governor.prices import PriceBook
 from governor.remembering import Memory
+from governor.routing.loading import knowledge_of
 from governor.routing.outcomes import Outcomes, Step, outcomes_path
 from governor.slots import Slots
 from governor.stores.memory import MemoryStore
@@ -102,12 +103,12 @@ class Runtime:
         `sleep` and `sleep_async` let seconds pass while a call waits for room in a rate.
 
         `store`: a store or the address of one; absent, the address in the environment (`GOVERNOR_STORE`), or else one in memory, for this
-        process alone. Raises PolicyError when a money limit meets a tier without a known price, ConfigurationError for an address that
-        nobody serves.
+        process alone. Raises PolicyError when a money limit meets a tier without a known price or a snapshot cannot be used,
+        ConfigurationError for an address that nobody serves.
         """
         self.policy = policy
         self.prices = prices or PriceBook(policy.policy)
-        self.controls = Controls.of(policy.policy, self.prices, policy.error_at)
+        self.controls = Controls.of(policy.policy, self.prices, policy.error_at, knowledge=knowledge_of(policy))
         self.store = _opened(store)
         self.telemetry = telemetry or Telemetry(policy)
         self.clock = clock

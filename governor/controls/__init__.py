@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from governor.policy.pricing import ErrorAt
     from governor.policy.schema import Policy
     from governor.prices import PriceBook
+    from governor.routing.knowledge import Knowledge
 
 __all__ = ["Controls"]
 
@@ -47,17 +48,25 @@ class Controls:
     """None where outcomes are not recorded."""
 
     @classmethod
-    def of(cls, policy: Policy, prices: PriceBook, error_at: ErrorAt | None = None) -> Controls:
+    def of(
+        cls,
+        policy: Policy,
+        prices: PriceBook,
+        error_at: ErrorAt | None = None,
+        *,
+        knowledge: Knowledge | None = None,
+    ) -> Controls:
         """The controls of a policy. Raises PolicyError when a money limit meets a tier without a known price.
 
-        `error_at` (`LoadedPolicy.error_at`) gives that error its file, line and column.
+        `error_at` (`LoadedPolicy.error_at`) gives that error its file, line and column. `knowledge`: what the policy's promoted snapshot
+        tells routing (`routing.loading`).
         """
         return cls(
             limits=Limits(policy),
             nodes=NodeAccess(policy),
             loop=Loop(policy),
             access=Access(policy),
-            route=Route(policy, prices),
+            route=Route(policy, prices, knowledge),
             compact=Compact(policy, prices),
             order=Order(policy),
             prefix=Prefix(policy),

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from governor.policy.document import Path
     from governor.policy.load import LoadedPolicy
+    from governor.policy.models import Routing
     from governor.policy.schema import Policy, Test, ToolRule, When
     from governor.policy.sections import LadderRung
 
@@ -236,18 +237,24 @@ def _about_models(policy: Policy) -> Iterator[_Spoken]:
     if routing.default is not None:
         yield "models", ("routing", "default"), None, f"Every other step is answered by `{routing.default}`."
     if routing.estimator.kind != "off":
-        yield (
-            "models",
-            ("routing", "estimator"),
-            None,
-            f"A `{routing.estimator.kind}` estimator moves easy steps to cheaper models.",
-        )
+        yield "models", ("routing", "estimator"), None, _estimator_sentence(routing)
     if routing.escalate is not None:
         after, often = " or ".join(routing.escalate.after), routing.escalate.at_most
         text = f"After {after} a better model takes over for {int(routing.escalate.for_)} steps, at most {int(often)} times a run."
         yield "models", ("routing", "escalate"), None, text
     for index, rate in enumerate(policy.rates):
         yield "models", ("rates", index), rate.id, pace_sentence(rate)
+
+
+def _estimator_sentence(routing: Routing) -> str:
+    if routing.snapshot is None:
+        return f"A `{routing.estimator.kind}` estimator is asked for, but without a snapshot there is nothing that it could go by."
+    told = f"A `{routing.estimator.kind}` estimator sends easy steps to the cheaper model, by what `{routing.snapshot}` has learned"
+    if routing.frontier_share is not None:
+        told += f"; about {routing.frontier_share.written} of the steps go to the better one"
+    if routing.quality is not None:
+        told += f"; only where it is {routing.quality.confidence.written} sure to lose at most {routing.quality.max_loss.written}"
+    return told + "."
 
 
 _SHORTENED = {

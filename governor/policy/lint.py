@@ -42,6 +42,7 @@ def check(loaded: LoadedPolicy) -> tuple[Finding, ...]:
         *_overlaps(policy),
         *_models(policy),
         *_gaps(policy),
+        *_routing(policy),
         *_loops(policy),
         *ladder(policy),
         *splits(policy),
@@ -191,6 +192,20 @@ def _gaps(policy: Policy) -> Iterator[_Remark]:
     escalates = policy.routing.escalate is not None or "escalate" in policy.loops.respond
     if escalates and len(policy.tiers) == 1:
         yield "warning", "nowhere-to-escalate", ("tiers",), "there is only one tier to escalate to"
+
+
+def _routing(policy: Policy) -> Iterator[_Remark]:
+    routing = policy.routing
+    decides = routing.estimator.kind != "off" and routing.snapshot is not None
+    if routing.estimator.kind != "off" and routing.snapshot is None:
+        message = "without `routing.snapshot` the estimator has nothing to go by: steps that no rule names go to `routing.default`"
+        yield "warning", "no-snapshot", ("routing", "estimator"), message
+    if routing.snapshot is not None and routing.estimator.kind == "off":
+        yield "warning", "snapshot-unused", ("routing", "snapshot"), "`estimator` is off: nothing reads the snapshot"
+    for name in ("frontier_share", "quality"):
+        if getattr(routing, name) is not None and not decides:
+            message = f"`{name}` binds what an estimator decides by a snapshot, and here rules and default decide"
+            yield "warning", "no-snapshot", ("routing", name), message
 
 
 def _loops(policy: Policy) -> Iterator[_Remark]:

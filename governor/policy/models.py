@@ -195,7 +195,7 @@ class Routing(Section):
     quality: Quality | None = None
     """Limits of what routing may cost in quality."""
     snapshot: Text | None = None
-    """File of the snapshot that the estimator decides by; a relative path begins at this file's folder. Absent: rules and default."""
+    """File of the snapshot that the estimator decides by; relative to this policy's folder. Absent: rules and default decide."""
     outcomes: Text | None = None
     """File in which routed steps and what came of them are kept; a relative path begins at this file's folder. Absent:
     `$GOVERNOR_OUTCOMES`, or none."""

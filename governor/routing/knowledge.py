@@ -46,6 +46,8 @@ class Knowledge:
     """Names and paths of nodes that outcomes were recorded of; None where the estimator itself says what it does not know."""
     bounds: Mapping[str, Bound] = field(default_factory=dict[str, "Bound"])
     """By the node's path or name. Empty where the policy promises nothing."""
+    proven: float | None = None
+    """Up to which gain the promise of quality was calibrated; None: for no gain at all. Asked for where the policy promises something."""
     quantiles: tuple[tuple[float, float], ...] = ()
     """(share of recorded calls with no more gain, that gain), rising."""
     share: float | None = None

@@ -48,7 +48,11 @@ class Says:
 
 def knowledge(gain: float | None = 0.0, **fields: object) -> Knowledge:
     known = Knowledge(
-        id="sha256:abc", weak="student", strong="frontier", estimator=Says({} if gain is None else {"agent": gain})
+        id="sha256:abc",
+        proven=1.0,
+        weak="student",
+        strong="frontier",
+        estimator=Says({} if gain is None else {"agent": gain}),
     )
     return replace(known, **fields)
 
@@ -215,6 +219,15 @@ def test_a_cheaper_tier_answers_while_the_promise_of_quality_holds(
 
     assert (tier, seen, "student") == (promised.tier, code(promised), unpromised.tier)
     assert bool(bounds) == ("guard_bound" in told(promised))
+
+
+@pytest.mark.parametrize("proven", [None, 0.001])
+def test_no_gain_beyond_what_the_promise_was_calibrated_for_goes_to_the_cheaper_tier(proven: float | None) -> None:
+    known = knowledge(0.01, bounds={"agent": OPEN}, proven=proven)
+    promised = route(known, quality={"max_loss": "2%"}).choose(RunState(), in_turn(), NOW)
+
+    assert ("frontier", "route.guard") == (promised.tier, code(promised))
+    assert "student" == route(known).choose(RunState(), in_turn(), NOW).tier
 
 
 def test_a_share_is_the_quantile_of_the_gains_that_were_recorded() -> None:

@@ -21,9 +21,8 @@ def rules(*written: str) -> str:
 @pytest.mark.parametrize(
     ("text", "path"),
     [
-        ("routing: {estimator: hashed}", "routing.estimator.kind"),
-        ("routing: {frontier_share: 20%}", "routing.frontier_share"),
-        ("routing: {quality: {max_loss: 2%}}", "routing.quality"),
+        ("routing: {estimator: judge}", "routing.estimator.kind"),
+        ("routing: {quality: {max_loss: 2%, shadow: 1%}}", "routing.quality.shadow"),
         (rules("{id: a, tool: x, decide: allow, when: args.x < 5}"), "tools.rules.0.when.cel"),
         ("trace: {redact: [email]}", "trace.redact"),
         ("trace: {content: redacted}", "trace.content"),
@@ -40,6 +39,7 @@ def test_a_part_without_an_engine_is_reported_where_it_is_used(text: str, path: 
     "text",
     [
         "routing: {estimator: off}",
+        "routing: {estimator: hashed, frontier_share: 20%, quality: {max_loss: 2%}}",
         "context: {compact: {strategy: ledger}, order: auto, cache: {ttl: 1h}, tool_results: {cap: 2k}}",
         "context: {compact: {strategy: mask}}",
         "context: {compact: {strategy: summarise}}",

@@ -124,6 +124,12 @@ class Choosing:
                     "guard_regrets": bound.regrets,
                     "guard_open": bound.open,
                 }
+            if self._known.proven is not None:
+                evidence["guard_proven_gain"] = self._known.proven
+            beyond = self._known.proven is None or estimate.gain > self._known.proven
+            if bound is not None and bound.open and beyond:
+                text = f"{weak} would do, but a gain of {estimate.gain:.1%} is more than its quality is proven for: {strong} answers."
+                return self._base("route.guard", strong, text, evidence, call)
             if bound is None or not bound.open:
                 seen = "nothing was compared there" if bound is None else f"{bound.regrets} losses in {bound.n} pairs"
                 text = f"{weak} would do, but its quality in {step.path} is not proven ({seen}): {strong} answers."
