@@ -8,6 +8,7 @@
 #   make bench-loops   loop detectors on labelled runs (CORPUS=dir, JSON=file)
 #   make bench-context   cost of compaction and caching on recorded runs (CORPUS=dir, JSON=file)
 #   make bench-context-wire   the same replay through real clients, held against the sandbox's bill (CORPUS=dir, RUNS=30, JSON=file)
+#   make bench-routing   which tier answers, on recorded outcomes and steps (CORPUS=dir, JSON=file)
 #   make bench-ledger   budgets under fan-out, broken streams, latency of the stores, beside peers (JSON=file, ARGS="--only latency")
 #   make conformance   LangGraph's own test suites, bare and with every graph governed; downloads them, takes a quarter of an hour (JSON=file)
 
@@ -33,7 +34,7 @@ PYTEST = $(PY) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --
 
 comma := ,
 
-.PHONY: demo test versions check soak bench bench-context bench-context-wire bench-ledger bench-loops conformance redis clean
+.PHONY: demo test versions check soak bench bench-context bench-context-wire bench-ledger bench-loops bench-routing conformance redis clean
 .DEFAULT_GOAL := check
 
 demo: $(BASE)
@@ -75,6 +76,12 @@ bench-context: $(READY)
 bench-context-wire: $(READY)
 	@test -n "$(CORPUS)" || { echo "name the folder of recorded runs: make bench-context-wire CORPUS=dir" >&2; exit 1; }
 	$(PY) -m tests.bench.context.wire --corpus "$(CORPUS)" --runs $(or $(RUNS),30) $(if $(JSON),--json "$(JSON)") $(ARGS)
+
+# The replay of recorded steps is a second part; JSON=x.json writes its figures to x.replay.json.
+bench-routing: $(READY)
+	@test -n "$(CORPUS)" || { echo "name the folder of recorded outcomes: make bench-routing CORPUS=dir" >&2; exit 1; }
+	$(PY) -m tests.bench.routing --corpus "$(CORPUS)" $(if $(JSON),--json "$(JSON)") $(ARGS)
+	@test ! -e tests/bench/routing_replay || $(PY) -m tests.bench.routing_replay --corpus "$(CORPUS)" $(if $(JSON),--json "$(JSON:.json=).replay.json")
 
 bench-ledger: $(READY) redis
 	$(PY) -m tests.bench.ledger $(if $(JSON),--json "$(JSON)") $(ARGS)

@@ -30,7 +30,18 @@ if TYPE_CHECKING:
 
     from governor.routing.estimate import StepFeatures
 
-__all__ = ["DIMENSIONS", "FEATURES_VERSION", "NAMES", "NUMBERS", "WORDS", "Vector", "hashed_text", "numbers", "vector"]
+__all__ = [
+    "DIMENSIONS",
+    "FEATURES_VERSION",
+    "NAMES",
+    "NUMBERS",
+    "WORDS",
+    "Vector",
+    "hashed_text",
+    "numbers",
+    "split",
+    "vector",
+]
 
 FEATURES_VERSION = 1
 """A snapshot holds it: weights that were learned of other features mean nothing."""
@@ -78,8 +89,7 @@ class Vector:
 def vector(step: StepFeatures) -> Vector:
     """The vector of a step. Reads at most `DELTA_CHARS` bytes of its delta."""
     text = step.delta[:DELTA_CHARS]
-    data = text.lower().encode("utf-8", "replace")[:DELTA_CHARS]
-    words = _WORD.findall(data)
+    words = split(text)
     made = hashed_text(words)
     named, at = _named(step), 2 * WORDS + NAMES
     counts = numbers(step, text, words)
@@ -88,6 +98,11 @@ def vector(step: StepFeatures) -> Vector:
     made.positions.extend(range(at, at + len(counts)))
     made.values.extend(counts)
     return made
+
+
+def split(text: str) -> list[bytes]:
+    """The words of a text in lower case, of at most `DELTA_CHARS` bytes of it."""
+    return _WORD.findall(text.lower().encode("utf-8", "replace")[:DELTA_CHARS])
 
 
 def hashed_text(words: list[bytes]) -> Vector:
