@@ -22,7 +22,6 @@ def rules(*written: str) -> str:
     ("text", "path"),
     [
         ("routing: {estimator: judge}", "routing.estimator.kind"),
-        ("routing: {quality: {max_loss: 2%, shadow: 1%}}", "routing.quality.shadow"),
         (rules("{id: a, tool: x, decide: allow, when: args.x < 5}"), "tools.rules.0.when.cel"),
         ("trace: {redact: [email]}", "trace.redact"),
         ("trace: {content: redacted}", "trace.content"),
