@@ -130,7 +130,7 @@ def _routing(merge: Tightening, parent: Routing, child: Routing) -> Routing:
         escalate = _escalate(merge, parent.escalate, child.escalate)
     quality = child.quality or parent.quality
     if parent.quality and child.quality:
-        quality = merge.smallest((*path, "quality"), parent.quality, child.quality, only={"max_loss"})
+        quality = merge.smallest((*path, "quality"), parent.quality, child.quality, only={"max_loss", "shadow_per_day"})
     rules = merged_routes(merge, parent.rules, child.rules)
     changes = {"rules": rules, "escalate": escalate, "quality": quality, "frontier_share": shared.frontier_share}
     return merged.model_copy(update={name: value for name, value in changes.items() if value})

@@ -106,6 +106,8 @@ def test_every_line_of_the_table_is_a_path_of_the_schema() -> None:
             "nowhere-to-escalate",
             "tiers",
         ),
+        ("routing: {quality: {max_loss: 2%, shadow: 1%}}", "no-outcomes", "routing.quality.shadow"),
+        ("routing: {quality: {max_loss: 2%, shadow_per_day: 5}}", "no-shadow", "routing.quality.shadow_per_day"),
         (
             "tiers: {a: {model: 'x:y', headers: {Authorization: Bearer abc}}}",
             "secret-in-policy",
