@@ -123,6 +123,19 @@ class ToolSpec:
 
 @cheap
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AnswerForm:
+    """The form of an answer that governor itself asks for: the arguments of one tool that has to be called."""
+
+    name: str
+    description: str
+    schema: Mapping[str, object]
+    """JSON schema of the arguments."""
+    temperature: int | None = None
+    """None leaves the client's own."""
+
+
+@cheap
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
     """A message of the history, as the model is shown it."""
 

@@ -14,6 +14,7 @@ from governor.values import cheap
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from governor.calls import AnswerForm
     from governor.decisions import Decision
     from governor.prefix import Remembered
     from governor.routing.outcomes import Step
@@ -337,6 +338,8 @@ class Summarise(Effect[ModelResponse]):
     """As `plans.Asking`."""
     whole: bool = False
     """Whether it is the call's own request, with the form that its answer is wanted in."""
+    form: AnswerForm | None = None
+    """What the answer has to look like, where it is no text."""
 
 
 @cheap
@@ -388,7 +391,7 @@ class MeasuredBeside(Effect[None]):
     since_ms: int
     attributes: Callable[[], Mapping[str, Value]]
     purpose: str = "summary"
-    """What it was made for: `summary`, `shadow`."""
+    """What it was made for: `summary`, `judge`, `shadow`."""
 
 
 @cheap

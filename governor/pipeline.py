@@ -34,6 +34,7 @@ from governor.ledger import Shortfall
 from governor.meter import Meter
 from governor.plans import Rung
 from governor.queueing import Door, in_turn, leave
+from governor.rating import with_rating
 from governor.record import (
     Finished,
     after_failed_tool,
@@ -122,13 +123,14 @@ class Attempt:
 
 
 def model_call(call: ModelCall, controls: Controls) -> Flow[ModelResponse]:
-    """Loop -> route -> its turn -> compact -> order -> behind the first -> price and reserve -> invoke -> settle -> judge -> record.
+    """Loop, rate, route -> its turn -> compact -> order -> behind the first -> price and reserve -> invoke -> settle -> judge -> record.
 
     Judging may ask a better tier, once. Raises RunStopped or CallDenied when the policy refuses, and whatever the provider raised, after
     settling it.
     """
     # what is asked of the provider is yielded here: GeneratorExit, a reader that leaves, would only close a flow inside of this one
     state, admission, now = yield from _begun(call, controls)
+    yield from with_rating(call, state, controls, now)
     step, door, ahead = call.step, Door(), Ahead()
     under = Attempt(
         state=state, now=now, chosen=controls.route.choose(state, call, now), rung=controls.ladder.rung(state)

@@ -7,10 +7,13 @@ import logging
 import threading
 import time
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from governor import storing
+from governor.asides import Aside, Asides
 from governor.controls import Controls
+from governor.drive import drive, drive_async
 from governor.effects import (
     Adjust,
     Approve,
@@ -48,6 +51,8 @@ from governor.losing import Losses
 from governor.pacing import Lineup
 from governor.prices import PriceBook
 from governor.remembering import Memory
+from governor.routing.estimators import estimator_of
+from governor.routing.judge import Ratings
 from governor.routing.loading import knowledge_of
 from governor.routing.outcomes import Outcomes, Step, outcomes_path
 from governor.slots import Slots
@@ -108,14 +113,16 @@ class Runtime:
         """
         self.policy = policy
         self.prices = prices or PriceBook(policy.policy)
-        self.controls = Controls.of(policy.policy, self.prices, policy.error_at, knowledge=knowledge_of(policy))
+        ratings = Ratings()
+        knowledge = knowledge_of(policy, estimator=estimator_of(policy, ratings))
+        self.controls = Controls.of(policy.policy, self.prices, policy.error_at, knowledge=knowledge, ratings=ratings)
         self.store = _opened(store)
         self.telemetry = telemetry or Telemetry(policy)
         self.clock = clock
         self.new_id = new_id or Ids()
         self.sleep, self.sleep_async = sleep, sleep_async
         self.lineup, self.slots, self.memory = Lineup(), Slots(), Memory()
-        self.leads = Leads()
+        self.leads, self.asides = Leads(), Asides()
         self.losses = Losses(policy.policy, self.telemetry)
         self.calibrations = Calibrations()
         kept = outcomes_path(policy)
@@ -143,6 +150,7 @@ class Runtime:
             policy, store=self.store, telemetry=self.telemetry.under(policy), clock=self.clock, new_id=self.new_id
         )
         other.slots, other.memory, other.leads = self.slots, self.memory, self.leads
+        other.asides = self.asides
         other.losses = self.losses.under(policy.policy, other.telemetry)
         return other
 
@@ -161,6 +169,9 @@ class Runtime:
         """
 
         def perform(effect: Effect[Any]) -> Any:
+            if isinstance(effect, Aside):
+                flow = effect.flow
+                return self.asides.run(lambda: drive(flow(), perform), effect.wait_ms)
             do = _HERE.get(type(effect))
             return invoke(_called(effect)) if do is None else do(self, effect, span)
 
@@ -174,6 +185,9 @@ class Runtime:
     ) -> Any:
         """The async twin of `perform`."""
         kind = type(effect)
+        if isinstance(effect, Aside):
+            flow, perform = effect.flow, partial(self.perform_async, span=span, invoke=invoke)
+            return await self.asides.run_async(lambda: drive_async(flow(), perform), effect.wait_ms)
         if (stored := _STORED_ASYNC.get(kind)) is not None:
             return await stored(self, effect, span)
         if (do := _HERE.get(kind)) is not None:

@@ -226,9 +226,9 @@ class Telemetry:
     ) -> None:
         """A finished model call that governor made by itself: a span of its own under the current one, and its metrics.
 
-        `since_ms`: when it began, milliseconds since the epoch.
+        `since_ms`: when it began, milliseconds since the epoch. It may end after the call that it was made for.
         """
-        if not span.is_recording():
+        if not (span.is_recording() or span.get_span_context().trace_flags.sampled):
             self.measured(INVALID_SPAN, facts)
             return
         attributes = self._call(call.step, "chat")

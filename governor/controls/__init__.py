@@ -15,6 +15,7 @@ from governor.controls.loop import Loop
 from governor.controls.notes import Notes
 from governor.controls.order import Order
 from governor.controls.prefix import Prefix
+from governor.controls.rate import Rate
 from governor.controls.route import Route
 from governor.controls.shadow import Shadow
 from governor.routing.outcomes import recorded
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from governor.policy.pricing import ErrorAt
     from governor.policy.schema import Policy
     from governor.prices import PriceBook
+    from governor.routing.judge import Ratings
     from governor.routing.knowledge import Knowledge
 
 __all__ = ["Controls"]
@@ -37,6 +39,7 @@ class Controls:
     loop: Loop
     access: Access
     route: Route
+    rate: Rate
     compact: Compact
     order: Order
     prefix: Prefix
@@ -55,11 +58,12 @@ class Controls:
         error_at: ErrorAt | None = None,
         *,
         knowledge: Knowledge | None = None,
+        ratings: Ratings | None = None,
     ) -> Controls:
         """The controls of a policy. Raises PolicyError when a money limit meets a tier without a known price.
 
         `error_at` (`LoadedPolicy.error_at`) gives that error its file, line and column. `knowledge`: what the policy's promoted snapshot
-        tells routing (`routing.loading`).
+        tells routing (`routing.loading`). `ratings`: what a judge says, for the estimator that reads it (`routing.estimators`).
         """
         return cls(
             limits=Limits(policy),
@@ -67,6 +71,7 @@ class Controls:
             loop=Loop(policy),
             access=Access(policy),
             route=Route(policy, prices, knowledge),
+            rate=Rate(policy, prices, ratings),
             compact=Compact(policy, prices),
             order=Order(policy),
             prefix=Prefix(policy),

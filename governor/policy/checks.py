@@ -6,6 +6,7 @@ from fractions import Fraction
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from governor.policy.estimators import estimator_complaints
 from governor.policy.matchers import FACT_ROOTS
 from governor.policy.problems import nearest
 
@@ -31,6 +32,7 @@ def complaints(policy: Policy) -> list[Complaint]:
         *_unknown_facts(policy),
         *_misplaced_keys(policy),
         *_sizes_that_do_not_fit(policy),
+        *estimator_complaints(policy),
     ]
 
 
@@ -131,6 +133,9 @@ def unknown_tiers(policy: Policy) -> Iterator[Complaint]:
     if policy.routing.default is not None:
         named.append((("routing", "default"), policy.routing.default))
     named += [(("routing", "rules", index, "tier"), rule.tier) for index, rule in enumerate(policy.routing.rules)]
+    judge = policy.routing.estimator
+    if judge.kind == "judge" and isinstance(judge.settings.get("tier"), str):
+        named.append((("routing", "estimator", "settings", "tier"), judge.settings["tier"]))
     named += [(("rates", index, "tier"), tier) for index, rate in enumerate(policy.rates) for tier in rate.tier]
     for path, tier in named:
         if tier not in policy.tiers:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from governor.policy.explain_amounts import budget_sentence, names, pace_sentence
+from governor.policy.explain_estimator import estimator_sentences
 from governor.policy.lint import check
 
 if TYPE_CHECKING:
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 
     from governor.policy.document import Path
     from governor.policy.load import LoadedPolicy
-    from governor.policy.models import Routing
     from governor.policy.schema import Policy, Test, ToolRule, When
     from governor.policy.sections import LadderRung
 
@@ -237,7 +237,8 @@ def _about_models(policy: Policy) -> Iterator[_Spoken]:
     if routing.default is not None:
         yield "models", ("routing", "default"), None, f"Every other step is answered by `{routing.default}`."
     if routing.estimator.kind != "off":
-        yield "models", ("routing", "estimator"), None, _estimator_sentence(routing)
+        for text in estimator_sentences(routing):
+            yield "models", ("routing", "estimator"), None, text
     yield from _about_outcomes(policy)
     if routing.escalate is not None:
         after, often = " or ".join(routing.escalate.after), routing.escalate.at_most
@@ -262,17 +263,6 @@ def _about_outcomes(policy: Policy) -> Iterator[_Spoken]:
         most = "" if quality.shadow_per_day is None else f", for at most {quality.shadow_per_day.written} a day"
         told = f"Another tier answers {quality.shadow.written} of the calls too, unseen{most}."
         yield "models", ("routing", "quality", "shadow"), None, told
-
-
-def _estimator_sentence(routing: Routing) -> str:
-    if routing.snapshot is None:
-        return f"A `{routing.estimator.kind}` estimator is asked for, but without a snapshot there is nothing that it could go by."
-    told = f"A `{routing.estimator.kind}` estimator sends easy steps to the cheaper model, by what `{routing.snapshot}` has learned"
-    if routing.frontier_share is not None:
-        told += f"; about {routing.frontier_share.written} of the steps go to the better one"
-    if routing.quality is not None:
-        told += f"; only where it is {routing.quality.confidence.written} sure to lose at most {routing.quality.max_loss.written}"
-    return told + "."
 
 
 _SHORTENED = {

@@ -197,7 +197,8 @@ def _gaps(policy: Policy) -> Iterator[_Remark]:
 def _routing(policy: Policy) -> Iterator[_Remark]:
     routing = policy.routing
     decides = routing.estimator.kind != "off" and routing.snapshot is not None
-    if routing.estimator.kind != "off" and routing.snapshot is None:
+    records = routing.estimator.kind == "judge" and routing.estimator.settings.get("mode", "shadow") == "shadow"
+    if routing.estimator.kind != "off" and routing.snapshot is None and not records:
         message = "without `routing.snapshot` the estimator has nothing to go by: steps that no rule names go to `routing.default`"
         yield "warning", "no-snapshot", ("routing", "estimator"), message
     if routing.snapshot is not None and routing.estimator.kind == "off":

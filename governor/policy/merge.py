@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from governor.policy.estimators import JudgeSettings
 from governor.policy.merge_rules import (
     globs_within,
     merged_budgets,
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from governor.policy.schema import (
         Context,
         Escalate,
+        Estimator,
         LadderRung,
         Loops,
         LoopTool,
@@ -132,8 +134,21 @@ def _routing(merge: Tightening, parent: Routing, child: Routing) -> Routing:
     if parent.quality and child.quality:
         quality = merge.smallest((*path, "quality"), parent.quality, child.quality, only={"max_loss", "shadow_per_day"})
     rules = merged_routes(merge, parent.rules, child.rules)
+    _ratings(merge, parent.estimator, child.estimator)
     changes = {"rules": rules, "escalate": escalate, "quality": quality, "frontier_share": shared.frontier_share}
     return merged.model_copy(update={name: value for name, value in changes.items() if value})
+
+
+def _ratings(merge: Tightening, parent: Estimator, child: Estimator) -> None:
+    """A judge that is extended may be given less money, not more."""
+    if parent.kind != "judge" or child.kind != "judge":
+        return
+    ours, theirs = (JudgeSettings.model_validate(each.settings).max_cost for each in (parent, child))
+    if ours is not None and (theirs is None or theirs > ours):
+        told = "left out" if theirs is None else theirs.written
+        message = f"`max_cost` of the judge is {told}, above the {ours.written} it may only lower"
+        path = ("routing", "estimator", "settings")
+        merge.loosen((*path, "max_cost") if theirs is not None else path, message, (*path, "max_cost"))
 
 
 def _escalate(merge: Tightening, parent: Escalate, child: Escalate) -> Escalate:

@@ -160,18 +160,20 @@ class Quality(Section):
     """Most dollars that such calls may cost in a day (UTC). Absent: no bound of their own; every budget holds for them all the same."""
 
 
-EstimatorKind = Literal["off", "hashed", "encoder", "judge"]
+EstimatorKind = Literal["off", "hashed", "encoder", "judge", "custom"]
 
 
 class Estimator(Section):
-    """Predicts how hard a step is. Written as one word, or as a mapping with settings."""
+    """Predicts what a better tier gains at a step. Written as one word where it needs no settings, or as a mapping."""
 
-    model_config = ConfigDict(json_schema_extra=also_written_as({"enum": ["off", "hashed", "encoder", "judge"]}))
+    model_config = ConfigDict(json_schema_extra=also_written_as({"enum": ["off", "hashed"]}))
 
     kind: EstimatorKind = "off"
-    """`off`: rules and default only. `hashed`: built in. `encoder`: needs a local model. `judge`: asks a model."""
+    """`off`: rules and default only. `hashed`: built in. `encoder`: needs a local model. `judge`: asks a cheap tier. `custom`: an
+    installed package's."""
     settings: Arguments = Field(default_factory=dict)
-    """Settings of that estimator."""
+    """Settings of that kind (`governor.policy.estimators`). encoder: model, tokenizer, threads, max_tokens, pooling, method, when. judge:
+    tier, mode, budget_ms, when, max_cost, max_tokens, send_temperature. custom: name, and the package's own."""
 
     @model_validator(mode="before")
     @classmethod

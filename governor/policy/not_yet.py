@@ -19,10 +19,6 @@ def _given(value: Any) -> bool:
 
 
 NOT_YET_ENFORCED: Mapping[str, tuple[Callable[[Any], bool], str]] = {
-    "routing.estimator.kind": (
-        lambda kind: kind in ("encoder", "judge"),
-        "the table and the n-grams of the snapshot decide",
-    ),
     "tools.rules.*.when.cel": (_given, "calls that the expression would decide are denied"),
     "trace.content": (
         lambda word: word != "none",

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
 
+from governor_langgraph.attempts import Attempts
+from governor_langgraph.forms import formed
 from governor_langgraph.model_path import AtProvider, Outgoing, completion_response, response_of
 from governor_langgraph.toolspec import CONFIGS, FORMATS, TOOLS
 
@@ -85,8 +87,13 @@ def _outgoing(prepared: Prepared, effect: Summarise) -> Outgoing:
         told = [_message(message.role, message.text) for message in history.messages]
         bare = replace(prepared.offer, added=None, order=None)
         plain = replace(prepared, kwargs=kwargs, offer=bare, rendered=told, placed={})
+    if effect.form is not None:
+        plain = replace(plain, attempts=Attempts())  # it may run beside the call, whose attempts are its own
     out = plain.outgoing(effect.request)
-    return Outgoing(model=_silent(out.model), messages=out.messages, kwargs=out.kwargs)
+    model, kwargs = _silent(out.model), out.kwargs
+    if effect.form is not None:
+        model, kwargs = formed(model, kwargs, effect.form)
+    return Outgoing(model=model, messages=out.messages, kwargs=kwargs)
 
 
 def _message(role: str, text: str) -> BaseMessage:

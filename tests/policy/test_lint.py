@@ -21,7 +21,6 @@ def rules(*written: str) -> str:
 @pytest.mark.parametrize(
     ("text", "path"),
     [
-        ("routing: {estimator: judge}", "routing.estimator.kind"),
         (rules("{id: a, tool: x, decide: allow, when: args.x < 5}"), "tools.rules.0.when.cel"),
         ("trace: {redact: [email]}", "trace.redact"),
         ("trace: {content: redacted}", "trace.content"),
