@@ -209,9 +209,10 @@ def _promise(policy: Policy) -> Promise | None:
 
 
 def _promotions(loaded: LoadedPolicy) -> Promotions:
-    from governor.routing.promoting import Promotions, snapshot_place
+    from governor.routing.loading import snapshot_path
+    from governor.routing.promoting import Promotions
 
-    place = snapshot_place(loaded)
+    place = snapshot_path(loaded)
     if place is None:
         raise ConfigurationError("the policy names no file for its snapshot: add `routing: {snapshot: routing.json}`.")
     return Promotions(place)

@@ -243,6 +243,7 @@ def _about_models(policy: Policy) -> Iterator[_Spoken]:
     if routing.estimator.kind != "off":
         for text in estimator_sentences(routing):
             yield "models", ("routing", "estimator"), None, text
+    yield from _about_outcomes(policy)
     if routing.escalate is not None:
         after, often = " or ".join(routing.escalate.after), routing.escalate.at_most
         text = f"After {after} a better model takes over for {int(routing.escalate.for_)} steps, at most {int(often)} times a run."
@@ -250,6 +251,23 @@ def _about_models(policy: Policy) -> Iterator[_Spoken]:
     yield from about_afterwards(policy)
     for index, rate in enumerate(policy.rates):
         yield "models", ("rates", index), rate.id, pace_sentence(rate)
+
+
+def _about_outcomes(policy: Policy) -> Iterator[_Spoken]:
+    routing = policy.routing
+    if routing.outcomes is not None:
+        text = {
+            "none": "without text",
+            "redacted": "with their newest message, personal data removed",
+            "full": "with their newest message",
+        }
+        kept = f"Routed steps and what came of them are kept in `{routing.outcomes}`, {text[policy.trace.content]}."
+        yield "models", ("routing", "outcomes"), None, kept
+    quality = routing.quality
+    if quality is not None and quality.shadow is not None:
+        most = "" if quality.shadow_per_day is None else f", for at most {quality.shadow_per_day.written} a day"
+        told = f"Another tier answers {quality.shadow.written} of the calls too, unseen{most}."
+        yield "models", ("routing", "quality", "shadow"), None, told
 
 
 _SHORTENED = {

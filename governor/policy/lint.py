@@ -219,6 +219,13 @@ def _routing(policy: Policy) -> Iterator[_Remark]:
         if getattr(routing, name) is not None and not decides:
             message = f"`{name}` binds what an estimator decides by a snapshot, and here rules and default decide"
             yield "warning", "no-snapshot", ("routing", name), message
+    quality = routing.quality
+    if quality is not None and quality.shadow is not None and routing.outcomes is None:
+        message = "without `routing.outcomes` (or `$GOVERNOR_OUTCOMES`) there is nowhere to keep pairs, and no call is sent twice"
+        yield "warning", "no-outcomes", ("routing", "quality", "shadow"), message
+    if quality is not None and quality.shadow_per_day is not None and quality.shadow is None:
+        message = "`shadow_per_day` bounds shadow calls, and no share of the calls is asked for"
+        yield "warning", "no-shadow", ("routing", "quality", "shadow_per_day"), message
 
 
 def _loops(policy: Policy) -> Iterator[_Remark]:

@@ -142,7 +142,7 @@ def _routing(merge: Tightening, parent: Routing, child: Routing) -> Routing:
         escalate = _escalate(merge, parent.escalate, child.escalate)
     quality = child.quality or parent.quality
     if parent.quality and child.quality:
-        quality = merge.smallest((*path, "quality"), parent.quality, child.quality, only={"max_loss"})
+        quality = merge.smallest((*path, "quality"), parent.quality, child.quality, only={"max_loss", "shadow_per_day"})
     rules = merged_routes(merge, parent.rules, child.rules)
     _ratings(merge, parent.estimator, child.estimator)
     hopeless = child.hopeless or parent.hopeless

@@ -19,7 +19,6 @@ def _given(value: Any) -> bool:
 
 
 NOT_YET_ENFORCED: Mapping[str, tuple[Callable[[Any], bool], str]] = {
-    "routing.quality.shadow": (_given, "no call is sent twice"),
     "tools.rules.*.when.cel": (_given, "calls that the expression would decide are denied"),
     "trace.content": (
         lambda word: word != "none",

@@ -10,6 +10,7 @@ from governor.routing.guard import Promise, exact_gate
 from governor.routing.knowledge import Bound, Knowledge
 from governor.routing.learned import SnapshotEstimator
 from governor.routing.posthoc import Posthoc
+from governor.routing.promoting import Promotions
 from governor.routing.snapshot import ANY_NODE, load_snapshot
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def snapshot_path(loaded: LoadedPolicy) -> Path | None:
 
 
 def knowledge_of(loaded: LoadedPolicy, *, estimator: Callable[[Snapshot], Estimator] | None = None) -> Knowledge | None:
-    """What the policy's snapshot tells the decision; None where the policy names none, or has no estimator.
+    """What the policy's snapshot tells the decision; None where the policy names none, none is promoted, or there is no estimator.
 
     `estimator` makes one of another kind than the snapshot's own. Raises PolicyError where the file is missing, was edited, is of another
     version, or is about tiers that the policy does not have or has in another order.
@@ -43,6 +44,8 @@ def knowledge_of(loaded: LoadedPolicy, *, estimator: Callable[[Snapshot], Estima
     path = snapshot_path(loaded)
     if path is None or loaded.policy.routing.estimator.kind == "off":
         return None
+    if not path.exists() and Promotions(path).folder.is_dir():
+        return None  # nothing is promoted yet, or not any more
     try:
         snapshot = load_snapshot(path, tiers=tuple(loaded.policy.tiers))
         known = knowledge_from(snapshot, loaded.policy, estimator=estimator)

@@ -14,16 +14,13 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from governor.errors import RoutingError
 from governor.routing.snapshot import Snapshot, dump_snapshot, load_snapshot
 from governor.values import cheap
 
-if TYPE_CHECKING:
-    from governor.policy.load import LoadedPolicy
-
-__all__ = ["Audited", "Kept", "Promotions", "snapshot_place"]
+__all__ = ["Audited", "Kept", "Promotions"]
 
 
 @cheap
@@ -53,15 +50,6 @@ class Kept:
     file: Path
     snapshot: Snapshot
     promoted: bool
-
-
-def snapshot_place(loaded: LoadedPolicy) -> Path | None:
-    """Where the policy's snapshot is: a relative path begins at the folder of the file that names it. None where none is named."""
-    named = loaded.policy.routing.snapshot
-    if named is None:
-        return None
-    path, written_in = Path(named).expanduser(), Path(loaded.place_of(("routing", "snapshot"))[0])
-    return path if path.is_absolute() or not written_in.is_file() else written_in.parent / path
 
 
 class Promotions:

@@ -112,3 +112,11 @@ routing:
         "failed 3 calls in a row, or 50% of its latest 20, is left alone for 20s",
     ):
         assert part in said
+
+
+def test_what_is_kept_of_routed_steps_and_which_calls_are_made_twice_is_read_aloud() -> None:
+    routing = "{outcomes: o.db, quality: {max_loss: 2%, shadow: 1%, shadow_per_day: 5}}"
+    said = [each.text for each in explain(load(f"governor: 1\nname: t\nrouting: {routing}\n"))]
+
+    assert "Routed steps and what came of them are kept in `o.db`, without text." in said
+    assert any(text.startswith("Another tier answers 1% of the calls too, unseen, for at most ") for text in said)

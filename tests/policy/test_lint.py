@@ -21,7 +21,6 @@ def rules(*written: str) -> str:
 @pytest.mark.parametrize(
     ("text", "path"),
     [
-        ("routing: {quality: {max_loss: 2%, shadow: 1%}}", "routing.quality.shadow"),
         (rules("{id: a, tool: x, decide: allow, when: args.x < 5}"), "tools.rules.0.when.cel"),
         ("trace: {redact: [email]}", "trace.redact"),
         ("trace: {content: redacted}", "trace.content"),
@@ -106,6 +105,8 @@ def test_every_line_of_the_table_is_a_path_of_the_schema() -> None:
             "nowhere-to-escalate",
             "tiers",
         ),
+        ("routing: {quality: {max_loss: 2%, shadow: 1%}}", "no-outcomes", "routing.quality.shadow"),
+        ("routing: {quality: {max_loss: 2%, shadow_per_day: 5}}", "no-shadow", "routing.quality.shadow_per_day"),
         (
             "tiers: {a: {model: 'x:y'}, b: {model: 'x:z'}}\nrouting: {escalate: {after: low_score}}",
             "nothing-scored",

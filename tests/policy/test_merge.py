@@ -375,3 +375,23 @@ def test_a_tool_that_may_not_be_left_unjudged_is_not_in_the_merged_policy() -> N
 
     assert 1 == len(loosenings)
     assert () == merged.loops.tools
+
+
+def test_a_child_may_not_spend_more_on_shadow_calls(tmp_path: Path) -> None:
+    (tmp_path / "parent.yaml").write_text(
+        "governor: 1\nname: parent\nrouting: {quality: {max_loss: 2%, shadow: 1%, shadow_per_day: 5}}\n",
+        encoding="utf-8",
+    )
+    child = tmp_path / "child.yaml"
+
+    def given(amount: int) -> None:
+        quality = f"{{max_loss: 1%, shadow: 3%, shadow_per_day: {amount}}}"
+        child.write_text(f"{HEAD}routing: {{quality: {quality}}}\n", encoding="utf-8")
+
+    given(4)
+    quality = load(child).policy.routing.quality
+    assert quality is not None
+    assert quality.shadow_per_day == 4_000_000_000
+    given(6)
+    with pytest.raises(PolicyError, match="shadow_per_day"):
+        load(child)

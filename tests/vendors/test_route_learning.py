@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 import governor
 from governor.cli.app import build
+from governor.errors import PolicyError
 from governor.routing.outcomes import Outcomes
 from governor.stores.memory import MemoryStore
 from governor_langgraph import govern
@@ -29,7 +30,7 @@ routing:
   default: frontier
   estimator: hashed
   quality: {max_loss: 20%, confidence: 80%, SHADOW}
-  snapshot: routing.json
+  SNAPSHOT
   outcomes: outcomes.db
 budgets: [{id: all, scope: run, limit: {usd: 1}}]
 tools: {default: allow}
@@ -53,7 +54,7 @@ def desk(box: Sandbox) -> Any:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    (tmp_path / "desk.yaml").write_text(POLICY.replace("SHADOW", "shadow: 100%"))
+    (tmp_path / "desk.yaml").write_text(POLICY.replace("SHADOW", "shadow: 100%").replace("  SNAPSHOT\n", ""))
     return tmp_path
 
 
@@ -86,7 +87,7 @@ def test_shadows_are_billed_by_the_provider_as_the_ledger_says_and_the_graph_see
 
     assert "ok" == "".join(chunk.text for chunk in streamed)
     assert ["gpt-4.1", "gpt-4.1-nano"] == [name.removesuffix("-2025-04-14") for name in models(box)]
-    (spent,) = [each for each in store.balances() if each.ledger.startswith("all/") or each.budget == "all"]
+    (spent,) = [each for each in store.balances() if each.budget == "all"]
     assert box.meter.bill().nano_usd == spent.spent
     assert 0 == spent.reserved
 
@@ -113,9 +114,25 @@ def test_from_runs_to_a_cheaper_tier_and_back(box: Sandbox, folder: Path) -> Non
     assert governor.feedback(runs[0], 1, step=1, outcomes=file.path)
     file.close()
 
+    (folder / "desk.yaml").write_text(POLICY.replace(", SHADOW", "").replace("SNAPSHOT", "snapshot: routing.json"))
+    with pytest.raises(PolicyError, match="the snapshot cannot be used"):
+        governed(box, folder)
+
     trained = command(folder, "train")
     assert RUNS == trained["records"]
     assert [True] == [row["open"] for row in trained["guard"] if row["node"] == "answer"]
-    (folder / "desk.yaml").write_text(POLICY.replace(", SHADOW", ""))
-    assert trained["id"] == command(folder, "promote", trained["id"], "--why", "the pairs say so")["id"]
-    assert "" == command(folder, "rollback", "--why", "try again")["id"]
+    assert ["frontier"] == answered_by(box, folder)
+
+    command(folder, "promote", trained["id"], "--why", "the pairs say so")
+    assert ["student"] == answered_by(box, folder)
+
+    command(folder, "rollback", "--why", "try again")
+    assert ["frontier"] == answered_by(box, folder)
+
+
+def answered_by(box: Sandbox, folder: Path) -> list[str]:
+    """Which tiers answer a run of a process that starts now."""
+    box.reset()
+    assert "ok" == ask(governed(box, folder), 7)
+    names = {"gpt-4.1": "frontier", "gpt-4.1-nano": "student"}
+    return [names[name.removesuffix("-2025-04-14")] for name in models(box)]
