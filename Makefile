@@ -62,6 +62,7 @@ soak: $(READY) redis
 
 bench: $(READY)
 	$(PY) -m tests.bench.overhead $(if $(JSON),--json "$(JSON)")
+	$(PY) -m tests.bench.longrun $(if $(JSON),--json "$(JSON).longrun")
 
 bench-loops: $(READY)
 	@test -n "$(CORPUS)" || { echo "name the folder of labelled runs: make bench-loops CORPUS=dir" >&2; exit 1; }

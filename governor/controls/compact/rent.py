@@ -100,8 +100,10 @@ class Tariff:
 
 
 @lru_cache(maxsize=256)
-def tariff(rates: Rates | None, facts: ModelFacts, ttl: Literal["5m", "1h", "off"]) -> Tariff:
-    """The tariff of a model under the policy's `context.cache.ttl`.
+def tariff(rates: Rates | None, facts: ModelFacts, ttl: Literal["5m", "1h", "off"], *, tools: bool = False) -> Tariff:
+    """The tariff of a model under the policy's `context.cache.ttl`. `tools`: whether tools are offered.
+
+    Nova takes no marker in turns with tools, so that an agent's history is read anew at each call and a cut rewrites nothing.
 
     A model that can cache by markers counts as cached even when the policy places none: the graph may place its own, and a cut too
     many would then cost more than a cut too few saves.
@@ -113,7 +115,7 @@ def tariff(rates: Rates | None, facts: ModelFacts, ttl: Literal["5m", "1h", "off
         lives = "5m"
     return Tariff(
         rates=known,
-        caches=facts.cache != "none",
+        caches=facts.cache != "none" and not (tools and facts.family == "nova"),
         ttl=lives,
         minimum=facts.min_cache_tokens,
         cap=facts.cache_cap_tokens,
