@@ -23,6 +23,7 @@ from governor.effects import InvokeModel, Sample, Summarise
 from governor.pipeline import model_call
 from governor_langgraph.beside import abeside, beside
 from governor_langgraph.chunks import AOpened, Opened
+from governor_langgraph.hearing import Ear
 from governor_langgraph.langgraph_internals import (
     EventStreamingHandler,
     StreamingHandler,
@@ -85,7 +86,8 @@ def generate(
                 return beside(prepared, effect, span, _around(outer))
             out = prepared.outgoing(effect.request)
             prepared.attempts.pause()
-            with AtProvider(effect.meter, out, span, judge):
+            ear = Ear(effect.meter, streaming=streaming)
+            with AtProvider(effect.meter, out, span, judge, ear.wire), ear:
                 result = call(out) if outer is None else through(outer, out, call)
             return result_response(result, out, effect.request.model.provider)
 
@@ -117,7 +119,8 @@ async def agenerate(
                 return await abeside(prepared, effect, span, _aaround(outer))
             out = prepared.outgoing(effect.request)
             await prepared.attempts.apause()
-            with AtProvider(effect.meter, out, span, judge):
+            ear = Ear(effect.meter, streaming=streaming)
+            with AtProvider(effect.meter, out, span, judge, ear.wire), ear:
                 result = await (call(out) if outer is None else through(outer, out, call))
             return result_response(result, out, effect.request.model.provider)
 

@@ -26,6 +26,7 @@ from governor_langgraph.wire import Wire
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 
+    from langchain_core.language_models import BaseChatModel
     from langchain_core.messages import BaseMessage
     from opentelemetry.trace import Span
 
@@ -36,11 +37,17 @@ if TYPE_CHECKING:
     AStream = Callable[[Outgoing], AsyncIterator[AIMessageChunk]]
     Answer = Callable[[], BaseMessage | None]
 
-__all__ = ["AOpened", "Opened"]
+__all__ = ["AOpened", "Opened", "last_piece"]
 
 
 CUT = {"anthropic": {"stop_reason": "max_tokens"}, "bedrock": {"stopReason": "max_tokens"}}
 """How a provider says that an answer was as long as it was allowed to be; all others say it as OpenAI does."""
+
+
+def last_piece(model: BaseChatModel) -> AIMessageChunk:
+    """The last piece of an answer that was cut: it says `length`, in the words of the model's provider."""
+    words = CUT.get(vendor_of(model).FAMILY, {"finish_reason": "length"})
+    return AIMessageChunk(content="", response_metadata=dict(words), chunk_position="last")
 
 
 class _Chunks:
@@ -87,8 +94,7 @@ class _Chunks:
         times, per = OBSERVED_MARGIN
         prompt = come.usage or Usage(input=self.request.input_tokens)
         self.over = replace(prompt, output=-(-owed * times // per), estimated=True)
-        words = CUT.get(vendor_of(self.model).FAMILY, {"finish_reason": "length"})
-        last = AIMessageChunk(content="", response_metadata=dict(words), chunk_position="last")
+        last = last_piece(self.model)
         self.seen.append(last)
         return ChatGenerationChunk(message=last) if isinstance(chunk, ChatGenerationChunk) else last
 

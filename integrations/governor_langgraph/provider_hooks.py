@@ -12,6 +12,7 @@ from langchain_core.outputs import LLMResult
 
 from governor_langgraph import calling
 from governor_langgraph.chat_hooks import client_method, model_step
+from governor_langgraph.hearing import aheard, heard
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Mapping
@@ -73,7 +74,7 @@ def _stream(original: Callable[..., Iterator[ChatGenerationChunk]]) -> Callable[
     ) -> Iterator[Any]:
         step = model_step(self)
         if step is None:
-            return original(self, messages, stop, run_manager, **kwargs)
+            return heard(self, original(self, messages, stop, run_manager, **kwargs))
 
         def call(out: Outgoing) -> Iterator[Any]:
             made = client_method(self, out.model, "_stream", original)
@@ -90,7 +91,7 @@ def _astream(original: Callable[..., AsyncIterator[ChatGenerationChunk]]) -> Cal
     ) -> AsyncIterator[Any]:
         step = model_step(self)
         if step is None:
-            return original(self, messages, stop, run_manager, **kwargs)
+            return aheard(self, original(self, messages, stop, run_manager, **kwargs))
 
         def call(out: Outgoing) -> AsyncIterator[Any]:
             made = client_method(self, out.model, "_astream", original)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from langchain_core.messages import HumanMessage
+from langgraph.graph import MessagesState
 
 from governor_langgraph.vendors import vendor_of
 from governor_sandbox import Sandbox, Scenario
@@ -33,6 +35,59 @@ def test_what_was_written_until_then_is_charged(family: str) -> None:
     with Sandbox(Scenario.always(CHANT, chunk_tokens=8, chunk_delay_ms=1, ignores_limit=True)) as box:
         bench = Bench(box, family, longest=9_000)
         bench.run(0, sync=True)
+
+        assert 0 < bench.true <= bench.recorded < 2 * bench.true
+
+
+class Watched(Bench):
+    """One whose node asks for whole answers, which stream all the same, since somebody watches the graph."""
+
+    def node(self, state: MessagesState) -> dict[str, Any]:
+        self.answer = self.model.invoke(state["messages"])
+        return {"messages": [("ai", "enough")]}
+
+    async def anode(self, state: MessagesState) -> dict[str, Any]:
+        self.answer = await self.model.ainvoke(state["messages"])
+        return {"messages": [("ai", "enough")]}
+
+    def watch(self, how: str) -> None:
+        given = {"messages": [HumanMessage("Write the report.")]}
+        if how == "stream":
+            assert [*self.sync.stream(given, stream_mode="messages")]
+        else:
+            self.loop.run(self._watched(how, given))
+        assert self.box.meter.wait_idle()
+
+    async def _watched(self, how: str, given: dict[str, Any]) -> None:
+        events = (
+            self.slow.astream(given, stream_mode="messages")
+            if how == "astream"
+            else self.slow.astream_events(given, version="v2")
+        )
+        assert [each async for each in events]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("how", ["stream", "astream", "astream_events"])
+def test_an_answer_that_streams_only_to_who_watches_the_graph_is_cut_too(family: str, how: str) -> None:
+    with Sandbox(Scenario.always(CHANT, chunk_tokens=8, chunk_delay_ms=1, ignores_limit=True)) as box:
+        bench = Watched(box, family, longest=9_000)
+        with bench.loop:
+            bench.watch(how)
+
+        (record,) = box.meter.records
+        assert "aborted" == record.outcome
+        assert 3_000 <= len(bench.answer.text) < 3_600
+        assert "length" == vendor_of(bench.model).finish(bench.answer)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_what_was_written_until_then_to_who_watches_is_charged(family: str) -> None:
+    """At a pace that providers have."""
+    with Sandbox(Scenario.always(CHANT, chunk_tokens=16, chunk_delay_ms=50, ignores_limit=True)) as box:
+        bench = Watched(box, family, longest=9_000)
+        with bench.loop:
+            bench.watch("astream")
 
         assert 0 < bench.true <= bench.recorded < 2 * bench.true
 
