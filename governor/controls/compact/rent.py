@@ -104,6 +104,8 @@ def tariff(rates: Rates | None, facts: ModelFacts, ttl: Literal["5m", "1h", "off
     """The tariff of a model under the policy's `context.cache.ttl`. `tools`: whether tools are offered.
 
     Nova takes no marker in turns with tools, so that an agent's history is read anew at each call and a cut rewrites nothing.
+    On 397 recorded runs (`make bench-context`) its prompts so cost 0.29 of append-only caching, 0.30 with lost values fetched again; cut as
+    if all were cached, 0.34 and 0.35. Of tool calls 0.956 keep all their values, and 0.964.
 
     A model that can cache by markers counts as cached even when the policy places none: the graph may place its own, and a cut too
     many would then cost more than a cut too few saves.
