@@ -8,6 +8,7 @@ import threading
 import time
 from contextlib import suppress
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from governor import storing
@@ -108,19 +109,22 @@ class Runtime:
         new_id: Callable[[], str] | None = None,
         sleep: Callable[[float], None] = time.sleep,
         sleep_async: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        folder: Path | None = None,
     ) -> None:
         """Set up from a loaded policy. `clock` gives milliseconds since the epoch, `new_id` an id that no process gives twice.
 
         `sleep` and `sleep_async` let seconds pass while a call waits for room in a rate.
 
+        `folder`: where relative paths begin in a policy that is in no file; for one that is, its own folder.
         `store`: a store or the address of one; absent, the address in the environment (`GOVERNOR_STORE`), or else one in memory, for this
         process alone. Raises PolicyError when a money limit meets a tier without a known price or a snapshot cannot be used,
         ConfigurationError for an address that nobody serves.
         """
         self.policy = policy
         self.prices = prices or PriceBook(policy.policy)
+        self.folder = Path(policy.file).parent if Path(policy.file).is_file() else folder
         ratings = Ratings()
-        knowledge = knowledge_of(policy, estimator=estimator_of(policy, ratings))
+        knowledge = knowledge_of(policy, folder=self.folder, estimator=estimator_of(policy, ratings))
         self.controls = Controls.of(policy.policy, self.prices, policy.error_at, knowledge=knowledge, ratings=ratings)
         self.store = _opened(store)
         self.telemetry = telemetry or Telemetry(policy)
@@ -154,7 +158,12 @@ class Runtime:
     def under(self, policy: LoadedPolicy) -> Runtime:
         """Another policy at work with the same store and clock: for a run that is pinned to the one that it began under."""
         other = Runtime(
-            policy, store=self.store, telemetry=self.telemetry.under(policy), clock=self.clock, new_id=self.new_id
+            policy,
+            store=self.store,
+            telemetry=self.telemetry.under(policy),
+            clock=self.clock,
+            new_id=self.new_id,
+            folder=self.folder,
         )
         other.slots, other.memory, other.leads, other.texts = self.slots, self.memory, self.leads, self.texts
         other.breakers, other.asides = self.breakers, self.asides

@@ -26,22 +26,33 @@ __all__ = ["knowledge_from", "knowledge_of", "snapshot_path"]
 _PATH = ("routing", "snapshot")
 
 
-def snapshot_path(loaded: LoadedPolicy) -> Path | None:
-    """Where the policy's snapshot is: a relative path begins at the folder of the file that names it. None where none is named."""
+def snapshot_path(loaded: LoadedPolicy, folder: Path | None = None) -> Path | None:
+    """Where the policy's snapshot is; None where none is named.
+
+    A relative path begins at the folder of the file that names it, or at `folder` for a policy that is in no file.
+    """
     named = loaded.policy.routing.snapshot
     if named is None:
         return None
     path, written_in = Path(named).expanduser(), Path(loaded.place_of(_PATH)[0])
-    return path if path.is_absolute() or not written_in.is_file() else written_in.parent / path
+    if path.is_absolute():
+        return path
+    return (written_in.parent if written_in.is_file() else folder or Path()) / path
 
 
-def knowledge_of(loaded: LoadedPolicy, *, estimator: Callable[[Snapshot], Estimator] | None = None) -> Knowledge | None:
+def knowledge_of(
+    loaded: LoadedPolicy,
+    *,
+    folder: Path | None = None,
+    estimator: Callable[[Snapshot], Estimator] | None = None,
+) -> Knowledge | None:
     """What the policy's snapshot tells the decision; None where the policy names none, none is promoted, or there is no estimator.
 
-    `estimator` makes one of another kind than the snapshot's own. Raises PolicyError where the file is missing, was edited, is of another
-    version, or is about tiers that the policy does not have or has in another order.
+    `folder`: where relative paths begin for a policy that is in no file. `estimator` makes one of another kind than the snapshot's own.
+    Raises PolicyError where the file is missing, was edited, is of another version, or is about tiers that the policy does not have or has
+    in another order.
     """
-    path = snapshot_path(loaded)
+    path = snapshot_path(loaded, folder)
     if path is None or loaded.policy.routing.estimator.kind == "off":
         return None
     if not path.exists() and Promotions(path).folder.is_dir():

@@ -68,6 +68,15 @@ def test_a_snapshot_lies_beside_the_policy_that_names_it(written: Path) -> None:
     assert agent.target == pytest.approx(0.02 * 396 / 440)
 
 
+def test_a_run_that_is_pinned_to_a_policy_finds_the_snapshot_beside_the_file_it_came_from(written: Path) -> None:
+    runtime = Runtime(load(written / "policy.yaml"))
+    kept = load(runtime.policy.policy)
+
+    with pytest.raises(PolicyError, match="cannot be read"):
+        Runtime(kept)
+    assert written == runtime.under(kept).folder
+
+
 def test_a_node_without_records_is_unknown(written: Path) -> None:
     known = knowledge_of(load(written / "policy.yaml"))
 
