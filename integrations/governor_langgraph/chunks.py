@@ -101,7 +101,7 @@ class _Chunks:
     def left(self, error: BaseException) -> None:
         """Note what had arrived when the stream broke, if that is evidence of what is billed.
 
-        After a timeout the provider may not know that nobody listens.
+        After a timeout the provider may not know that nobody listens, and a gateway may read on for its cache and its log.
         """
         told = self.out.heard.told()
         if told is not None and told.cached:  # the provider was never asked
@@ -112,6 +112,8 @@ class _Chunks:
             return
         come = arrived(self.wire.kept, framed=self.wire.framed)
         self.meter.usage, self.meter.final = come.usage, come.final
+        if told is not None or self.out.heard.trusted:
+            return
         if come.events and vendor_of(self.model).writes_openly(self.model, self.out.kwargs):
             self.meter.observed, self.meter.output_tokens, self.meter.largest = True, come.tokens, come.largest
             self.meter.cache_ttl = cache_asked(self.out.messages, self.out.kwargs, self.model)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import pytest
+from langchain_core.language_models import BaseChatModel
 from langchain_openai import ChatOpenAI
 
 from governor_langgraph import attempts
 from governor_langgraph.answers import failure_at_gateway
 from governor_langgraph.gateways import Heard, told_in
 from governor_langgraph.vendors import Failure
-from governor_sandbox import Fault, Sandbox
+from governor_sandbox import Fault, Reply, Sandbox, Scenario
 from governor_sandbox.gateways import Front
 from tests.vendors.targets import (
     ALIASES,
@@ -75,6 +77,41 @@ def test_headers_of_a_server_that_the_policy_calls_no_gateway_make_nothing_free(
     first, second = desk.calls()
     assert first["governor.cost_nano_usd"] == second["governor.cost_nano_usd"] > 0
     assert (False, "HIT") == (second["governor.cached_response"], second["governor.gateway.cache"])
+
+
+def left(model: BaseChatModel, messages: list[Any], times: int) -> list[str]:
+    """The last of its streams is left after its second piece."""
+    said = streamed(model, messages, times - 1)
+    for number, _ in enumerate(model.stream(messages)):
+        if number == 1:
+            break
+    return said
+
+
+@pytest.mark.parametrize("name", ["cloudflare openai", "cloudflare anthropic", "litellm", "portkey slug"])
+def test_a_stream_that_its_reader_leaves_is_charged_in_full_since_the_gateway_may_read_on(
+    box: Sandbox, name: str
+) -> None:
+    slow = Reply(text=ANSWER, chunk_tokens=1, chunk_delay_ms=20, finishes_unread=True)
+    with Sandbox(Scenario.from_callable(lambda _: slow)) as lasting:
+        desk = governed(TARGETS[name].tier(lasting), left)
+
+        desk.ask()
+
+        assert lasting.meter.wait_idle()
+        assert 0 < lasting.meter.bill().nano_usd <= desk.store.spent() == desk.store.held[-1]
+
+
+@pytest.mark.parametrize("name", ["cloudflare openai", "portkey slug"])
+def test_a_stream_from_the_gateways_cache_costs_nothing_when_its_reader_leaves(box: Sandbox, name: str) -> None:
+    front_of(box, name).caching = True
+    desk = governed(TARGETS[name].tier(box), left, times=2)
+
+    desk.ask()
+
+    assert box.meter.wait_idle()
+    assert 2 == len(box.meter.records)
+    assert box.meter.bill().nano_usd == desk.store.spent() > 0
 
 
 @pytest.mark.parametrize("way", [whole, streamed])
