@@ -40,6 +40,8 @@ class Aside(Effect[bool]):
 
     flow: Callable[[], Flow[None]]
     wait_ms: int
+    after: bool = False
+    """Whether the call has its answer already: a caller that blocks runs it to its end itself, and only an event loop goes on beside it."""
 
 
 class Asides:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from governor.agreeing import judge
 from governor.approving import access, by_a_person, use_approval
+from governor.asides import Aside
 from governor.calls import ModelResponse, ToolResult
 from governor.degrading import refuse_tool
 from governor.effects import (
@@ -190,7 +191,9 @@ def model_call(call: ModelCall, controls: Controls) -> Flow[ModelResponse]:
                 yield from ask(Noted(record))
             shade.answered(state, quote, finished, routed, under.rung, controls)
             if judged.again is None or known is None:
-                yield from shade.cast(state, quote, finished, routed, controls)
+                if shade.falls:
+                    shadow = partial(shade.cast, state, quote, finished, routed, controls)
+                    yield from ask(Aside(shadow, 0, after=True))
                 return response
             under.state, under.chosen, under.now, answered = known, judged.again, ended, response
     finally:

@@ -183,6 +183,9 @@ class Runtime:
         def perform(effect: Effect[Any]) -> Any:
             if isinstance(effect, Aside):
                 flow = effect.flow
+                if effect.after:
+                    drive(flow(), perform)
+                    return True
                 return self.asides.run(lambda: drive(flow(), perform), effect.wait_ms)
             do = _HERE.get(type(effect))
             return invoke(_called(effect)) if do is None else do(self, effect, span)

@@ -44,6 +44,11 @@ class Shade:
         self._first: Answered | None = None
         self._other: Routed | None = None
 
+    @property
+    def falls(self) -> bool:
+        """Whether there is anything to do after the answer."""
+        return self._other is not None
+
     def answered(
         self, state: RunState, quote: Quote, finished: Finished, routed: Routed, rung: Rung, controls: Controls
     ) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import getpass
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -14,6 +14,7 @@ from rich.table import Table
 
 from governor.cli.operating import WhoOption, WhyOption, moment
 from governor.cli.output import JsonOption, emit, errors, print_table
+from governor.cli.route_telling import changed, figure, promise_of, sentence, short, summary, told
 from governor.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -21,10 +22,8 @@ if TYPE_CHECKING:
 
     from governor.policy.load import LoadedPolicy
     from governor.policy.schema import Policy
-    from governor.routing.guard import Promise
-    from governor.routing.promoting import Audited, Promotions
+    from governor.routing.promoting import Promotions
     from governor.routing.records import PairedOutcome
-    from governor.routing.snapshot import Snapshot
 
 __all__ = ["app"]
 
@@ -78,13 +77,13 @@ def train(
             strong=upper,
             created_ms=_now_ms(),
             parent=current.id if current is not None else "",
-            promise=_promise(loaded.policy),
+            promise=promise_of(loaded.policy),
             seed=seed,
         )
         if out is not None:
             write_snapshot(out, found)
         file = out if out is not None else place.keep(found) if place is not None else Path()
-    _told(found, loaded.policy, file=file, figures=found.evaluation, as_json=as_json)
+    told(found, loaded.policy, file=file, figures=found.evaluation, as_json=as_json)
 
 
 @app.command(name="eval")
@@ -118,7 +117,7 @@ def evaluate(
                     f"no record compares {found.weak} with {found.strong}: name others with --records."
                 )
             figures = measured(scored(found, pairs))
-    _told(found, loaded.policy, file=file, figures=figures, as_json=as_json)
+    told(found, loaded.policy, file=file, figures=figures, as_json=as_json)
 
 
 @app.command()
@@ -137,7 +136,7 @@ def promote(
         loaded = _policy(policy)
         found = load_snapshot(_found(loaded, snapshot), tiers=loaded.policy.tiers)
         change = _promotions(loaded).promote(found, who=_who(who), why=_why(why), at_ms=_now_ms())
-    _changed(change, as_json=as_json)
+    changed(change, as_json=as_json)
 
 
 @app.command()
@@ -146,7 +145,7 @@ def rollback(*, policy: PolicyOption, why: WhyOption, who: WhoOption = None, as_
     with errors(as_json=as_json):
         loaded = _policy(policy)
         change = _promotions(loaded).rollback(who=_who(who), why=_why(why), at_ms=_now_ms())
-    _changed(change, as_json=as_json)
+    changed(change, as_json=as_json)
 
 
 @app.command(name="list")
@@ -156,7 +155,7 @@ def listed(*, policy: PolicyOption, as_json: JsonOption = False) -> None:
         place = _promotions(_policy(policy))
         kept, audit = place.kept(), place.audit()
     if as_json:
-        rows = [{**_summary(each.snapshot), "promoted": each.promoted, "file": str(each.file)} for each in kept]
+        rows = [{**summary(each.snapshot), "promoted": each.promoted, "file": str(each.file)} for each in kept]
         emit({"snapshots": rows, "audit": [each.document() for each in audit]})
         return
     table = Table(box=None, pad_edge=False)
@@ -164,16 +163,16 @@ def listed(*, policy: PolicyOption, as_json: JsonOption = False) -> None:
         table.add_column(name, justify="right" if name in ("records", "apgr", "cost98") else "left")
     for each in kept:
         found = each.snapshot
-        figures = (_figure(found.evaluation, name) for name in ("apgr", "cost98"))
+        figures = (figure(found.evaluation, name) for name in ("apgr", "cost98"))
         pair = f"{found.weak} < {found.strong}"
-        row = (_short(found.id), moment(found.created_ms), escape(pair), f"{found.trained.records:,}")
+        row = (short(found.id), moment(found.created_ms), escape(pair), f"{found.trained.records:,}")
         table.add_row(*row, *figures, "yes" if each.promoted else "")
     if kept:
         print_table(table)
     else:
         _stdout.print("No snapshot yet: see `governor route train`.")
     for line in audit:
-        _stdout.print(_sentence(line), markup=False)
+        _stdout.print(sentence(line), markup=False)
 
 
 # --- what is asked for
@@ -197,15 +196,6 @@ def _pair(policy: Policy, weak: str | None, strong: str | None) -> tuple[str, st
     if tiers.index(pair[1]) >= tiers.index(pair[0]):
         raise ConfigurationError(f"{pair[1]} is no better than {pair[0]}: tiers are listed best first.")
     return pair
-
-
-def _promise(policy: Policy) -> Promise | None:
-    from governor.routing.guard import Promise
-
-    quality = policy.routing.quality
-    if quality is None:
-        return None
-    return Promise(max_loss=float(quality.max_loss), confidence=float(quality.confidence))
 
 
 def _promotions(loaded: LoadedPolicy) -> Promotions:
@@ -252,104 +242,3 @@ def _why(given: str) -> str:
 
 def _now_ms() -> int:
     return time.time_ns() // 1_000_000
-
-
-# --- what is told
-
-
-def _told(found: Snapshot, policy: Policy, *, file: Path, figures: Mapping[str, float], as_json: bool) -> None:
-    bounds = _bounds(found, policy)
-    if as_json:
-        emit({**_summary(found), "file": str(file), "evaluation": _rounded(figures), "guard": bounds})
-        return
-    trained = found.trained
-    _stdout.print(f"{found.id}: {found.weak} < {found.strong}", style="bold", markup=False)
-    _stdout.print(f"{file}", markup=False)
-    _stdout.print(
-        f"learned from {trained.records - trained.calibration:,} records, calibrated on {trained.calibration:,} others;"
-        f" {found.strong} was right in {trained.strong_right:,} of these, {found.weak} in {trained.weak_right:,}",
-        markup=False,
-    )
-    shown = ", ".join(f"{name} {_figure(figures, name)}" for name in ("apgr", "cpt50", "cpt80", "cost98"))
-    _stdout.print(shown, markup=False)
-    if not bounds:
-        _stdout.print("The policy promises nothing (`routing.quality`): no bounds.", style="dim")
-        return
-    table = Table(box=None, pad_edge=False)
-    for name in ("node", "tier", "pairs", "sent", "losses", "at most", "allowed", ""):
-        table.add_column(name, justify="left" if name in ("node", "tier", "") else "right")
-    for row in bounds:
-        numbers = (
-            f"{row['n']:,}",
-            f"{row['sent']:,}",
-            f"{row['regrets']:,}",
-            f"{row['upper']:.1%}",
-            f"{row['target']:.1%}",
-        )
-        table.add_row(
-            escape(row["node"]),
-            escape(row["tier"]),
-            *numbers,
-            "open" if row["open"] else f"closed: {row['need']:,} more",
-        )
-    print_table(table)
-
-
-def _bounds(found: Snapshot, policy: Policy) -> list[dict[str, Any]]:
-    """The guard's rows with the bound that the policy's promise asks for."""
-    from dataclasses import replace
-
-    from governor.routing.guard import exact_gate
-
-    promise = _promise(policy)
-    if promise is None:
-        return []
-    promise = replace(promise, accuracy=found.accuracy)
-    rows: list[dict[str, Any]] = []
-    for each in found.guard:
-        gate = exact_gate(each.counts, promise)
-        row = {"node": each.key[0], "tier": each.key[1], "n": each.n, "sent": each.sent, "regrets": each.regrets}
-        rows.append({**row, "upper": gate.upper, "target": gate.target, "open": gate.open, "need": gate.need})
-    return rows
-
-
-def _summary(found: Snapshot) -> dict[str, Any]:
-    trained = found.trained
-    return {
-        "id": found.id,
-        "parent": found.parent,
-        "created_ms": found.created_ms,
-        "weak": found.weak,
-        "strong": found.strong,
-        "records": trained.records,
-        "calibration": trained.calibration,
-        "threshold": None if found.threshold is None else found.threshold / _MICRO,
-        "evaluation": _rounded(found.evaluation),
-    }
-
-
-def _rounded(figures: Mapping[str, float]) -> dict[str, float]:
-    """As a snapshot's file has them."""
-    return {name: round(value, 6) for name, value in figures.items()}
-
-
-def _changed(change: Audited, *, as_json: bool) -> None:
-    if as_json:
-        emit(change.document())
-    else:
-        _stdout.print(_sentence(change), markup=False)
-
-
-def _sentence(change: Audited) -> str:
-    what = "promoted" if change.did == "promote" else "rolled back to"
-    now = _short(change.id) if change.id else "no snapshot"
-    before = f", before: {_short(change.before)}" if change.before else ""
-    return f"{moment(change.at_ms)} {change.who} {what} {now}{before}: {change.why}"
-
-
-def _short(identifier: str) -> str:
-    return identifier.removeprefix("sha256:")[:12]
-
-
-def _figure(figures: Mapping[str, float], name: str) -> str:
-    return f"{figures[name]:.3f}" if name in figures else "not known"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from opentelemetry.trace import INVALID_SPAN
 
+from governor.asides import Aside
 from governor.calls import ModelCall, ModelRef, ModelResponse, RunRef, StepRef
 from governor.drive import drive, drive_async
 from governor.effects import InvokeModel, InvokeTool, MeasuredBeside, Reserve, Summarise
@@ -65,6 +67,10 @@ class Watched:
     def perform(self, effect: Any) -> Any:
         self.effects.append(effect)
         self.before(effect)
+        if isinstance(effect, Aside):
+            assert effect.after
+            drive(effect.flow(), self.perform)
+            return True
         return self.runtime.perform(effect, INVALID_SPAN, self.invoke)
 
     def call(self, **more: Any) -> ModelResponse:
@@ -87,6 +93,13 @@ class Watched:
 
     def reserved(self) -> int:
         return sum(each.reserved for each in self.runtime.store.balances())
+
+
+async def others() -> None:
+    """Let what goes on beside the calls end."""
+    beside = [each for each in asyncio.all_tasks() if getattr(each.get_coro(), "__name__", "") == "_alogged"]
+    if beside:
+        await asyncio.wait(beside)
 
 
 def _own() -> ModelRef:
@@ -283,9 +296,13 @@ async def test_the_async_path_does_the_same(tmp_path: Path) -> None:
 
     async def perform(effect: Any) -> Any:
         path.effects.append(effect)
+        if isinstance(effect, Aside):
+            return await path.runtime.asides.run_async(lambda: drive_async(effect.flow(), perform), effect.wait_ms)
         return await path.runtime.perform_async(effect, INVALID_SPAN, invoke)
 
     call = ModelCall(step=STEP, ordinal=0, model=_own(), lane="agent#u", history=history([user("x")]))
     assert GOOD == await drive_async(model_call(call, path.runtime.controls), perform)
+    assert [] == path.shadows()  # the answer does not wait for it
+    await others()
     assert 1 == len(path.shadows())
     assert 1 == len(path.pairs())

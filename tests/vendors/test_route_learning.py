@@ -18,6 +18,7 @@ from governor.routing.outcomes import Outcomes
 from governor.stores.memory import MemoryStore
 from governor_langgraph import govern
 from governor_sandbox import Sandbox
+from tests.core.test_shadowing import others
 from tests.vendors.clients import openai
 
 POLICY = """
@@ -99,6 +100,7 @@ async def test_the_async_graph_does_the_same(box: Sandbox, folder: Path) -> None
     done = await app.ainvoke({"messages": [HumanMessage("Hi")]})
 
     assert "ok" == done["messages"][-1].text
+    await others()
     assert 2 == len(models(box))
     file = Outcomes(folder / "outcomes.db")
     assert 1 == len(list(file.pairs()))
