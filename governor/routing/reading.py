@@ -22,8 +22,8 @@ def canonical(value: object) -> str:
 def parse_object(text: str | bytes, *, file: str | None, line: int | None, remedy: str) -> Fields:
     """The fields of a JSON object. Raises RoutingError when `text` is something else."""
     try:
-        value = json.loads(text)
-    except ValueError as error:
+        value = json.loads(text, parse_constant=_refused, parse_float=_finite)
+    except (ValueError, RecursionError) as error:
         raise RoutingError(f"this is not JSON ({error})", file=file, line=line, remedy=remedy) from None
     if not isinstance(value, dict):
         raise RoutingError("this is no JSON object", file=file, line=line, remedy=remedy)
@@ -131,6 +131,17 @@ class Fields:
         if (least is not None and value < least) or (most is not None and value > most):
             allowed = f"from {least}" if most is None else f"from {least} to {most}"
             raise self.wrong(name, f"{value} is out of range", f"Write a number {allowed}.")
+
+
+def _refused(name: str) -> float:
+    raise ValueError(f"{name} is no number of JSON")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text[:40]} is too large")
+    return value
 
 
 def _shown(value: object) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import zlib
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast, get_args
@@ -137,7 +138,7 @@ def read_records(path: str | Path) -> Iterator[PairedOutcome]:
             for number, line in enumerate(lines, 1):
                 if line.strip():
                     yield parse_record(line, file=str(path), line=number)
-    except (OSError, UnicodeError, EOFError) as error:
+    except (OSError, UnicodeError, EOFError, zlib.error) as error:
         remedy = "Name a readable file of recorded outcomes, in UTF-8."
         raise RoutingError(f"it cannot be read ({error})", file=str(path), remedy=remedy) from error
 

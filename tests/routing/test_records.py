@@ -117,7 +117,11 @@ def test_what_is_wrong_is_named_with_file_line_field_and_remedy(tmp_path: Path, 
     assert caught.value.remedy
 
 
-@pytest.mark.parametrize("line", ["{", "[]", '{"governor_record": NaN}'])
+@pytest.mark.parametrize(
+    "line",
+    ["{", "[]", '{"governor_record": NaN}', '{"governor_record": 1e999}', "[" * 100_000],
+    ids=["cut off", "list", "NaN", "infinity", "deep"],
+)
 def test_a_line_that_is_no_record_is_refused(line: str) -> None:
     with pytest.raises(RoutingError) as caught:
         parse_record(line, file="outcomes.jsonl", line=3)
@@ -129,7 +133,12 @@ def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
     broken = tmp_path / "cut.jsonl.gz"
     write_records(broken, [RECORD])
     broken.write_bytes(broken.read_bytes()[:-12])
-    for path in (tmp_path / "absent.jsonl", broken):
+    garbled = tmp_path / "garbled.jsonl.gz"
+    write_records(garbled, [RECORD])
+    data = bytearray(garbled.read_bytes())
+    data[12] ^= 0xFF
+    garbled.write_bytes(data)
+    for path in (tmp_path / "absent.jsonl", broken, garbled):
         with pytest.raises(RoutingError) as caught:
             list(read_records(path))
 

@@ -121,7 +121,7 @@ def test_an_edited_snapshot_is_refused() -> None:
     assert "id" == caught.value.field
 
 
-@pytest.mark.parametrize("text", ["", "[]", "null"])
+@pytest.mark.parametrize("text", ["", "[]", "null", '{"governor_routing": 1, "id": "a", "x": 1e999}'])
 def test_a_file_that_holds_no_snapshot_is_refused(tmp_path: Path, text: str) -> None:
     file = tmp_path / "snapshot.json"
     file.write_text(text)
