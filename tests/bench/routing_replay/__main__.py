@@ -82,11 +82,18 @@ def ours(runs: Sequence[Run], way: str) -> dict[str, Any]:
         "edges of blocks in a turn": sum(each.edges for each in driven),
         "escalations": sum(each.escalations for each in driven),
     }
+    none = sum(replay(run, (False,) * len(run.steps), student).cost for run in held) / sum(alone)
     for name, handoff in (("cost", None), ("4k hand-off", HANDOFF)):
         bills = [replay(run, each.up, student, handoff=handoff).cost for run, each in zip(held, driven, strict=True)]
         found[name] = sum(bills) / sum(alone)
+        found[f"{name}, interpolated to {SHARE:.0%}"] = at_share(found[name], found["share"], none)
         found[f"worst run, {name}"] = max(bill / other for bill, other in zip(bills, alone, strict=True))
     return found
+
+
+def at_share(cost: float, share: float, none: float) -> float:
+    """The cost at the share that was asked for, on the line from `none`, no step on the frontier, to what was reached: steering misses."""
+    return none + (cost - none) * SHARE / share if share else cost
 
 
 def main() -> None:
