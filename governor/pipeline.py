@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from governor.approving import access, by_a_person, use_approval
 from governor.calls import ModelResponse, ToolResult
+from governor.controls.budget.answering import as_answered
 from governor.degrading import refuse_tool
 from governor.effects import (
     NOW,
@@ -154,7 +155,7 @@ def model_call(call: ModelCall, controls: Controls) -> Flow[ModelResponse]:
                 if not meter.again:
                     raise
                 continue  # what the client would have retried by itself is another attempt, held and paid for like the first
-            quote = controls.budget.answered(quote, response)
+            quote = as_answered(quote, response, controls.budget.prices)
             usage, ended = controls.budget.usage(quote, response, meter), (yield from ask(NOW))
             yield from begun(ahead, ended, answered=True)
             yield from settle(
