@@ -15,6 +15,7 @@ from governor.agreeing import judge
 from governor.approving import access, by_a_person, use_approval
 from governor.asides import Aside
 from governor.calls import ModelResponse, ToolResult
+from governor.controls.budget.answering import as_answered
 from governor.degrading import refuse_tool
 from governor.effects import (
     NOW,
@@ -172,7 +173,7 @@ def model_call(call: ModelCall, controls: Controls) -> Flow[ModelResponse]:
                 if answered is not None and (meter.outage or meter.answered):
                     return answered  # a better answer that failed does not undo one that was given
                 raise
-            quote = controls.budget.answered(quote, response)
+            quote = as_answered(quote, response, controls.budget.prices)
             usage, ended = controls.budget.usage(quote, response, meter), (yield from ask(NOW))
             yield from begun(ahead, ended, answered=True)
             yield from settle(

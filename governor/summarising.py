@@ -10,6 +10,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+from governor.controls.budget.answering import as_answered
 from governor.decisions import Decision
 from governor.effects import NOW, Calibration, Change, Counted, Decided, Learn, MeasuredBeside, Reserve, Summarise, ask
 from governor.errors import RunStopped
@@ -128,7 +129,7 @@ def _answered(
             raise
         return f"the call failed with {type(error).__name__}"
     ended = yield from ask(NOW)
-    quote = controls.budget.answered(quote, response)
+    quote = as_answered(quote, response, controls.budget.prices)
     usage = controls.budget.usage(quote, response, meter)
     told = controls.compact.told(call, viewed, asking, response)
     if isinstance(told, Viewed):

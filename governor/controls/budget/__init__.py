@@ -33,7 +33,7 @@ from governor.plans import Quote, ToolQuote
 from governor.policy.matchers import matches_glob
 from governor.policy.pricing import refuse_unpriced
 from governor.policy.scalars import MAX_AMOUNT, ScalarError
-from governor.prices import ORDINARY, only
+from governor.prices import ORDINARY
 from governor.tokens import estimate_message
 from governor.usage import Usage
 from governor.values import copier, maker, replace
@@ -72,7 +72,7 @@ class BudgetControl:
         """Read the budgets. Raises PolicyError, made by `error_at`, when a limit in money meets a tier without a known price."""
         every = lines(policy)
         self.lease_ttl_ms = LEASE_TTL_MS
-        self._prices = prices
+        self.prices = prices
         self._lines = every
         self._budgets = {budget.id: budget for budget in policy.budgets}
         self._for_models = tuple(line for line in every if line.for_models)
@@ -235,27 +235,6 @@ class BudgetControl:
             return with_fees(reported, quote, response)
         counted = max(meter.output_tokens, estimate_message(response.text, response.tool_uses))
         return with_fees(observed(quote, counted), quote, response)
-
-    def answered(self, quote: Quote, response: ModelResponse) -> Quote:
-        """The quote at the prices of the model that answered, where that may be another than was asked for.
-
-        So it is under a name that several models serve, and where a gateway says that it fell back to another one. Where that is none
-        that anybody can price, what the gateway says it cost is charged, else the dearest of those that serve, or all that was held.
-        """
-        rates, answered = quote.rates, response.model
-        if rates is None or not answered or not (rates.answering or response.fell_back):
-            return quote
-        found = rates.of(answered)
-        if found is None:
-            asked = quote.request
-            found = self._prices.rates(replace(asked.model, model=answered))
-            found = found.scaled(asked.call.price_percents.get(asked.tier, 100)) if found else None
-        if found is None or found.answering:
-            if response.told_cost is None and rates.answering:
-                return quote
-            held = quote.cost - quote.fees
-            found = only(held if response.told_cost is None else response.told_cost)
-        return replace(quote, rates=found)
 
     def amounts(self, quote: Quote, usage: Usage, elapsed_ms: int = 1) -> tuple[int, ...]:
         """What each hold of `quote` is settled at, in their order."""
