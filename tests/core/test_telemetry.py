@@ -151,6 +151,20 @@ def test_a_model_call_is_a_client_span_named_by_the_requested_model(recorded: Re
     } == dict(recorded.span.attributes or {})
 
 
+def test_a_call_beside_another_is_its_child_even_if_it_ends_after_it(recorded: Recorded) -> None:
+    parent = recorded.telemetry.model(CALL, None)
+    recorded.telemetry.end(parent)
+
+    recorded.telemetry.beside(parent, CALL, 1_000, lambda: {"governor.judge": True}, "judge")
+
+    call, judge = recorded.exporter.get_finished_spans()
+    assert judge.parent is not None
+    assert call.context is not None
+    assert call.context.span_id == judge.parent.span_id
+    assert judge.attributes is not None
+    assert ("judge", True) == (judge.attributes["governor.purpose"], judge.attributes["governor.judge"])
+
+
 def test_a_tool_call_is_named_by_its_tool_and_shows_no_argument(recorded: Recorded) -> None:
     recorded.telemetry.end(recorded.telemetry.tool(TOOL, None))
 
