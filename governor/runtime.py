@@ -33,7 +33,6 @@ from governor.effects import (
     Learn,
     Measured,
     MeasuredBeside,
-    Noted,
     Now,
     Release,
     Remember,
@@ -48,6 +47,7 @@ from governor.effects import (
 from governor.errors import StoreError
 from governor.ids import Ids
 from governor.losing import Losses
+from governor.noting import Noted
 from governor.pacing import Lineup
 from governor.prices import PriceBook
 from governor.remembering import Memory
