@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from governor.calls import AnswerForm
     from governor.decisions import Decision
     from governor.prefix import Remembered
-    from governor.routing.outcomes import Step
-    from governor.routing.records import PairedOutcome
     from governor.runs import RunState
     from governor.slots import Slot
 
@@ -46,7 +44,6 @@ __all__ = [
     "Learn",
     "Measured",
     "MeasuredBeside",
-    "Noted",
     "Now",
     "Release",
     "Remember",
@@ -298,11 +295,3 @@ class MeasuredBeside(Effect[None]):
     attributes: Callable[[], Mapping[str, Value]]
     purpose: str = "summary"
     """What it was made for: `summary`, `judge`, `shadow`."""
-
-
-@cheap
-@dataclass(frozen=True, slots=True)
-class Noted(Effect[None]):
-    """Keep a routed step, or what two tiers made of one, among the outcomes. It never fails a call: what cannot be kept is logged."""
-
-    record: Callable[[], Step | PairedOutcome]

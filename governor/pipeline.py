@@ -29,13 +29,13 @@ from governor.effects import (
     InvokeTool,
     Keep,
     LeadDone,
-    Noted,
     ask,
 )
 from governor.escrow import close_branch, close_run, open_branch
 from governor.failing_over import Tried, another, passed_over, was_answered
 from governor.ledger import Shortfall
 from governor.meter import Meter
+from governor.noting import Noted
 from governor.plans import Rung
 from governor.queueing import Door, in_turn, leave
 from governor.rating import with_rating

@@ -35,7 +35,6 @@ from governor.effects import (
     Learn,
     Measured,
     MeasuredBeside,
-    Noted,
     Now,
     Release,
     Remember,
@@ -51,6 +50,7 @@ from governor.effects import (
 from governor.errors import StoreError
 from governor.ids import Ids
 from governor.losing import Losses
+from governor.noting import Noted
 from governor.pacing import Lineup
 from governor.policy.schema import Rest
 from governor.prices import PriceBook

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 
 from governor.controls.shadow import Answered
 from governor.decisions import Decision
-from governor.effects import NOW, Calibration, Counted, Learn, MeasuredBeside, Noted, Reserve, Summarise, ask
+from governor.effects import NOW, Calibration, Counted, Learn, MeasuredBeside, Reserve, Summarise, ask
 from governor.ledger import Lease
 from governor.meter import Meter
+from governor.noting import Noted
 from governor.plans import Judgement, Viewed
 from governor.record import answered_facts, failed_facts
 from governor.reserving import lease_key, release_or_settle, settle
