@@ -77,7 +77,8 @@ def knowledge_from(
     share = policy.routing.frontier_share
     cut = snapshot.cut(float(share)) if share is not None else None
     quantiles = ((1 - float(share), cut),) if share is not None and cut is not None else ()
-    band = None if cut is None else (cut, cut)
+    # What `quality` promises was counted by the whole estimator, without a band in which the table decides alone.
+    band = None if cut is None or policy.routing.quality is not None else (cut, cut)
     own = SnapshotEstimator(snapshot, band=band)
     return Knowledge(
         id=snapshot.id,
@@ -97,10 +98,11 @@ def _bounds(snapshot: Snapshot, policy: Policy) -> dict[str, Bound]:
     if quality is None:
         return {}
     promise = Promise(
-        max_loss=float(quality.max_loss), confidence=float(quality.confidence), accuracy=snapshot.accuracy or 1.0
+        max_loss=float(quality.max_loss), confidence=float(quality.confidence), accuracy=snapshot.accuracy
     )
-    if not 0 < promise.max_loss < 1 or not 0 < promise.confidence < 1:
-        return {}  # nothing can be proven of a loss of 0 or with certainty: the better tier answers
+    if not 0 < promise.max_loss < 1 or not 0 < promise.confidence < 1 or not promise.accuracy:
+        # Nothing can be proven of a loss of 0, with certainty, or against a tier that was never right: the better one answers.
+        return {}
     found: dict[str, Bound] = {}
     for each in snapshot.guard:
         node, tier = each.key
