@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, cast
 
 from governor.errors import ConfigurationError, RoutingError
 from governor.routing.judge import DEFAULT_WEIGHTS, Judge, Ratings, read_weights
-from governor.routing.learned import SnapshotEstimator
+from governor.routing.learned import SnapshotEstimator, band_of
 from governor.routing.table import TableEstimator
 from governor.values import replace
 
@@ -142,9 +142,7 @@ def estimator_of(loaded: LoadedPolicy, ratings: Ratings | None = None) -> Callab
 
     def make(snapshot: Snapshot) -> Estimator:
         routing = loaded.policy.routing
-        share = routing.frontier_share
-        cut = snapshot.cut(float(share)) if share is not None else None
-        own = SnapshotEstimator(snapshot, band=None if cut is None else (cut, cut))
+        own = SnapshotEstimator(snapshot, band=band_of(snapshot, routing))
         given = {"encoder": snapshot.encoder, "judge": snapshot.judge}
         sections = {name: section for name, section in given.items() if section is not None}
         kind, settings = routing.estimator.kind, routing.estimator.settings

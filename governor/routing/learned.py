@@ -10,10 +10,11 @@ from governor.routing.features import vector
 from governor.routing.table import TableEstimator
 
 if TYPE_CHECKING:
+    from governor.policy.models import Routing
     from governor.routing.estimate import StepFeatures
     from governor.routing.snapshot import Snapshot
 
-__all__ = ["SnapshotEstimator"]
+__all__ = ["SnapshotEstimator", "band_of"]
 
 _Z = 1.96
 _MICRO = 1_000_000
@@ -58,3 +59,14 @@ class SnapshotEstimator:
 
     def _sure(self, known: Estimate) -> bool:
         return self._band is not None and (known.high < self._band[0] or known.low > self._band[1])
+
+
+def band_of(snapshot: Snapshot, routing: Routing) -> tuple[float, float] | None:
+    """Where the choice is open under a policy: around the threshold of its share, so that the table alone decides what it is sure of.
+
+    None, and the whole estimator decides, where `quality` is promised: the promise's counts were made with the whole estimator.
+    """
+    if routing.frontier_share is None or routing.quality is not None:
+        return None
+    cut = snapshot.cut(float(routing.frontier_share))
+    return None if cut is None else (cut, cut)

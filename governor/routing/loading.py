@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from governor.errors import RoutingError
 from governor.routing.guard import Promise, exact_gate
 from governor.routing.knowledge import Bound, Knowledge
-from governor.routing.learned import SnapshotEstimator
+from governor.routing.learned import SnapshotEstimator, band_of
 from governor.routing.posthoc import Posthoc
 from governor.routing.promoting import Promotions
 from governor.routing.snapshot import ANY_NODE, load_snapshot
@@ -77,9 +77,7 @@ def knowledge_from(
     share = policy.routing.frontier_share
     cut = snapshot.cut(float(share)) if share is not None else None
     quantiles = ((1 - float(share), cut),) if share is not None and cut is not None else ()
-    # What `quality` promises was counted by the whole estimator, without a band in which the table decides alone.
-    band = None if cut is None or policy.routing.quality is not None else (cut, cut)
-    own = SnapshotEstimator(snapshot, band=band)
+    own = SnapshotEstimator(snapshot, band=band_of(snapshot, policy.routing))
     return Knowledge(
         id=snapshot.id,
         weak=snapshot.weak,
