@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+from governor.cache_plan import Breakpoint, CachePlan, Ttl
 from governor.usage import Usage
 from governor.values import cheap
 
@@ -33,11 +34,11 @@ __all__ = [
     "ToolResult",
     "ToolSpec",
     "ToolUse",
+    "Ttl",
     "View",
 ]
 
 Role = Literal["system", "user", "assistant", "tool"]
-Ttl = Literal["5m", "1h"]
 
 
 @cheap
@@ -264,29 +265,6 @@ class View:
     def cut(self) -> bool:
         """Whether anything of the history is left out."""
         return self.start > 0
-
-
-@cheap
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Breakpoint:
-    """A prompt-cache marker after the `position`-th message of the rendered view (0-based; notes not counted)."""
-
-    position: int
-    ttl: Ttl
-
-
-@cheap
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CachePlan:
-    """Where prompt-cache markers go. At most 4 in all; TTLs never increase from tools over system to messages."""
-
-    tools: Ttl | None = None
-    system: Ttl | None = None
-    messages: tuple[Breakpoint, ...] = ()
-    key: str | None = None
-    """`prompt_cache_key` for providers that cache by themselves (OpenAI)."""
-    planned: bool = False
-    """Whether the conversation's requests get markers as soon as they are long enough: one without is already written as those will be."""
 
 
 @cheap

@@ -114,7 +114,7 @@ def without_retries(model: BaseChatModel) -> tuple[BaseChatModel, int]:
     as `client.chat.completions`, is an attribute of the model. Their copies share the connections.
     """
     copies, retries = dict[str, Any](), 0
-    for name, value in vars(model).items():
+    for name, value in list(vars(model).items()):  # another thread may add what the model works out once
         held = getattr(value, "_client", None)
         sdk = value if _is_sdk(value) else held if _is_sdk(held) else None
         if sdk is None or sdk.max_retries == 0:

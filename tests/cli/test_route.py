@@ -19,7 +19,7 @@ name: tiers
 tiers:
   frontier: {model: "openai:gpt-4o"}
   student: {model: "openai:gpt-4o-mini"}
-routing: {default: frontier, estimator: hashed, quality: {max_loss: 5%}, snapshot: routing.json, outcomes: outcomes.db}
+routing: {default: frontier, estimator: hashed, quality: {max_loss: 8%}, snapshot: routing.json, outcomes: outcomes.db}
 tools: {default: allow}
 """
 

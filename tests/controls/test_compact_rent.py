@@ -55,12 +55,3 @@ def test_a_model_that_caches_nothing_is_cut_soonest() -> None:
         12_000
         == tariff(Rates(input=0, output=0, cache_read=0, cache_write_5m=0, cache_write_1h=0), facts(SONNET), "5m").floor
     )
-
-
-def test_where_turns_with_tools_take_no_marker_a_cut_rewrites_nothing_and_every_token_is_paid_in_full() -> None:
-    rates = Rates(input=800, output=3_200, cache_read=200, cache_write_5m=800, cache_write_1h=800)
-    talk, agent = (tariff(rates, facts(NOVA), "5m", tools=tools) for tools in (False, True))
-
-    assert (0, 7) == (agent.rewriting(15_000, 2_000), talk.rewriting(15_000, 2_000))
-    assert (12, 3) == (agent.reading(15_000), talk.reading(15_000))
-    assert 0 < tariff(rates, facts(SONNET), "5m", tools=True).rewriting(15_000, 2_000)

@@ -65,7 +65,8 @@ def test_a_snapshot_lies_beside_the_policy_that_names_it(written: Path) -> None:
     agent, planner = known.bounds["agent"], known.bounds["planner"]
     assert (True, False, {"agent", "planner"}) == (agent.open, planner.open, set(known.bounds))
     assert agent.upper == upper_bound(1, 400, 0.95)
-    assert agent.target == pytest.approx(0.02 * 396 / 440)
+    assert agent.target == pytest.approx(0.02 * snapshot().accuracy)
+    assert snapshot().accuracy < 396 / 440  # it may have been luck
 
 
 def test_a_run_that_is_pinned_to_a_policy_finds_the_snapshot_beside_the_file_it_came_from(written: Path) -> None:

@@ -386,25 +386,3 @@ def test_every_key_is_declared_and_in_one_slot_of_a_cluster(node: RedisServer) -
             assert [] == store.leases()
             assert {"run/a": (7, 0)} == spent_and_reserved(store)
             store.close()
-
-
-def test_no_script_makes_up_a_key() -> None:
-    from governor_redis.packing import _PARTS, script
-
-    for name in _PARTS:
-        for line in script(name).splitlines():
-            called = line.partition("redis.call(")[2]
-            if not called or called.startswith("'TIME'"):
-                continue
-            key = called.split(",")[1].strip().rstrip(")")
-            assert key in {
-                "META",
-                "LEDGERS",
-                "LEASES",
-                "DUE",
-                "ENDS",
-                "NAMES",
-                "INDEX",
-                "run",
-                "queue",
-            } or key.startswith("KEYS[")

@@ -30,7 +30,7 @@ tiers:
 routing:
   default: frontier
   estimator: hashed
-  quality: {max_loss: 20%, confidence: 80%, SHADOW}
+  quality: {max_loss: 35%, confidence: 80%, SHADOW}
   SNAPSHOT
   outcomes: outcomes.db
 budgets: [{id: all, scope: run, limit: {usd: 1}}]

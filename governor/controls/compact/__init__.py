@@ -69,7 +69,7 @@ class Compact:
         self._ttl: Literal["5m", "1h", "off"] = context.cache.ttl
         self._bounds = Bounds(policy)
         self._observed = policy.mode == "observe"
-        self._latest: tuple[Rates | None, ModelFacts, Tariff, bool] | None = None
+        self._latest: tuple[Rates | None, ModelFacts, Tariff] | None = None
         self._masks = Masks()
         self._handing = Handing(prices)
 
@@ -195,10 +195,10 @@ class Compact:
 
     def _tariff(self, now: Moment) -> Tariff:
         """The tariff of the model that answers, kept for the next call: mostly the same model answers it."""
-        rates, known, tools = now.routed.rates, facts(now.routed.model), bool(now.call.tools)
+        rates, known = now.routed.rates, facts(now.routed.model)
         latest = self._latest
-        if latest is None or latest[0] is not rates or latest[1] is not known or latest[3] is not tools:
-            latest = self._latest = rates, known, tariff(rates, known, self._ttl, tools=tools), tools
+        if latest is None or latest[0] is not rates or latest[1] is not known:
+            latest = self._latest = rates, known, tariff(rates, known, self._ttl)
         return latest[2]
 
     def _price(self, now: Moment, plan: Plan) -> int:

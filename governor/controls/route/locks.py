@@ -57,7 +57,8 @@ class Locks:
         """Where the call's lane stands. `now`: milliseconds since the epoch; 0 where nobody knows."""
         lane = state.lanes.get(call.lane)
         tier = self.incumbent(lane)
-        if lane is None or tier is None:
+        # Where routing only observes, the graph's own model answered: nothing is held of who would have.
+        if lane is None or tier is None or self._tiers.observed:
             return Held(tier=None, pending=False, boundary="start", idle_ms=0)
         idle = max(0, now - lane.last_at_ms)
         boundary = self._boundary(lane, tier, call, idle)
