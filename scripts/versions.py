@@ -23,7 +23,12 @@ QUICK = ("tests/core", "tests/langgraph", "tests/vendors")
 LONG = (
     *(f"langgraph/test_{name}" for name in ("generated", "halts", "kill", "kill_summary", "ladder", "many_threads")),
     *(f"langgraph/test_{name}" for name in ("matrix", "probe", "stop_matrix", "store_loss", "structure_properties")),
-    *(f"vendors/test_{name}" for name in ("broken_streams", "media")),
+    *(
+        f"vendors/test_{name}"
+        for name in ("broken_streams", "fail_over", "gateways", "media", "route_learning", "targets")
+    ),
+    *(f"routing/test_{name}" for name in ("guard", "snapshot", "training")),
+    *("cli/test_route", "encoder/test_teaching"),
 )
 """Tests that take longer than all others together: quick runs leave them to `make versions`."""
 SHOWN = ("langgraph", "langchain", "langchain-core")

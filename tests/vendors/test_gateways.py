@@ -15,6 +15,7 @@ from governor_langgraph.gateways import Heard, told_in
 from governor_langgraph.vendors import Failure
 from governor_sandbox import Fault, Reply, Sandbox, Scenario
 from governor_sandbox.gateways import Front
+from tests.sampled import sampled
 from tests.vendors.targets import (
     ALIASES,
     SCENARIO,
@@ -178,8 +179,10 @@ REFUSALS = [
 ]
 
 
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize(("name", "form", "charged", "again"), REFUSALS)
+@pytest.mark.parametrize(
+    ("name", "form", "charged", "again", "way"),
+    [(*refusal, way) for refusal, way in sampled(REFUSALS, WAYS, keep=1, of=4)],
+)
 def test_a_refusal_is_charged_only_where_a_model_may_have_answered_and_repeated_only_where_it_may_pass(
     box: Sandbox, name: str, form: str, charged: bool, again: bool, way: Way
 ) -> None:

@@ -30,13 +30,13 @@ tiers:
 routing:
   default: frontier
   estimator: hashed
-  quality: {max_loss: 35%, confidence: 80%, SHADOW}
+  quality: {max_loss: 60%, confidence: 80%, SHADOW}
   SNAPSHOT
   outcomes: outcomes.db
 budgets: [{id: all, scope: run, limit: {usd: 1}}]
 tools: {default: allow}
 """
-RUNS = 40
+RUNS = 60
 
 
 def desk(box: Sandbox) -> Any:

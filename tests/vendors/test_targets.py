@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from governor_sandbox import Sandbox
+from tests.sampled import sampled
 from tests.vendors.targets import (
     ALIASES,
     BEHIND,
@@ -43,8 +44,7 @@ def keyless(box: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
     return box
 
 
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("name", TARGETS)
+@pytest.mark.parametrize(("name", "way"), sampled(list(TARGETS), WAYS, keep=2, of=4))
 def test_a_call_is_held_at_no_less_than_its_bill_and_charged_exactly_it(box: Sandbox, name: str, way: Way) -> None:
     target = TARGETS[name]
     desk = governed(target.tier(box), way)
@@ -68,8 +68,7 @@ def test_a_gateway_that_holds_the_keys_is_sent_none(keyless: Sandbox, name: str)
     assert "held-by-the-gateway" not in str(sent)
 
 
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("name", BEHIND)
+@pytest.mark.parametrize(("name", "way"), sampled(BEHIND, WAYS, keep=1, of=4))
 def test_what_authenticates_at_a_gateway_is_in_no_trace_log_or_error(
     box: Sandbox, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, name: str, way: Way
 ) -> None:
