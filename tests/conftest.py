@@ -59,7 +59,7 @@ _bound_memory()
 
 # `default` is the same everywhere, every time; `soak` looks for what `default` has not found yet.
 settings.register_profile(
-    "default", derandomize=True, max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    "default", derandomize=True, max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.register_profile("soak", max_examples=2_000, deadline=None, suppress_health_check=list(HealthCheck))
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
