@@ -44,6 +44,8 @@ class Leg:
     extras: str
     pythons: tuple[str, ...]
     without: tuple[str, ...] = ()
+    quick: tuple[str, ...] = QUICK
+    """Folders of a quick run."""
 
 
 LEGS = (
@@ -62,6 +64,7 @@ LEGS = (
         constraints="constraints.txt",
         extras="all,dev",
         pythons=("3.13", "3.12"),
+        quick=("tests/langgraph",),  # it has the same libraries as the main environment
     ),
 )
 
@@ -121,7 +124,7 @@ def run(leg: Leg, *, quick: bool) -> tuple[str, ...]:
     begun = time.monotonic()
     python = prepared(leg, command, "all,test" if quick else leg.extras)
     libraries = versions(python)
-    folders = [name for name in QUICK if (ROOT / name).exists() and name not in leg.without] if quick else ["tests"]
+    folders = [name for name in leg.quick if (ROOT / name).exists() and name not in leg.without] if quick else ["tests"]
     left_out = [f"tests/{name}.py" for name in LONG] if quick else list(leg.without)
     ignored = [f"--ignore={name}" for name in left_out]
     print(f"--- {leg.name}: Python {version}, {', '.join(SHOWN)} {libraries}", flush=True)
