@@ -9,25 +9,19 @@ from __future__ import annotations
 
 import json
 import re
-from functools import partial
 from typing import TYPE_CHECKING
 
+from governor.beside import Came, asked_beside, without_what_is_left_out
 from governor.decisions import Decision
-from governor.effects import NOW, Calibration, Counted, Learn, MeasuredBeside, Reserve, Sample, ask
-from governor.errors import RunStopped
+from governor.effects import Calibration, Reserve, Sample, ask
 from governor.ledger import Lease
 from governor.meter import Meter
-from governor.plans import Viewed
-from governor.record import answered_facts, failed_facts
-from governor.reserving import lease_key, release_or_settle, settle
-from governor.runs import Lane
+from governor.reserving import lease_key
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from governor.calls import ModelRequest, ModelResponse
     from governor.controls import Controls
-    from governor.effects import Flow, Value
+    from governor.effects import Flow
     from governor.plans import Judgement, Quote, Routed
     from governor.runs import RunState
 
@@ -83,44 +77,11 @@ def _sampled(
     lease = yield from ask(Reserve(step.run, key, quote.holds, controls.budget.lease_ttl_ms, now, step.path, escrow))
     if not isinstance(lease, Lease):
         return None
-    return (yield from _asked(quote, lease, routed, controls, now))
-
-
-def _asked(quote: Quote, lease: Lease, routed: Routed, controls: Controls, now: int) -> Flow[ModelResponse | None]:
-    """Ask, and settle by what came of it. Raises what is no failure of the call: a run that has to stop, a cancellation."""
-    call, meter = quote.request.call, Meter()
-    shown = Viewed(view=quote.request.view, lane=Lane())
-    try:
-        response = yield from ask(Sample(quote.request, meter))
-    except BaseException as error:
-        ended, ratios = (yield from ask(NOW)), (yield from ask(Counted(quote.request.model)))
-        charged = controls.budget.broken(quote, meter, ratios, ended - now)
-        yield from release_or_settle(call.step, lease, charged, ended)
-        seen = controls.budget.broken_usage(quote, meter, ratios)
-        lost = partial(failed_facts, quote, routed, shown, seen, billed=charged is not None)
-        yield from ask(MeasuredBeside(call, now, _beside(lost)))
-        if not isinstance(error, Exception) or isinstance(error, RunStopped):
-            raise
-        return None
-    ended = yield from ask(NOW)
-    usage = controls.budget.usage(quote, response, meter)
-    amounts = controls.budget.amounts(quote, usage, ended - now)
-    yield from settle(call.step, lease, amounts, ended, free=response.cached)
-    if usage.prompt and not usage.estimated and not response.cached and not quote.media:
-        yield from ask(Learn(quote.request.model, quote.estimated, usage.prompt))
-    facts = partial(answered_facts, quote, routed, shown, usage, response)
-    yield from ask(MeasuredBeside(call, now, _beside(facts)))
-    return response
-
-
-def _beside(facts: Callable[[], dict[str, Value]]) -> Callable[[], dict[str, Value]]:
-    """The facts of the call without what it left out: that is counted with the call beside which it was made."""
-
-    def told() -> dict[str, Value]:
-        made = facts()
-        return {**made, "governor.context.tokens_before": made["governor.context.tokens_after"]}
-
-    return told
+    sampled = Sample(quote.request, Meter())
+    came = yield from asked_beside(
+        sampled, (quote, lease), routed, controls, now, purpose="sample", told=without_what_is_left_out
+    )
+    return came.response if isinstance(came, Came) else None
 
 
 def normalised(response: ModelResponse) -> str:

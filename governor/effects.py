@@ -294,4 +294,4 @@ class MeasuredBeside(Effect[None]):
     since_ms: int
     attributes: Callable[[], Mapping[str, Value]]
     purpose: str = "summary"
-    """What it was made for: `summary`, `judge`, `shadow`."""
+    """What it was made for: `summary`, `judge`, `sample`, `shadow`."""

@@ -10,24 +10,20 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from governor.asides import Aside
+from governor.beside import Came, asked_beside
 from governor.calls import ModelRequest
 from governor.controls.rate import view_of
 from governor.decisions import Decision, Reason, Verdict
-from governor.effects import NOW, Calibration, Counted, Decided, Learn, MeasuredBeside, Reserve, Summarise, ask
-from governor.errors import RunStopped
+from governor.effects import Calibration, Decided, Reserve, Summarise, ask
 from governor.ledger import Halted, Hold, Shortfall, Unit
 from governor.meter import Meter
-from governor.plans import Viewed
-from governor.record import answered_facts, failed_facts
-from governor.reserving import lease_key, release_or_settle, settle
+from governor.reserving import lease_key
 from governor.routing.judge import DIMENSIONS, Rating, parsed
-from governor.runs import Lane
 from governor.values import replace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from governor.calls import ModelCall
+    from governor.beside import Facts
+    from governor.calls import ModelCall, ModelResponse
     from governor.controls import Controls
     from governor.controls.rate import ToRate
     from governor.effects import Flow, Value
@@ -107,47 +103,17 @@ def _own_line(asked: ToRate, quote: Quote) -> Hold:
 
 
 def _answered(asked: ToRate, reserved: tuple[Quote, Lease], controls: Controls, now: int) -> Flow[Rating | str]:
-    """Ask, and settle by what came of it. The rating, or why there is none.
-
-    Raises what is no failure of the judge: a run that has to stop, a cancellation.
-    """
-    (quote, lease), step, meter = reserved, asked.call.step, Meter()
-    try:
-        response = yield from ask(Summarise(quote.request, meter, appended=False, form=asked.form))
-    except BaseException as error:
-        yield from _broken(asked, quote, lease, meter, controls, now)
-        if not isinstance(error, Exception) or isinstance(error, RunStopped):
-            raise
-        return f"the call failed with {type(error).__name__}"
-    ended = yield from ask(NOW)
-    usage = controls.budget.usage(quote, response, meter)
-    yield from settle(step, lease, controls.budget.amounts(quote, usage, ended - now), ended, free=response.cached)
-    if usage.prompt and not usage.estimated and not response.cached:
-        yield from ask(Learn(quote.request.model, quote.estimated, usage.prompt))
-    found = parsed(response)
-    facts = partial(answered_facts, quote, asked.routed, _shown(asked), usage, response)
-    yield from ask(MeasuredBeside(asked.call, now, _told(facts, asked, found, ended - now), "judge"))
-    return found
+    """Ask. The rating, or why there is none."""
+    asking = Summarise(reserved[0].request, Meter(), appended=False, form=asked.form)
+    came = yield from asked_beside(
+        asking, reserved, asked.routed, controls, now, purpose="judge", told=partial(_told, asked), call=asked.call
+    )
+    return parsed(came.response) if isinstance(came, Came) else came
 
 
-def _broken(asked: ToRate, quote: Quote, lease: Lease, meter: Meter, controls: Controls, now: int) -> Flow[None]:
-    """Charge a call that failed by evidence, and record it."""
-    ended, ratios = (yield from ask(NOW)), (yield from ask(Counted(quote.request.model)))
-    charged = controls.budget.broken(quote, meter, ratios, ended - now)
-    yield from release_or_settle(asked.call.step, lease, charged, ended)
-    seen = controls.budget.broken_usage(quote, meter, ratios)
-    facts = partial(failed_facts, quote, asked.routed, _shown(asked), seen, billed=charged is not None)
-    yield from ask(MeasuredBeside(asked.call, now, _told(facts, asked, "the call failed", ended - now), "judge"))
-
-
-def _shown(asked: ToRate) -> Viewed:
-    return Viewed(view=view_of(asked), lane=Lane())
-
-
-def _told(
-    facts: Callable[[], dict[str, Value]], asked: ToRate, found: Rating | str, took_ms: int
-) -> Callable[[], dict[str, Value]]:
+def _told(asked: ToRate, facts: Facts, response: ModelResponse | None, took_ms: int) -> Facts:
     """The facts of the judge's call and its scores, as they are learned from: `governor.judge.key` names the step without its text."""
+    found = "the call failed" if response is None else parsed(response)
 
     def told() -> dict[str, Value]:
         made: dict[str, Value] = {**facts(), "governor.judge": True, "governor.judge.key": asked.key.hex()[:32]}

@@ -35,6 +35,7 @@ __all__ = [
     "failed_facts",
     "lane_after",
     "latest_steady",
+    "learned",
     "record_failed_model",
     "record_failed_tool",
     "record_model",
@@ -191,15 +192,7 @@ def record_model(
     Answers what came of the call, with its prompt beside the one before it in its lane.
     """
     request, usage, response, judged = quote.request, finished.usage, finished.response, finished.judged
-    one = not (
-        response.fell_back or (routed.rates and routed.rates.answering)
-    )  # each model counts tokens in its own way
-    if one and usage.prompt and not usage.estimated and not response.cached:
-        if not quote.media:  # a prompt with pictures says nothing about the density of text
-            yield from ask(Learn(request.model, quote.estimated, usage.prompt))
-        if request.call.streaming:  # the one kind of call whose answer may have to be counted, should it break off
-            written = estimate_answer(response.text, response.tool_uses)
-            yield from ask(Learn(request.model, written, usage.output - usage.reasoning, output=True))
+    yield from learned(quote, routed, usage, response, answer=request.call.streaming)
     if judged.decision.reason is not None:
         yield from ask(Decided(request.call.step, judged.decision))
     if not response.cached:
@@ -207,6 +200,23 @@ def record_model(
     sums = finished.compared.sums if finished.compared else None
     yield from ask(Measured(partial(answered_facts, quote, routed, viewed, usage, response, sums)))
     return finished
+
+
+def learned(quote: Quote, routed: Routed, usage: Usage, response: ModelResponse, *, answer: bool = False) -> Flow[None]:
+    """Teach the estimator what the provider counted; of the `answer` too, for calls whose answer may have to be counted, streams.
+
+    Nothing is learned where several models may have answered, since each counts tokens in its own way, and nothing about the density of
+    text from a prompt with pictures.
+    """
+    several = response.fell_back or (routed.rates is not None and routed.rates.answering)
+    if several or not usage.prompt or usage.estimated or response.cached:
+        return
+    model = quote.request.model
+    if not quote.media:
+        yield from ask(Learn(model, quote.estimated, usage.prompt))
+    if answer:
+        written = estimate_answer(response.text, response.tool_uses)
+        yield from ask(Learn(model, written, usage.output - usage.reasoning, output=True))
 
 
 def _compared(quote: Quote, viewed: Viewed, usage: Usage, controls: Controls, now: int) -> Flow[Compared]:

@@ -10,19 +10,20 @@ import logging
 from functools import partial
 from typing import TYPE_CHECKING
 
+from governor.beside import Came, asked_beside
 from governor.controls.shadow import Answered
 from governor.decisions import Decision
-from governor.effects import NOW, Calibration, Counted, Learn, MeasuredBeside, Reserve, Summarise, ask
+from governor.effects import NOW, Calibration, Reserve, Summarise, ask
 from governor.ledger import Lease
 from governor.meter import Meter
 from governor.noting import Noted
-from governor.plans import Judgement, Viewed
-from governor.record import answered_facts, failed_facts
-from governor.reserving import lease_key, release_or_settle, settle
-from governor.runs import Lane
+from governor.plans import Judgement
+from governor.reserving import lease_key
 from governor.values import replace
 
 if TYPE_CHECKING:
+    from governor.beside import Facts
+    from governor.calls import ModelResponse
     from governor.controls import Controls
     from governor.effects import Flow
     from governor.plans import Quote, Routed, Rung
@@ -124,27 +125,16 @@ def _reserved(
 def _answered(
     state: RunState, reserved: tuple[Quote, Lease], other: Routed, controls: Controls, now: int
 ) -> Flow[Answered | None]:
-    """Ask, and settle by what came of it. None where nothing did. Raises what is no failure of the call: a cancellation."""
-    (quote, lease), meter = reserved, Meter()
-    call, shown = quote.request.call, Viewed(view=quote.request.view, lane=Lane())
-    try:
-        response = yield from ask(Summarise(quote.request, meter, appended=True, whole=True))
-    except BaseException as error:
-        ended, ratios = (yield from ask(NOW)), (yield from ask(Counted(quote.request.model)))
-        charged = controls.budget.broken(quote, meter, ratios, ended - now)
-        yield from release_or_settle(call.step, lease, charged, ended)
-        seen = controls.budget.broken_usage(quote, meter, ratios)
-        facts = partial(failed_facts, quote, other, shown, seen, billed=charged is not None)
-        yield from ask(MeasuredBeside(call, now, facts, "shadow"))
-        if not isinstance(error, Exception):
-            raise
+    """Ask. None where nothing came of it."""
+    asking = Summarise(reserved[0].request, Meter(), appended=True, whole=True)
+    came = yield from asked_beside(asking, reserved, other, controls, now, purpose="shadow", told=_told)
+    if not isinstance(came, Came):
         return None
-    ended = yield from ask(NOW)
-    usage = controls.budget.usage(quote, response, meter)
-    yield from settle(call.step, lease, controls.budget.amounts(quote, usage, ended - now), ended, free=response.cached)
-    if usage.prompt and not usage.estimated and not response.cached:
-        yield from ask(Learn(quote.request.model, quote.estimated, usage.prompt))
-    yield from ask(MeasuredBeside(call, now, partial(answered_facts, quote, other, shown, usage, response), "shadow"))
-    signal = controls.route.judge(state, quote.request, response).signal
-    cost = None if quote.rates is None else quote.rates.cost(usage) + usage.fees
-    return Answered(tier=other.tier or "", response=response, judged=Judgement(signal=signal), cost=cost)
+    signal = controls.route.judge(state, came.quote.request, came.response).signal
+    cost = None if came.quote.rates is None else came.quote.rates.cost(came.usage) + came.usage.fees
+    return Answered(tier=other.tier or "", response=came.response, judged=Judgement(signal=signal), cost=cost)
+
+
+def _told(facts: Facts, response: ModelResponse | None, took_ms: int) -> Facts:
+    del response, took_ms
+    return facts

@@ -7,27 +7,22 @@ a run that is killed right after it is resumed with the same bytes and asks nobo
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING
 
-from governor.controls.budget.answering import as_answered
+from governor.beside import asked_beside, without_what_is_left_out
 from governor.decisions import Decision
-from governor.effects import NOW, Calibration, Change, Counted, Decided, Learn, MeasuredBeside, Reserve, Summarise, ask
-from governor.errors import RunStopped
+from governor.effects import Calibration, Change, Decided, Reserve, Summarise, ask
 from governor.ledger import Halted, Shortfall
 from governor.meter import Meter
 from governor.plans import Viewed
-from governor.record import answered_facts, failed_facts
-from governor.reserving import lease_key, release_or_settle, settle
+from governor.reserving import lease_key
 from governor.runs import Lane
 from governor.values import replace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from governor.calls import ModelCall, ModelRequest
+    from governor.calls import ModelCall, ModelRequest, ModelResponse
     from governor.controls import Controls
-    from governor.effects import Flow, Value
+    from governor.effects import Flow
     from governor.ledger import Hold, Lease
     from governor.plans import Asking, Quote, Routed
     from governor.runs import RunState
@@ -116,56 +111,28 @@ def _request(asking: Asking, state: RunState, controls: Controls) -> ModelReques
 def _answered(
     call: ModelCall, viewed: Viewed, asking: Asking, reserved: tuple[Quote, Lease], controls: Controls, now: int
 ) -> Flow[Viewed | str]:
-    """Ask, and settle by what came of it. The view with the summary, or why there is none.
+    """Ask. The view with the summary, part of the run's state before it is paid for; or why there is none."""
+    told: Viewed | str = ""
 
-    Raises what is no failure of the call: a run that has to stop, a cancellation.
-    """
-    (quote, lease), step, meter = reserved, asking.call.step, Meter()
-    try:
-        response = yield from ask(Summarise(quote.request, meter, asking.appended))
-    except BaseException as error:
-        yield from _broken(asking, quote, lease, meter, controls, now)
-        if not isinstance(error, Exception) or isinstance(error, RunStopped):
-            raise
-        return f"the call failed with {type(error).__name__}"
-    ended = yield from ask(NOW)
-    quote = as_answered(quote, response, controls.budget.prices)
-    usage = controls.budget.usage(quote, response, meter)
-    told = controls.compact.told(call, viewed, asking, response)
-    if isinstance(told, Viewed):
-        kept = told
-        yield from ask(Change(step.run, lambda state: (_cut_made(state, call, kept), None), past=True))
-    amounts = controls.budget.amounts(quote, usage, ended - now)
-    yield from settle(step, lease, amounts, ended, free=response.cached)
-    if usage.prompt and not usage.estimated and not response.cached:
-        yield from ask(Learn(quote.request.model, quote.estimated, usage.prompt))
-    facts = partial(answered_facts, quote, asking.routed, _shown(quote), usage, response)
-    yield from ask(MeasuredBeside(asking.call, now, _beside(facts)))
-    return told
+    def first(response: ModelResponse) -> Flow[None]:
+        nonlocal told
+        told = kept = controls.compact.told(call, viewed, asking, response)
+        if isinstance(kept, Viewed):
+            yield from ask(Change(call.step.run, lambda state: (_cut_made(state, call, kept), None), past=True))
 
-
-def _broken(asking: Asking, quote: Quote, lease: Lease, meter: Meter, controls: Controls, now: int) -> Flow[None]:
-    """Charge a call that failed by evidence, and record it."""
-    ended, ratios = (yield from ask(NOW)), (yield from ask(Counted(quote.request.model)))
-    charged = controls.budget.broken(quote, meter, ratios, ended - now)
-    yield from release_or_settle(asking.call.step, lease, charged, ended)
-    seen = controls.budget.broken_usage(quote, meter, ratios)
-    facts = partial(failed_facts, quote, asking.routed, _shown(quote), seen, billed=charged is not None)
-    yield from ask(MeasuredBeside(asking.call, now, _beside(facts)))
-
-
-def _shown(quote: Quote) -> Viewed:
-    return Viewed(view=quote.request.view, lane=Lane())
-
-
-def _beside(facts: Callable[[], dict[str, Value]]) -> Callable[[], dict[str, Value]]:
-    """The facts of the call without what it left out: that is counted with the call that it was made for."""
-
-    def told() -> dict[str, Value]:
-        made = facts()
-        return {**made, "governor.context.tokens_before": made["governor.context.tokens_after"]}
-
-    return told
+    asked = Summarise(reserved[0].request, Meter(), asking.appended)
+    came = yield from asked_beside(
+        asked,
+        reserved,
+        asking.routed,
+        controls,
+        now,
+        purpose="summary",
+        told=without_what_is_left_out,
+        call=asking.call,
+        first=first,
+    )
+    return came if isinstance(came, str) else told
 
 
 def _cut_made(state: RunState, call: ModelCall, viewed: Viewed) -> RunState:

@@ -1,7 +1,7 @@
 """Spans, events and metrics, through the OpenTelemetry API alone: without an SDK all of it costs next to nothing.
 
 A run is `invoke_workflow`, a step `step <node>`, a model call `chat <model>`, a tool call `execute_tool <tool>`. A call that governor
-makes itself is a `chat` under the call that it is made for, with `governor.purpose` (`summary`). Names follow
+makes itself is a `chat` under the call that it is made for, with `governor.purpose` (`summary`, `judge`, `sample`, `shadow`). Names follow
 the OpenTelemetry GenAI conventions (status: Development). `governor.*` attributes are ours. Decisions are span events.
 Message content is never recorded.
 
