@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from opentelemetry.trace import INVALID_SPAN
 from governor.asides import Aside
 from governor.calls import ModelCall, ModelRef, ModelResponse, RunRef, StepRef
 from governor.drive import drive, drive_async
-from governor.effects import InvokeModel, InvokeTool, MeasuredBeside, Reserve, Summarise
+from governor.effects import InvokeModel, InvokeTool, Learn, MeasuredBeside, Reserve, Summarise
 from governor.errors import RunStopped, StoreError
 from governor.ledger import Adjustment, AdjustmentKind
 from governor.pipeline import model_call
@@ -42,7 +43,7 @@ def policy(folder: Path | None, share: str = "100%", *, default: str = "big", qu
     if folder is not None:
         routing["outcomes"] = str(folder / "o.db")
     routing.update(more.pop("routing", {}))
-    tiers = {"big": {"model": BIG}, "small": {"model": SMALL}}
+    tiers = more.pop("tiers", {"big": {"model": BIG}, "small": {"model": SMALL}})
     return load({"governor": 1, "name": "p", "tiers": tiers, "routing": routing, "tools": {"default": "allow"}, **more})
 
 
@@ -306,3 +307,28 @@ async def test_the_async_path_does_the_same(tmp_path: Path) -> None:
     await others()
     assert 1 == len(path.shadows())
     assert 1 == len(path.pairs())
+
+
+def aliased(tmp_path: Path) -> Watched:
+    """Two models serve under the name of the other tier, and the cheaper one answers."""
+    alias = {"model": "openai:ours", "serves": [BIG, SMALL], "max_output_tokens": 50}
+    budgets = [{"id": "b", "scope": "run", "limit": {"usd": 5}}]
+    loaded = policy(tmp_path, tiers={"big": {"model": BIG}, "small": alias}, budgets=budgets)
+    return Watched(loaded, other=replace(GOOD, model="gpt-4o-mini"))
+
+
+def test_a_shadow_under_a_name_of_several_models_is_charged_as_the_one_that_answered_and_teaches_nothing(
+    tmp_path: Path,
+) -> None:
+    path = aliased(tmp_path)
+
+    path.call()
+
+    (asked,) = path.shadows()
+    assert "ours" == asked.request.model.model
+    book = path.runtime.prices
+    own, other = (book.rates(ModelRef(provider="openai", model=name)) for name in ("gpt-4o", "gpt-4o-mini"))
+    assert own is not None
+    assert other is not None
+    assert own.cost(GOOD.usage) + other.cost(GOOD.usage) == path.spent("b")
+    assert ["gpt-4o"] == [each.model.model for each in path.effects if isinstance(each, Learn)]
