@@ -11,10 +11,9 @@ import json
 import re
 from typing import TYPE_CHECKING
 
-from governor.beside import Came, asked_beside, without_what_is_left_out
+from governor.beside import Came, asked_beside, held_beside, without_what_is_left_out
 from governor.decisions import Decision
-from governor.effects import Calibration, Reserve, Sample, ask
-from governor.ledger import Lease
+from governor.effects import Calibration, Sample, ask
 from governor.meter import Meter
 from governor.reserving import lease_key
 
@@ -39,26 +38,37 @@ def judge(
     *,
     attempt: int,
     now: int,
-) -> Flow[Judgement]:
-    """What an answer was worth: by the gates, and where the policy asks for it by whether the same tier says the same again."""
+) -> Flow[tuple[Judgement, BaseException | None]]:
+    """What an answer was worth: by the gates, and where the policy asks for it by whether the same tier says the same again.
+
+    And what broke the comparison off from outside (a cancellation), to be raised once the answer, which is paid for, is recorded. A run
+    that has to stop is stopped at its next call.
+    """
     quote, response = answered
     call, request = quote.request.call, quote.request
     failed = controls.loop.fails_again(state, call, response) if response.tool_uses else None
     judged = controls.route.judge(state, request, response, routed, failed=failed)
     wanted = controls.route.samples(state, request, routed, judged)
     if not wanted or response.cached:
-        return judged
+        return judged, None
     first, agreed, made = normalised(response), 1, 1
     for number in range(wanted):
         key = f"{lease_key(call.step, state, attempt)}.sample{number + 1}"
-        other = yield from _sampled(request, routed, state, controls, key=key, now=now)
+        try:
+            other = yield from _sampled(request, routed, state, controls, key=key, now=now)
+        except Exception:  # noqa: BLE001 - the run has its answer: a lost store or a halt is told at its next call
+            break
+        except GeneratorExit:
+            raise
+        except BaseException as error:  # noqa: BLE001 - raised by who records the answer
+            return judged, error
         if other is None:
             break
         made += 1
         agreed += normalised(other) == first
     if made == 1 or controls.route.agree(agreed, made):
-        return judged
-    return controls.route.disagreed(state, request, routed, agreed, made)
+        return judged, None
+    return controls.route.disagreed(state, request, routed, agreed, made), None
 
 
 def _sampled(
@@ -74,8 +84,8 @@ def _sampled(
     if controls.ladder.keeps:
         quote = controls.budget.keeping(quote, controls.ladder.final_output)
     quote, escrow = controls.shares.added(quote, step, state, now), controls.shares.escrow(step, state)
-    lease = yield from ask(Reserve(step.run, key, quote.holds, controls.budget.lease_ttl_ms, now, step.path, escrow))
-    if not isinstance(lease, Lease):
+    lease = yield from held_beside(key, quote, escrow, controls, now)
+    if isinstance(lease, str):
         return None
     sampled = Sample(quote.request, Meter())
     came = yield from asked_beside(

@@ -72,17 +72,25 @@ class Asides:
                 done.set()
 
         thread = threading.Thread(target=at_work, name="governor-aside", daemon=True)
-        self._threads.add(thread)
         if not self._awaited:
             self._awaited = True
             atexit.register(_ended, self._threads)
-        thread.start()
+        self._threads.add(thread)
+        try:
+            thread.start()
+        except RuntimeError as error:  # no more threads, or the interpreter ends: what is beside a call never fails it
+            self._threads.discard(thread)
+            self._room.release()
+            _log.warning("a call beside a call was not made: %s", error)
+            return False
         if wait_ms and not _in_a_loop():
             done.wait(wait_ms / 1_000)
         return done.is_set()
 
     async def run_async(self, work: Callable[[], Awaitable[None]], wait_ms: int) -> bool:
         """The async twin of `run`. A call that is cancelled while it waits leaves the other to go on."""
+        for left in [each for each in self._tasks if each.get_loop().is_closed()]:
+            self._over(left)  # its loop ended before it did: nothing calls back any more
         if not self._room.acquire(blocking=False):
             return False
         task = asyncio.create_task(_alogged(work))
@@ -93,8 +101,9 @@ class Asides:
         return task.done()
 
     def _over(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        self._room.release()
+        if task in self._tasks:
+            self._tasks.discard(task)
+            self._room.release()
 
 
 def _logged(work: Callable[[], None]) -> None:

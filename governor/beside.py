@@ -1,4 +1,4 @@
-"""One call beside the path's own, once its reservation stands: asked, charged by what came of it, learned from, recorded.
+"""One call beside the path's own: held, asked, charged by what came of it, learned from, recorded.
 
 A summary, a rating, a sample, another tier's answer: who makes one says what it is for, and does with the answer what it wants.
 """
@@ -10,11 +10,12 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
 from governor.controls.budget.answering import as_answered
-from governor.effects import NOW, Counted, MeasuredBeside, Sample, Summarise, ask
+from governor.effects import NOW, Counted, Decided, MeasuredBeside, Reserve, Sample, Summarise, ask
 from governor.errors import RunStopped
+from governor.ledger import Halted, Shortfall
 from governor.plans import Viewed
 from governor.record import answered_facts, failed_facts, learned
-from governor.reserving import release_or_settle, settle
+from governor.reserving import behind, release_or_settle, settle
 from governor.runs import Lane
 from governor.values import cheap
 
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from governor.plans import Quote, Routed
     from governor.usage import Usage
 
-__all__ = ["Came", "Facts", "asked_beside", "without_what_is_left_out"]
+__all__ = ["Came", "Facts", "asked_beside", "held_beside", "without_what_is_left_out"]
 
 Facts: TypeAlias = "Callable[[], dict[str, Value]]"
 
@@ -44,6 +45,25 @@ class Came:
     usage: Usage
     ended: int
     """When, milliseconds since the epoch."""
+
+
+def held_beside(key: str, quote: Quote, escrow: str, controls: Controls, now: int) -> Flow[Lease | str]:
+    """Hold what such a call may cost, under a key of its own; the reason where it may not be made.
+
+    Nothing waits and nothing is refused: where others of this process wait for a rate, or a budget has no room, it is not made.
+    """
+    step = quote.request.call.step
+    lease = (yield from behind(quote, controls, now)) or (
+        yield from ask(Reserve(step.run, key, quote.holds, controls.budget.lease_ttl_ms, now, step.path, escrow))
+    )
+    if isinstance(lease, Halted):
+        return "an operator halted the run"  # the next call's own reservation stops it
+    if isinstance(lease, Shortfall):
+        reason = controls.budget.refusal(lease).reason
+        return reason.text if reason else "a budget has no room for it"
+    for passed in lease.passed:
+        yield from ask(Decided(step, controls.budget.alert(passed)))
+    return lease
 
 
 def asked_beside(

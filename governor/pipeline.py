@@ -152,17 +152,7 @@ def model_call(call: ModelCall, controls: Controls) -> Flow[ModelResponse]:
             (quote, lease), routed, viewed = made
             meter = Meter(chant=controls.loop.listener())
             try:
-                invoking = InvokeModel(
-                    quote.request,
-                    meter,
-                    lease.id,
-                    controls.budget.lease_ttl_ms,
-                    under.now,
-                    step.run,
-                    door.slot,
-                    LeadDone(ahead.ticket, under.now, ahead.lives_ms) if ahead.ticket is not None else None,
-                )
-                response = yield from ask(invoking)
+                response = yield from ask(_invoking(quote, lease, meter, under.now, door, ahead, controls))
             except BaseException as error:
                 under.now = yield from broken((quote, lease), routed, viewed, meter, controls, under.now)
                 yield from _unless_halted(step, error, controls)
@@ -181,25 +171,50 @@ def model_call(call: ModelCall, controls: Controls) -> Flow[ModelResponse]:
             )
 
             yield from was_answered(under.tried, response, ended)
-            judged = yield from judge((quote, response), routed, under.state, controls, attempt=under.number, now=ended)
+            judged, broken_off = yield from judge(
+                (quote, response), routed, under.state, controls, attempt=under.number, now=ended
+            )
             finished = Finished(usage=usage, response=response, judged=judged)
             known = door.state = yield from _remembered(
                 (quote, lease, under.rung), routed, viewed, finished, meter, controls, under.now
             )
-            if controls.notes is not None:
-                free = response.cached
-                record = partial(controls.notes.step, state, quote, routed, usage, judged, free=free, now=under.now)
-                yield from ask(Noted(record))
+            yield from _noted(state, quote, routed, finished, controls, under.now)
+            if broken_off is not None:
+                raise broken_off
             shade.answered(state, quote, finished, routed, under.rung, controls)
             if judged.again is None or known is None:
-                if shade.falls:
-                    shadow = partial(shade.cast, state, quote, finished, routed, controls)
-                    yield from ask(Aside(shadow, 0, after=True))
+                yield from _shadowed(shade, state, quote, finished, routed, controls)
                 return response
             under.state, under.chosen, under.now, answered = known, judged.again, ended, response
     finally:
         yield from begun(ahead, under.now, answered=False)
         yield from leave(door, controls)
+
+
+def _invoking(
+    quote: Quote, lease: Lease, meter: Meter, now: int, door: Door, ahead: Ahead, controls: Controls
+) -> InvokeModel:
+    """The effect that asks the provider; the first chunk of a stream lets those go on who wait for its prefix."""
+    written = LeadDone(ahead.ticket, now, ahead.lives_ms) if ahead.ticket is not None else None
+    ttl_ms, run = controls.budget.lease_ttl_ms, quote.request.call.step.run
+    return InvokeModel(quote.request, meter, lease.id, ttl_ms, now, run, door.slot, written)
+
+
+def _noted(
+    state: RunState, quote: Quote, routed: Routed, finished: Finished, controls: Controls, now: int
+) -> Flow[None]:
+    """Keep what was decided and what came of it, where the policy keeps outcomes."""
+    if controls.notes is not None:
+        usage, judged, free = finished.usage, finished.judged, finished.response.cached
+        yield from ask(Noted(partial(controls.notes.step, state, quote, routed, usage, judged, free=free, now=now)))
+
+
+def _shadowed(
+    shade: Shade, state: RunState, quote: Quote, finished: Finished, routed: Routed, controls: Controls
+) -> Flow[None]:
+    """Have another tier answer as well, if the call was drawn for that."""
+    if shade.falls:
+        yield from ask(Aside(partial(shade.cast, state, quote, finished, routed, controls), 0, after=True))
 
 
 def _reserved(

@@ -10,12 +10,12 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from governor.asides import Aside
-from governor.beside import Came, asked_beside
+from governor.beside import Came, asked_beside, held_beside
 from governor.calls import ModelRequest
 from governor.controls.rate import view_of
 from governor.decisions import Decision, Reason, Verdict
-from governor.effects import Calibration, Decided, Reserve, Summarise, ask
-from governor.ledger import Halted, Hold, Shortfall, Unit
+from governor.effects import Calibration, Decided, Summarise, ask
+from governor.ledger import Hold, Unit
 from governor.meter import Meter
 from governor.reserving import lease_key
 from governor.routing.judge import DIMENSIONS, Rating, parsed
@@ -35,6 +35,7 @@ __all__ = ["LEDGER", "with_rating"]
 
 LEDGER = "judge"
 """What the ledger of a run's ratings begins with, and what stands for the budget in its alerts."""
+_DAY_MS, _IDLE_DAYS = 86_400_000, 30
 
 
 def with_rating(call: ModelCall, state: RunState, controls: Controls, now: int) -> Flow[None]:
@@ -75,21 +76,14 @@ def _reserved(asked: ToRate, state: RunState, controls: Controls, now: int) -> F
         controls.budget.with_grants(quote, state.grants), 0
     )  # ratings never take the last of it
     quote, escrow = controls.shares.added(quote, step, state, now), controls.shares.escrow(step, state)
-    quote = replace(quote, holds=(*quote.holds, _own_line(asked, quote)))
+    quote = replace(quote, holds=(*quote.holds, _own_line(asked, quote, now)))
     key = f"{lease_key(step, state, 1)}.judge"
-    lease = yield from ask(Reserve(step.run, key, quote.holds, controls.budget.lease_ttl_ms, now, step.path, escrow))
-    if isinstance(lease, Halted):
-        return "an operator halted the run"
-    if isinstance(lease, Shortfall):
-        reason = controls.budget.refusal(lease).reason
-        return reason.text if reason else "a budget has no room for it"
-    for passed in lease.passed:
-        yield from ask(Decided(step, controls.budget.alert(passed)))
-    return quote, lease
+    lease = yield from held_beside(key, quote, escrow, controls, now)
+    return lease if isinstance(lease, str) else (quote, lease)
 
 
-def _own_line(asked: ToRate, quote: Quote) -> Hold:
-    """What the run's ratings cost, on a ledger of their own, under `max_cost` where there is one."""
+def _own_line(asked: ToRate, quote: Quote, now: int) -> Hold:
+    """What the run's ratings cost, on a ledger of their own, under `max_cost` where there is one; for a month after the last."""
     run = asked.call.step.run
     return Hold(
         ledger=f"{LEDGER}/run={run.id}",
@@ -99,6 +93,7 @@ def _own_line(asked: ToRate, quote: Quote) -> Hold:
         budget=LEDGER,
         scope=f"run={run.id}",
         written=asked.written,
+        expires_ms=(now // _DAY_MS + _IDLE_DAYS) * _DAY_MS,
     )
 
 

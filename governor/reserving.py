@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "admit",
+    "behind",
     "lease_key",
     "refuse",
     "refuse_again",
@@ -143,7 +144,7 @@ def reserve_model(
     if controls.ladder.keeps and not rung.last:
         quote = controls.budget.keeping(quote, controls.ladder.final_output)
     quote, escrow = controls.shares.added(quote, step, state, now), controls.shares.escrow(step, state)
-    lease: Lease | Refusal | None = yield from _behind(quote, controls, now)
+    lease: Lease | Refusal | None = yield from behind(quote, controls, now)
     if lease is None:
         lease = yield from _take(step, key, quote.holds, controls, now, escrow)
     further = yield from rung_after(step, state, rung, lease, quote, controls, now)
@@ -184,7 +185,7 @@ def _lower(
     return controls.route.lower(state, request.call, routed)
 
 
-def _behind(quote: Quote, controls: Controls, now: int) -> Flow[Shortfall | None]:
+def behind(quote: Quote, controls: Controls, now: int) -> Flow[Shortfall | None]:
     """No room, when others of this process wait for a rate of this call already: nobody overtakes them."""
     for hold in quote.holds:
         if hold.per_ms:

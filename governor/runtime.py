@@ -47,7 +47,6 @@ from governor.effects import (
     Turn,
     Wait,
 )
-from governor.errors import StoreError
 from governor.ids import Ids
 from governor.losing import Losses
 from governor.noting import Noted
@@ -95,6 +94,10 @@ def _opened(store: Store | str | None) -> Store:
     return MemoryStore() if address is None else open_store(address)
 
 
+_NOTE_S, _QUIET_MS = 0.25, 60_000
+"""How long a record of routing waits for another process, and how long none is tried after one that could not be kept."""
+
+
 class Runtime:
     """Performs effects. Holds no per-run state: that is in the store."""
 
@@ -137,12 +140,12 @@ class Runtime:
         self.losses = Losses(policy.policy, self.telemetry)
         self.calibrations = Calibrations()
         kept = outcomes_path(policy)
-        self.outcomes = Outcomes(kept) if kept is not None else None
-        self._complained = False
+        self.outcomes = Outcomes(kept, timeout_s=_NOTE_S) if kept is not None else None
+        self._quiet_until_ms = 0
 
     def note(self, effect: Noted) -> None:
-        """Keep a record of routing. A file that cannot be written is logged once, and harms no call."""
-        if self.outcomes is None:
+        """Keep a record of routing. A file that cannot be written is logged, left alone for a minute, and harms no call."""
+        if self.outcomes is None or self.clock() < self._quiet_until_ms:
             return
         try:
             record = effect.record()
@@ -150,10 +153,9 @@ class Runtime:
                 self.outcomes.note(record)
             else:
                 self.outcomes.pair(record)
-        except StoreError as error:
-            if not self._complained:
-                self._complained = True
-                _log.warning("outcomes are not recorded: %s", error)
+        except Exception as error:  # noqa: BLE001 - the call has its answer, whatever is wrong with a record of it
+            self._quiet_until_ms = self.clock() + _QUIET_MS
+            _log.warning("outcomes are not recorded for a minute: %s: %s", type(error).__name__, error)
 
     def under(self, policy: LoadedPolicy) -> Runtime:
         """Another policy at work with the same store and clock: for a run that is pinned to the one that it began under."""
@@ -301,6 +303,13 @@ def _waited(leads: Leads, ticket: Ticket) -> bool:
     return over
 
 
+async def _anote(runtime: Runtime, effect: Noted, span: Span) -> None:
+    """In a thread: another process may be writing to the file."""
+    del span
+    if runtime.outcomes is not None:
+        await asyncio.to_thread(runtime.note, effect)
+
+
 def _said(runtime: Runtime, effect: ProviderSaid) -> Resting | None:
     if effect.answered:
         return runtime.breakers.answered(effect.tier)
@@ -354,6 +363,7 @@ _STORED_ASYNC: Mapping[type[Effect[Any]], Callable[[Runtime, Any, Span], Awaitab
     Release: storing.asettle,
     Keep: storing.akeep,
     Adjust: storing.aadjust,
+    Noted: _anote,
     Wait: _await,
     AwaitSlot: _aawait_slot,
     AwaitLead: _aawait_lead,

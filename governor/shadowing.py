@@ -10,11 +10,10 @@ import logging
 from functools import partial
 from typing import TYPE_CHECKING
 
-from governor.beside import Came, asked_beside
+from governor.beside import Came, asked_beside, held_beside
 from governor.controls.shadow import Answered
 from governor.decisions import Decision
-from governor.effects import NOW, Calibration, Reserve, Summarise, ask
-from governor.ledger import Lease
+from governor.effects import NOW, Calibration, Summarise, ask
 from governor.meter import Meter
 from governor.noting import Noted
 from governor.plans import Judgement
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from governor.calls import ModelResponse
     from governor.controls import Controls
     from governor.effects import Flow
+    from governor.ledger import Lease
     from governor.plans import Quote, Routed, Rung
     from governor.record import Finished
     from governor.runs import RunState
@@ -116,10 +116,8 @@ def _reserved(
     quote = controls.shadow.held(quote, now)
     key = f"{lease_key(call.step, state, 1)}.shadow"
     escrow = controls.shares.escrow(call.step, state)
-    lease = yield from ask(
-        Reserve(call.step.run, key, quote.holds, controls.budget.lease_ttl_ms, now, call.step.path, escrow)
-    )
-    return (quote, lease) if isinstance(lease, Lease) else None
+    lease = yield from held_beside(key, quote, escrow, controls, now)
+    return None if isinstance(lease, str) else (quote, lease)
 
 
 def _answered(

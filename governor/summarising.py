@@ -9,10 +9,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from governor.beside import asked_beside, without_what_is_left_out
+from governor.beside import asked_beside, held_beside, without_what_is_left_out
 from governor.decisions import Decision
-from governor.effects import Calibration, Change, Decided, Reserve, Summarise, ask
-from governor.ledger import Halted, Shortfall
+from governor.effects import Calibration, Change, Summarise, ask
 from governor.meter import Meter
 from governor.plans import Viewed
 from governor.reserving import lease_key
@@ -77,15 +76,8 @@ def _reserved(
     quote, escrow = controls.shares.added(quote, step, state, now), controls.shares.escrow(step, state)
     quote = replace(quote, holds=_sparing(quote.holds, controls.shares.added(spared, step, state, now).holds))
     key = f"{lease_key(step, state, attempt)}.summary"
-    lease = yield from ask(Reserve(step.run, key, quote.holds, controls.budget.lease_ttl_ms, now, step.path, escrow))
-    if isinstance(lease, Halted):
-        return "an operator halted the run"  # the call's own reservation stops it
-    if isinstance(lease, Shortfall):
-        reason = controls.budget.refusal(lease).reason
-        return reason.text if reason else "a budget has no room for it"
-    for passed in lease.passed:
-        yield from ask(Decided(step, controls.budget.alert(passed)))
-    return quote, lease
+    lease = yield from held_beside(key, quote, escrow, controls, now)
+    return lease if isinstance(lease, str) else (quote, lease)
 
 
 def _sparing(holds: tuple[Hold, ...], others: tuple[Hold, ...]) -> tuple[Hold, ...]:

@@ -33,7 +33,7 @@ _ANCHOR = 20
 """Characters that lines between two changed ones must have to be taken for text that stays: a blank line or a bracket is in any text."""
 _MARK = 4
 """Characters of a line's mark: 24 bits of its checksum. Two lines with one mark are taken for the same once in 17 million."""
-_HEADING = re.compile(r"\s*(?:#.*|<[\w-][^<>]*>|.*[:：])\s*")
+_HEADING = re.compile(r"#.*|<[\w-][^<>]*>|.*[:：]")
 """A line that says what the lines below it are: it stays, and is repeated above them at the tail."""
 _LONGEST = 120
 """Characters of such a line. One that says more than a label and a value is left where it is."""
@@ -123,7 +123,7 @@ def _in_two(lines: Sequence[str], moves: Sequence[bool], seen: Steady) -> Steadi
             continue
         goes.append(line)
         if line.strip():
-            if _HEADING.fullmatch(heading):
+            if len(heading) <= _LONGEST and _HEADING.fullmatch(heading.strip()):
                 told.append(heading)
             heading = ""  # once, above the first of them
             told.append(line)

@@ -85,8 +85,10 @@ class Shadow:
         return self._tiers[-1] if tier == self._tiers[0] else self._tiers[0]
 
     def fits(self, quote: Quote) -> bool:
-        """Whether the other tier can read the prompt as the first one was shown it."""
+        """Whether the other tier can read the prompt as the first one was shown it, and a bound of money can be kept."""
         request = quote.request
+        if self._limit is not None and quote.rates is None:
+            return False  # what has no price would count as nothing
         given = None if request.tier is None else self._policy.tiers[request.tier].context_window
         window = int(given) if given is not None else facts(request.model).context_window
         return request.input_tokens + (request.max_output_tokens or 0) <= window

@@ -88,6 +88,21 @@ class _Recorded:
         return None if self._table.estimate(step) is None else self._of.estimate(step)
 
 
+class _OnlyRaises:
+    """The snapshot's own estimator, and another one whose word counts where it asks for the better tier sooner.
+
+    What `quality` promises was counted by the snapshot's own: no gain below that is proven, whoever says it. A judge reads text that
+    somebody else wrote.
+    """
+
+    def __init__(self, own: Estimator, other: Estimator) -> None:
+        self._own, self._other = own, other
+
+    def estimate(self, step: StepFeatures) -> Estimate | None:
+        own, other = self._own.estimate(step), self._other.estimate(step)
+        return other if own is not None and other is not None and other.gain > own.gain else own
+
+
 class _Or:
     """An estimator, and another one where it abstains."""
 
@@ -154,6 +169,8 @@ def estimator_of(loaded: LoadedPolicy, ratings: Ratings | None = None) -> Callab
             raise loaded.error_at(_PATH, str(error), remedy) from error
         if made is not None and kind in ("encoder", "judge") and snapshot.table:
             made = _Recorded(TableEstimator(snapshot.table), made)
+        if made is not None and routing.quality is not None and kind in ("judge", "custom"):
+            made = _OnlyRaises(own, made)
         return made or own
 
     return make

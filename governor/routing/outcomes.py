@@ -144,9 +144,9 @@ def checked(outcome: Outcome) -> Outcome:
 class Outcomes:
     """The file. Safe to share between threads; a fork opens it anew."""
 
-    def __init__(self, path: Path) -> None:
-        """Opens nothing yet: the file is made with the first record."""
-        self.path = path
+    def __init__(self, path: Path, *, timeout_s: float = 10) -> None:
+        """Opens nothing yet: the file is made with the first record. `timeout_s`: how long another process that writes is waited for."""
+        self.path, self._timeout_s = path, timeout_s
         self._lock = threading.Lock()
         self._connection: sqlite3.Connection | None = None
         self._pid = 0
@@ -228,7 +228,7 @@ class Outcomes:
         try:
             with self._lock:
                 if self._connection is None or self._pid != os.getpid():
-                    self._connection, self._pid = _opened(self.path), os.getpid()
+                    self._connection, self._pid = _opened(self.path, self._timeout_s), os.getpid()
                 yield self._connection
         except (OSError, sqlite3.Error) as error:
             raise StoreError(
@@ -250,9 +250,9 @@ _STEP = (
 _OUTCOME = ("id", "run", "node", "step", "score", "source", "at_ms")
 
 
-def _opened(path: Path) -> sqlite3.Connection:
+def _opened(path: Path, timeout_s: float) -> sqlite3.Connection:
     path.parent.mkdir(parents=True, exist_ok=True)
-    connection = sqlite3.connect(path, timeout=10, isolation_level=None, check_same_thread=False)
+    connection = sqlite3.connect(path, timeout=timeout_s, isolation_level=None, check_same_thread=False)
     try:
         _prepared(connection, path)
     except BaseException:
