@@ -50,8 +50,15 @@ class _Kind:
     """Which part is taken out."""
 
 
-_NAMED = r"(?:pass(?:word|wd|phrase)?|secret|(?:access|auth|refresh|id)[_\-]?token|token|api[_\-]?key|client[_\-]?secret|private[_\-]?key)"
-_SECRET_NAME = re.compile(rf"(?i)(?:^|[_\-.]){_NAMED}$")
+_NAMED = (
+    r"(?:pass(?:word|wd|phrase)?|pwd|secret[_\-]?(?:access[_\-]?)?key|secret|(?:access|auth|refresh|id)[_\-]?token|token|api[_\-]?key"
+    r"|client[_\-]?secret|private[_\-]?key)(?:[_\-](?:\d+|dev|live|new|old|prod|production|staging|test))?"
+)
+_SECRET_NAME = re.compile(
+    rf"(?i:(?:^|[_\-.])(?:{_NAMED}|authorization)$)|(?<=[a-z0-9])(?:Secret|Password|Token|(?:Api|Secret|Private)Key)$"
+)
+_OWN = re.compile(r"<[a-z_]+_\d+>")
+"""What stands for something that was taken out already."""
 
 KINDS: Mapping[str, _Kind] = {
     "api_key": _Kind(
@@ -59,15 +66,21 @@ KINDS: Mapping[str, _Kind] = {
             r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)"
             r"|\b(?:sk|pk|rk)[-_](?:[A-Za-z0-9]+[-_])*[A-Za-z0-9_\-]{16,}"
             r"|\b(?:AKIA|ASIA)[A-Z0-9]{16}\b"
-            r"|\b(?:ghp|gho|ghu|ghs|ghr|github_pat|glpat|xox[abprs]|npm|hf)[-_][A-Za-z0-9_\-]{16,}"
+            r"|\b(?:ghp|gho|ghu|ghs|ghr|github_pat|glpat|xox[abeprs]|xapp|whsec|npm|hf)[-_][A-Za-z0-9_\-]{16,}"
+            r"|\bSG\.[A-Za-z0-9_\-]{16,}\.[A-Za-z0-9_\-]{16,}"
             r"|\bAIza[A-Za-z0-9_\-]{35}"
             r"|\beyJ[A-Za-z0-9_\-]{8,}\.[A-Za-z0-9_\-]{8,}\.[A-Za-z0-9_\-]*"
+            r"|(?i:(?<=authorization: basic )[A-Za-z0-9+/]{4,}=*)"
             r"|(?i:(?<=bearer )[A-Za-z0-9._~+/\-]{16,}=*)",
             re.DOTALL,
         )
     ),
     "secret": _Kind(
-        re.compile(rf"(?i)(?<![A-Za-z]){_NAMED}[\"']?\s*(?:[:=]|\bis\b)\s*[\"']?([^\s\"',;<>]{{4,}})"), group=1
+        re.compile(
+            rf"(?i)(?<![A-Za-z]){_NAMED}[\"']?\s*(?:[:=]|\bis\b)\s*[\"']?"
+            r"((?<=\")[^\"\n]+(?=\")|(?<=')[^'\n]+(?=')|[^\s\"',;]{4,})"
+        ),
+        group=1,
     ),
     "email": _Kind(re.compile(r"[A-Za-z0-9._%+\-]+@(?:[A-Za-z0-9](?:[A-Za-z0-9\-]*[A-Za-z0-9])?\.)+[A-Za-z]{2,}")),
     "iban": _Kind(re.compile(r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{2,4}){3,8}\b"), _iban),
@@ -109,15 +122,18 @@ class Redactor:
             text = kind.pattern.sub(lambda match, name=name, kind=kind: self._replaced(match, name, kind), text)
         return text
 
-    def value(self, value: Any, key: str = "") -> Any:
-        """A JSON value without them, keys kept. Under a key that names a secret, whatever stands there is one."""
+    def value(self, value: Any, key: str = "", *, secret: bool = False) -> Any:
+        """A JSON value without them, keys kept. Under a key that names a secret (`secret`: one above), whatever stands there is one."""
+        secret = secret or ("secret" in self._kinds and _SECRET_NAME.search(key) is not None)
         if isinstance(value, dict):
-            return {name: self.value(each, name) for name, each in cast("dict[str, Any]", value).items()}
+            items = cast("dict[str, Any]", value).items()
+            return {name: self.value(each, name, secret=secret) for name, each in items}
         if isinstance(value, list):
-            return [self.value(each, key) for each in cast("list[Any]", value)]
+            return [self.value(each, key, secret=secret) for each in cast("list[Any]", value)]
+        if secret and value not in ("", None) and not isinstance(value, bool):
+            return self._name("secret", str(value))
         if isinstance(value, str):
-            secret = "secret" in self._kinds and value and _SECRET_NAME.search(key)
-            return self._name("secret", value) if secret else self.text(value)
+            return self.text(value)
         if isinstance(value, int) and not isinstance(value, bool):
             shown = self.text(str(value))
             return value if shown == str(value) else shown
@@ -125,7 +141,7 @@ class Redactor:
 
     def _replaced(self, match: re.Match[str], name: str, kind: _Kind) -> str:
         whole, part = match.group(), match.group(kind.group)
-        if part.startswith("<"):
+        if _OWN.match(part):
             return whole
         start, piece = match.start(kind.group) - match.start(), _holding(part, kind)
         if piece is None:

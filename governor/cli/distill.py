@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from governor.cli.output import USAGE, JsonOption, emit, errors, print_table
+from governor.cli.traces import error_document, read_traces
 from governor.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from governor.calls import ModelRef
     from governor.distill import Chosen, Export, Label
     from governor.policy.load import LoadedPolicy
-    from governor.replay import Recorded, TraceError
+    from governor.replay import TraceError
 
 __all__ = ["app"]
 
@@ -31,6 +32,27 @@ app = typer.Typer(
 _stdout = Console(highlight=False, soft_wrap=True)
 _stderr = Console(highlight=False, soft_wrap=True, stderr=True)
 _SHOWN_REASONS = 8
+_REPORT, _REJECTED = "report.json", "rejected.jsonl"
+
+
+Traces = Annotated[
+    list[Path], typer.Argument(help="Files of recorded runs, as `governor replay` reads them; also gzipped.")
+]
+Said = Annotated[
+    list[Path] | None,
+    typer.Option("--outcomes", help='JSON lines {"run", "score"[, "node"][, "step"]}: what was said of the runs.'),
+]
+Teacher = Annotated[
+    str | None,
+    typer.Option("--teacher", metavar="TIER|MODEL", help="Whose answers count. Default: the policy's best tier."),
+]
+Student = Annotated[
+    str | None,
+    typer.Option("--student", metavar="TIER|MODEL", help="Whose price to compare. Default: the policy's last tier."),
+]
+Answered = Annotated[
+    str | None, typer.Option("--model", metavar="PROVIDER:MODEL", help="Who answered where the record names none.")
+]
 
 
 @app.callback()
@@ -40,15 +62,10 @@ def _group() -> None:
 
 @app.command()
 def export(
-    traces: Annotated[
-        list[Path], typer.Argument(help="Files of recorded runs, as `governor replay` reads them; also gzipped.")
-    ],
+    traces: Traces,
     *,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write to: one folder a node, and the report.")],
-    outcomes: Annotated[
-        list[Path] | None,
-        typer.Option("--outcomes", help='JSON lines {"run", "score"[, "node"][, "step"]}: what was said of the runs.'),
-    ] = None,
+    outcomes: Said = None,
     reward: Annotated[
         str | None, typer.Option("--reward", help="The field of a run that is its reward. Default: the usual names.")
     ] = None,
@@ -58,19 +75,9 @@ def export(
     where: Annotated[
         list[str] | None, typer.Option("--where", metavar="FIELD=VALUE", help="Only such runs; also != < <= > >=.")
     ] = None,
-    teacher: Annotated[
-        str | None,
-        typer.Option("--teacher", metavar="TIER|MODEL", help="Whose answers count. Default: the policy's best tier."),
-    ] = None,
-    student: Annotated[
-        str | None,
-        typer.Option(
-            "--student", metavar="TIER|MODEL", help="Whose price to compare. Default: the policy's last tier."
-        ),
-    ] = None,
-    model: Annotated[
-        str | None, typer.Option("--model", metavar="PROVIDER:MODEL", help="Who answered where the record names none.")
-    ] = None,
+    teacher: Teacher = None,
+    student: Student = None,
+    model: Answered = None,
     policy: Annotated[
         str | None, typer.Option("--policy", "-p", help="A policy file: its tiers, prices and `trace.redact`.")
     ] = None,
@@ -102,14 +109,14 @@ def export(
             eval_share=eval_share,
         )
         _writable(out, overwrite=overwrite)
-    runs, failed = _read(traces)
+    runs, failed = read_traces(traces)
     labels, unread = _labels(outcomes or [])
     failed += unread
     with errors(as_json=as_json):
         found = exported(runs, _with_labels(chosen, labels), PriceBook(loaded.policy))
         files = _write(out, found)
         if as_json:
-            emit({**_document(found, files), "errors": [_error(error) for error in failed]})
+            emit({**_document(found, files), "errors": [error_document(error) for error in failed]})
         else:
             _show(found, files, out)
     if not as_json:
@@ -177,22 +184,6 @@ def _with_labels(chosen: Chosen, labels: Sequence[Label]) -> Chosen:
     return replace(chosen, labels=tuple(labels))
 
 
-def _read(traces: Sequence[Path]) -> tuple[list[Recorded], list[TraceError]]:
-    from governor.replay import TraceError, read
-
-    runs: list[Recorded] = []
-    failed: list[TraceError] = []
-    for path in traces:
-        try:
-            found = read(path)
-        except TraceError as error:
-            failed.append(error)
-            continue
-        runs += found.runs
-        failed += found.errors
-    return runs, failed
-
-
 def _labels(paths: Sequence[Path]) -> tuple[list[Label], list[TraceError]]:
     from governor.distill import read_labels
     from governor.replay import TraceError
@@ -226,11 +217,16 @@ def _writable(out: Path, *, overwrite: bool) -> None:
 def _folder(node: str) -> str:
     """A name for a node's folder: its own where it is plain, else what is plain of it and a digest."""
     plain = re.sub(r"[^A-Za-z0-9_.-]+", "-", node).strip("-.")[:60]
-    return plain if plain == node else f"{plain or 'node'}-{sha256(node.encode('utf-8', 'replace')).hexdigest()[:8]}"
+    return (
+        plain
+        if plain == node and plain not in (_REPORT, _REJECTED)
+        else f"{plain or 'node'}-{sha256(node.encode('utf-8', 'replace')).hexdigest()[:8]}"
+    )
 
 
 def _write(out: Path, found: Export) -> list[dict[str, Any]]:
     """Write all files; each appears whole. Gives what was written, for the report."""
+    _clear(out)
     written: list[dict[str, Any]] = []
     for each in found.files:
         path = out / _folder(each.node) / f"{each.form}.{each.split}.jsonl"
@@ -238,10 +234,22 @@ def _write(out: Path, found: Export) -> list[dict[str, Any]]:
         row = {"node": each.node, "format": each.form, "split": each.split, "examples": len(each.lines)}
         written.append({**row, "file": str(path), "bytes": size})
     rejected = (json.dumps(each.document(), ensure_ascii=False) + "\n" for each in found.rejected)
-    _put(out / "rejected.jsonl", "".join(rejected).encode("utf-8", "replace"))
+    _put(out / _REJECTED, "".join(rejected).encode("utf-8", "replace"))
     report = json.dumps(_document(found, written), indent=2, ensure_ascii=False)
-    _put(out / "report.json", report.encode("utf-8", "replace"))
+    _put(out / _REPORT, report.encode("utf-8", "replace"))
     return written
+
+
+def _clear(out: Path) -> None:
+    """Remove what an earlier export says that it wrote here: a node's old lines may hold what is redacted or held back now."""
+    try:
+        rows = json.loads((out / _REPORT).read_text(encoding="utf-8"))["files"]
+        files = [out / Path(row["file"]).parent.name / Path(row["file"]).name for row in rows]
+    except (OSError, ValueError, KeyError, TypeError):
+        return
+    for each in files:
+        if each.suffix == ".jsonl" and each.resolve().is_relative_to(out.resolve()):
+            each.unlink(missing_ok=True)
 
 
 def _put(path: Path, content: bytes) -> int:
@@ -269,16 +277,6 @@ def _reasons(found: Export) -> Sequence[tuple[str, int]]:
         reason = re.sub(r"(duplicate) of .*", r"\1", each.reason, flags=re.DOTALL)
         counts[reason] = counts.get(reason, 0) + 1
     return sorted(counts.items(), key=lambda each: (-each[1], each[0]))
-
-
-def _error(error: TraceError) -> dict[str, Any]:
-    return {
-        "text": str(error),
-        "message": error.message,
-        "file": error.file,
-        "line": error.line,
-        "remedy": error.remedy,
-    }
 
 
 # --- for people
@@ -317,4 +315,4 @@ def _usd(nano: int | None) -> str:
 
 def _printable(text: str) -> str:
     """Names come from the record: half a character, or a control character, must not break the terminal."""
-    return json.loads(json.dumps(text).replace("\\u001b", "?")).encode("utf-8", "replace").decode("utf-8")
+    return re.sub(r"[\x00-\x1f\x7f-\x9f]", "?", text).encode("utf-8", "replace").decode("utf-8")

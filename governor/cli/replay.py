@@ -12,13 +12,14 @@ from rich.markup import escape
 from rich.table import Table
 
 from governor.cli.output import USAGE, VIOLATIONS, JsonOption, emit, errors, print_table
+from governor.cli.traces import error_document, read_traces
 from governor.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from governor.policy.load import LoadedPolicy
-    from governor.replay import Act, Judged, Recorded, TraceError
+    from governor.replay import Act, Judged
 
 __all__ = ["replay"]
 
@@ -64,7 +65,7 @@ def replay(
     with errors(as_json=as_json):
         loaded = _policy(policy)
         judge = Replay(loaded, model=model_named(model) if model else None, scopes=_scopes(scope or []))
-    runs, failed = _read(traces)
+    runs, failed = read_traces(traces)
     judged = [judge.judge(run) for run in runs]
     if as_json:
         emit(
@@ -73,7 +74,7 @@ def replay(
                 "follows_record": _TO_THE_END,
                 "runs": [each.document() for each in judged],
                 "summary": summary(judged),
-                "errors": [_error(error) for error in failed],
+                "errors": [error_document(error) for error in failed],
             }
         )
     else:
@@ -100,32 +101,6 @@ def _scopes(given: Sequence[str]) -> Mapping[str, str]:
             raise ConfigurationError(f"--scope {each}: write a name and a value, as in --scope tenant=acme.")
         found[name] = value
     return found
-
-
-def _read(traces: Sequence[Path]) -> tuple[list[Recorded], list[TraceError]]:
-    from governor.replay import TraceError, read
-
-    runs: list[Recorded] = []
-    failed: list[TraceError] = []
-    for path in traces:
-        try:
-            found = read(path)
-        except TraceError as error:
-            failed.append(error)
-            continue
-        runs += found.runs
-        failed += found.errors
-    return runs, failed
-
-
-def _error(error: TraceError) -> dict[str, Any]:
-    return {
-        "text": str(error),
-        "message": error.message,
-        "file": error.file,
-        "line": error.line,
-        "remedy": error.remedy,
-    }
 
 
 # --- for people

@@ -99,7 +99,7 @@ def failure_at_gateway(status: int, body: object) -> Failure | None:
     if not isinstance(code, int):
         return None
     named = f"AiGatewayError {code}"
-    if code in (BLOCKED_PROMPT, BLOCKED_ANSWER):
+    if code in (BLOCKED_PROMPT, BLOCKED_ANSWER) and status < 500:  # a server that fails may say anything
         return Failure(rejected=code == BLOCKED_PROMPT, transient=False, code=named, unanswered=True)
     return failure_by_status(status, named)
 

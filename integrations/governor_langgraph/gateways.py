@@ -15,6 +15,7 @@ kept, and no header of a request is ever looked at. What they say has an effect 
 
 from __future__ import annotations
 
+import re
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from decimal import Decimal, InvalidOperation
@@ -154,14 +155,13 @@ def _litellm(headers: Mapping[str, str]) -> Told:
 def _portkey(headers: Mapping[str, str]) -> Told:
     retries = _number(headers, "x-portkey-retry-attempt-count")
     status, option = headers.get("x-portkey-cache-status", ""), headers.get("x-portkey-last-used-option-index", "")
-    # `config.targets[1]`, `config.targets[0].targets[2]`, or a plain number: an ending of 0 is the target tried first
-    last = option.rstrip("]").rsplit("[", 1)[-1]
-    fell_back = last.isdecimal() and int(last) > 0
+    # `config.targets[1]`, `config.targets[1].targets[0]`, or a plain number: 0 at every level is the target tried first
+    fell_back = any(int(each) > 0 for each in re.findall(r"\d+", option))
     return Told(
         name="portkey",
         cached=status.upper() in ("HIT", "SEMANTIC HIT"),
         fell_back=fell_back,
-        tried_before=retries > 0,
+        tried_before=retries > 0 or fell_back,
         facts=_facts(
             "portkey",
             cache=status,

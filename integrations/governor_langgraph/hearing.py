@@ -5,7 +5,7 @@ Nobody but the provider's own method sees their chunks (`_stream`, `_astream`), 
 
 from __future__ import annotations
 
-from contextlib import aclosing, closing
+from contextlib import aclosing, closing, nullcontext
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, cast
 
@@ -83,7 +83,9 @@ def aheard(model: BaseChatModel, chunks: AsyncIterator[ChatGenerationChunk]) -> 
 def _heard(
     ear: Ear, meter: Meter, model: BaseChatModel, chunks: Iterator[ChatGenerationChunk]
 ) -> Generator[ChatGenerationChunk]:
-    with closing(cast("Any", chunks)):
+    with (
+        closing(cast("Any", chunks)) if hasattr(chunks, "close") else nullcontext()
+    ):  # a plain iterator has nothing to close
         for chunk in chunks:
             yield chunk
             if _chants(meter, chunk):
@@ -96,7 +98,7 @@ def _heard(
 async def _aheard(
     ear: Ear, meter: Meter, model: BaseChatModel, chunks: AsyncIterator[ChatGenerationChunk]
 ) -> AsyncGenerator[ChatGenerationChunk]:
-    async with aclosing(cast("Any", chunks)):
+    async with aclosing(cast("Any", chunks)) if hasattr(chunks, "aclose") else nullcontext():
         async for chunk in chunks:
             yield chunk
             if _chants(meter, chunk):

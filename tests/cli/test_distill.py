@@ -119,7 +119,15 @@ def test_what_was_written_before_is_replaced_only_when_asked_for(folder: Path, g
 
     assert 2 == again.exit_code
     assert "gold is not empty: name another folder, or add --overwrite." in again.stderr
-    assert 0 == governor("distill", "export", "trace.jsonl", "-o", "gold", "--overwrite").exit_code
+    old = set((folder / "gold").rglob("*.train.jsonl"))
+    assert old
+    (folder / "gold" / "mine.jsonl").write_text("kept")
+    done = governor(
+        "distill", "export", "trace.jsonl", "-o", "gold", "--overwrite", "--min-score", "1", "--where", "id=none"
+    )
+    assert 0 == done.exit_code
+    assert not set((folder / "gold").rglob("*.train.jsonl"))  # a node that yields nothing now keeps no old lines
+    assert "kept" == (folder / "gold" / "mine.jsonl").read_text()
     assert 2 == governor("distill", "export", "trace.jsonl", "-o", "trace.jsonl").exit_code
 
 

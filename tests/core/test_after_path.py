@@ -13,8 +13,9 @@ from opentelemetry.trace import INVALID_SPAN
 
 from governor.agreeing import normalised
 from governor.calls import ModelRef, ModelResponse, RunRef, StepRef, ToolUse
+from governor.decisions import Reason
 from governor.drive import drive
-from governor.effects import Decided, InvokeModel, MeasuredBeside, Reserve, Sample, Settle
+from governor.effects import Decided, InvokeModel, Measured, MeasuredBeside, Reserve, Sample, Settle
 from governor.errors import RunStopped
 from governor.pipeline import model_call
 from governor.policy.load import load
@@ -297,3 +298,31 @@ def test_a_better_tier_takes_over_with_a_cut_view_where_its_cold_cache_makes_tha
     assert ["student", "frontier"] == path.asked
     assert [False, True] == [view.cut for view in views]
     assert views[1].tokens < views[0].tokens // 2
+
+
+def test_a_sample_that_is_broken_off_raises_what_broke_it_once_the_paid_answer_is_recorded() -> None:
+    path = checking(lambda tier, number: good() if number == 1 else KeyboardInterrupt())
+
+    with pytest.raises(KeyboardInterrupt):
+        path.call()
+
+    assert (path.billed, 0) == path.spent
+    assert 1 == len([effect for effect in path.effects if isinstance(effect, Measured)])
+    assert 1 == path.runtime.store.change("run", lambda state: (state, len(state.lanes)))
+
+
+def test_a_sample_whose_reservation_finds_the_store_lost_leaves_the_answer_as_it_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    path = checking(tiers_say(student=good()))
+    perform = path.perform
+
+    def losing(effect: Any) -> Any:
+        if isinstance(effect, Reserve) and ".sample" in effect.key:
+            raise RunStopped(Reason(code="store.lost", rule="on_store_loss", text="The store is lost."))
+        return perform(effect)
+
+    monkeypatch.setattr(path, "perform", losing)
+
+    assert "42" == path.call().text
+    assert (path.billed, 0) == path.spent

@@ -104,3 +104,37 @@ def test_each_kind_is_counted() -> None:
     assert {"email": 2, "phone": 1} == redactor.found
     assert set(redactor.found) < set(KINDS)
     assert json.dumps(redactor.value({"x": 1})) == '{"x": 1}'
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "AWS_SECRET_ACCESS_KEY=hunter22x",
+        'password: "a hunter22x, b"',
+        "password: <hunter22x",
+        "password=<x>hunter22x",
+        "API_KEY_2=hunter22x",
+        "my_api_key_prod=hunter22x",
+        "pwd=hunter22x",
+        "Authorization: Basic hunter22xhunter22x",
+        "whsec_hunter22xhunter22x",
+        "SG.hunter22xhunter22x.hunter22xhunter22x",
+    ],
+)
+def test_secrets_are_taken_out_whatever_form_their_name_and_their_quotes_have(text: str) -> None:
+    assert "hunter22x" not in Redactor().text(text)
+
+
+def test_whatever_stands_under_a_secrets_name_is_taken_out_at_any_depth() -> None:
+    secrets = {
+        "api_key": 12345678,
+        "password": {"value": "x1"},
+        "secretKey": ["x1"],
+        "Authorization": "x1",
+        "db-token": 1.5,
+    }
+    left = Redactor().value({**secrets, "max_tokens": 5, "token_count": 3, "password": {"value": "x1"}})
+
+    assert "x1" not in json.dumps(left)
+    assert "12345678" not in json.dumps(left)
+    assert (5, 3) == (left["max_tokens"], left["token_count"])

@@ -19,6 +19,7 @@ from governor.drive import drive, drive_async
 from governor.effects import InvokeModel, InvokeTool, Learn, MeasuredBeside, Reserve, Summarise
 from governor.errors import RunStopped, StoreError
 from governor.ledger import Adjustment, AdjustmentKind
+from governor.noting import Noted
 from governor.pipeline import model_call
 from governor.policy.load import load
 from governor.routing.outcomes import Outcomes
@@ -330,5 +331,37 @@ def test_a_shadow_under_a_name_of_several_models_is_charged_as_the_one_that_answ
     own, other = (book.rates(ModelRef(provider="openai", model=name)) for name in ("gpt-4o", "gpt-4o-mini"))
     assert own is not None
     assert other is not None
+    assert GOOD.usage is not None
     assert own.cost(GOOD.usage) + other.cost(GOOD.usage) == path.spent("b")
     assert ["gpt-4o"] == [each.model.model for each in path.effects if isinstance(each, Learn)]
+
+
+def test_where_a_day_of_shadows_is_bounded_a_tier_that_nobody_can_price_casts_none(tmp_path: Path) -> None:
+    tiers = {"big": {"model": BIG}, "small": {"model": "openai:nobody-knows-it"}}
+    bounded, free = (
+        Watched(policy(tmp_path / name, tiers=tiers, quality=quality))
+        for name, quality in (("a", {"shadow_per_day": 1}), ("b", {}))
+    )
+
+    bounded.call()
+    free.call()
+
+    assert (0, 1) == (len(bounded.shadows()), len(free.shadows()))
+
+
+@pytest.mark.parametrize("wrong", [ValueError("no such score"), StoreError("locked")])
+async def test_a_record_that_cannot_be_kept_harms_no_call_and_none_is_tried_for_a_minute(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, wrong: Exception
+) -> None:
+    runtime = Watched(policy(tmp_path)).runtime
+
+    def record() -> Any:
+        raise wrong
+
+    async def nothing(effect: Any) -> None:
+        del effect
+
+    for _ in range(3):
+        await runtime.perform_async(Noted(record), INVALID_SPAN, nothing)
+
+    assert 1 == len([each for each in caplog.records if "are not recorded for a minute" in each.message])

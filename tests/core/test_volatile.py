@@ -188,3 +188,15 @@ def test_of_what_an_author_writes_for_each_tenant_nothing_is_concluded() -> None
     known = Texts()
 
     assert [(), ()] == [begun(known, f"You work for {tenant} and for nobody else.") for tenant in ("Acme", "Umbrella")]
+
+
+def test_a_long_line_above_one_that_changes_costs_no_more_than_reading_it() -> None:
+    """A heading's pattern with blanks around it took 3 s for 16,000 of them: it is looked for in short lines, without their blanks."""
+    lines = [f"This line stays as it is, number {number}." for number in range(8)]
+    first, second = ("\n".join([*lines, " " * 200_000 + "x", f"left: {left} dollars"]) for left in (7, 6))
+
+    seen = steadied(first, Steady()).seen
+    two = steadied(second, seen)
+
+    assert ("left: 6 dollars",) == two.goes
+    assert "left: 6 dollars" == two.told

@@ -8,7 +8,7 @@ import pytest
 from governor.errors import ConfigurationError, PolicyError
 from governor.policy import load
 from governor.routing.estimate import Estimate, StepFeatures
-from governor.routing.estimators import GROUP, Asked, InBand, build, estimator_of
+from governor.routing.estimators import GROUP, Asked, InBand, _OnlyRaises, build, estimator_of
 from governor.routing.judge import Judge, Rating, Ratings, key_of
 from governor.routing.learned import SnapshotEstimator
 from governor.routing.snapshot import Snapshot
@@ -202,3 +202,17 @@ def test_files_are_looked_for_beside_the_policy_and_a_mistake_is_at_its_line(tmp
         estimator_of(loaded)(replace(SNAPSHOT, encoder=section))
 
     assert 5 == caught.value.line
+
+
+@pytest.mark.parametrize(("own", "judge", "told"), [(0.4, 0.05, "own"), (0.4, 0.6, "judge"), (None, 0.6, None)])
+def test_where_quality_is_promised_another_estimator_can_only_raise(
+    own: float | None, judge: float, told: str | None
+) -> None:
+    """The promise's counts are the snapshot's own: a judge that was talked into an easy rating lowers nothing."""
+    made = _OnlyRaises(
+        *(Says(None if gain is None else gain, gain or 0, who) for gain, who in ((own, "own"), (judge, "judge")))
+    )
+
+    found = made.estimate(STEP)
+
+    assert told == (found and found.layer)
